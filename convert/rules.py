@@ -1,0 +1,130 @@
+"""From the names and layouts of PyTorch state dicts to our parameter trees, by a table of suffix rules.
+
+A path is the torch name with `.N` written `_N`; only the last part and the layout differ by kind of layer.
+`convert` is strict: every source tensor is used, every parameter filled, every shape equal.
+"""
+
+import re
+
+import numpy as np
+from flax import traverse_util
+
+
+def _same(x):
+  return x
+
+
+def _matrix(x):
+  """A linear layer (out, in), or a 1x1 convolution (out, in, 1, 1), to (in, out)."""
+  return (x[:, :, 0, 0] if x.shape[2:] == (1, 1) else x).T
+
+
+def _convolution(x):
+  """OIHW to HWIO."""
+  return x.transpose(2, 3, 1, 0)
+
+
+# (what the torch name ends with, the last part of our path, the layout); the first match holds.
+RULES = (
+  (r'norm\w*\.weight', 'scale', _same),
+  (r'(_embedding|attention_bias)\.weight', 'embedding', _same),
+  (r'(quant_conv|conv_shortcut|proj_in|proj_out)\.weight', 'kernel', _matrix),
+  (r'conv\w*\.weight', 'kernel', _convolution),
+  (r'\.weight', 'kernel', _matrix),
+  (r'\.bias', 'bias', _same),
+)
+
+# Other spellings of the same names: VAE files of 2022, and text towers saved without their prefix.
+ALIASES = (
+  (r'(mid_block\.attentions\.0)\.query\.', r'\1.to_q.'),
+  (r'(mid_block\.attentions\.0)\.key\.', r'\1.to_k.'),
+  (r'(mid_block\.attentions\.0)\.value\.', r'\1.to_v.'),
+  (r'(mid_block\.attentions\.0)\.proj_attn\.', r'\1.to_out.0.'),
+  (r'^(embeddings\.|encoder\.layers\.|final_layer_norm\.)', r'text_model.\1'),
+)
+
+ROTARY = '.rotary_emb.freqs'
+POSITION_IDS = 'embeddings.position_ids'
+_SHOWN = 20  # names of a kind in an error
+
+
+def path_and_layout(name):
+  """Our path of a torch name, and the function that turns the tensor into our layout.
+
+  Raises:
+    ValueError: no rule matches the name.
+  """
+  for pattern, replacement in ALIASES:
+    name = re.sub(pattern, replacement, name)
+  for pattern, leaf, layout in RULES:
+    if re.search(f'{pattern}$', name):
+      parent = re.sub(r'\.(\d+)', r'_\1', name.rpartition('.')[0])
+      return f'{parent.replace(".", "/")}/{leaf}', layout
+  raise ValueError(f'no rule for a tensor named {name!r}')
+
+
+def convert(state_dict, target):
+  """Turns a state dict into a parameter tree.
+
+  Args:
+    state_dict: dict of torch name to array (numpy, or anything `np.asarray` views without a copy). Converted
+      tensors are removed from it, so that source and result are never both in memory as a whole.
+    target: tree of shapes, from `jax.eval_shape` of the model's init.
+
+  Returns:
+    Tree of np.float32 arrays like `target`.
+
+  Raises:
+    ValueError: a source tensor has no place, a parameter no source, a shape differs, or rotary frequencies
+      are not the ones the model computes. Nothing has been removed from `state_dict` then.
+  """
+  target = traverse_util.flatten_dict(target, sep='/')
+  sources, unused, different = {}, [], []
+  for name, x in state_dict.items():
+    if _is_constant(name, x):
+      continue
+    try:
+      path, layout = path_and_layout(name)
+      shape = tuple(layout(np.asarray(x)).shape)
+    except ValueError:
+      path = shape = None
+    if path not in target or path in sources:
+      unused.append(f'{name} {tuple(x.shape)}')
+      continue
+    sources[path] = (name, layout)
+    if shape != tuple(target[path].shape):
+      different.append(f'{name}: {shape} in our layout, the model has {tuple(target[path].shape)}')
+  unfilled = [f'{path} {tuple(leaf.shape)}' for path, leaf in target.items() if path not in sources]
+  _raise_if_any(unused, unfilled, different)
+
+  params = {}
+  for path, (name, layout) in sources.items():
+    params[path] = np.array(layout(np.asarray(state_dict.pop(name))), np.float32, order='C')
+  return traverse_util.unflatten_dict(params, sep='/')
+
+
+def _is_constant(name, x):
+  """Whether a tensor is recomputed by the model and so has no place among the parameters."""
+  if name.endswith(POSITION_IDS):
+    return True
+  if not name.endswith(ROTARY):
+    return False
+  freqs = np.asarray(x, np.float32)
+  expected = 10000.0 ** (-np.arange(len(freqs)) / len(freqs))
+  if not np.allclose(freqs, expected, rtol=4e-3, atol=0):  # half-precision files round them
+    raise ValueError(f'{name} is {freqs}; the model computes {expected.astype(np.float32)}')
+  return True
+
+
+def _raise_if_any(unused, unfilled, different):
+  parts = []
+  for title, faults in (
+    ('tensors of the file that the model has no place for', unused),
+    ('parameters of the model that the file does not fill', unfilled),
+    ('shapes that differ', different),
+  ):
+    if faults:
+      more = [f'and {len(faults) - _SHOWN} more'] if len(faults) > _SHOWN else []
+      parts.append('\n  '.join([f'{len(faults)} {title}:', *sorted(faults)[:_SHOWN], *more]))
+  if parts:
+    raise ValueError('the file does not match the model\n' + '\n'.join(parts))

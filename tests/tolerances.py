@@ -1,0 +1,19 @@
+"""The limits of agreement, in one place; loosening one needs a reason beside it."""
+
+import numpy as np
+
+EXACT = 0.0
+MODULE = 1e-6  # one module, float32
+VAE_TEXT = 1e-5  # VAE and text tower against diffusers and transformers
+UNET = 3e-5  # the UNet, and one step with routing
+EDIT = 2e-4  # a whole edit
+NULL_TEXT_LOSS = 1e-4  # relative, of every inner loss
+NULL_TEXT = 5e-4  # latents after null-text sampling
+BF16 = 2e-2
+
+
+def agreement(actual, reference):
+  """max |difference| over the array / standard deviation of the reference."""
+  actual, reference = np.asarray(actual, np.float64), np.asarray(reference, np.float64)
+  assert actual.shape == reference.shape, (actual.shape, reference.shape)
+  return np.abs(actual - reference).max() / reference.std()

@@ -1,0 +1,275 @@
+"""Sampling: a Python loop over one jitted step, in which all rows of an edit are vmapped together.
+
+Everything that an ablation changes (routes, texts, timesteps, noise levels, guidance, masks) enters the step as data.
+A program depends only on the number of rows, the shapes, and which slots have masks: a changed value never recompiles.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from uniedit_jax import plan as plan_lib
+from uniedit_jax.diffusion import ddim_step, guide
+from uniedit_jax.injection import BLOCKS, Branch, Injections, compose
+from uniedit_jax.overrides import ROW_AXIS
+
+
+class Move(NamedTuple):
+  """How a step moves the latents of all K branches, once the noise of its rows is known.
+
+  Attributes:
+    timestep: i32[].
+    alpha_from, alpha_to, guidance: f32[].
+    uncond, cond: i32[K], the rows of each branch's halves; updated: bool[K] (see `plan.Step`).
+    stored: bool[K], branches that read `trajectory` instead of being sampled.
+    trajectory: f32[F, H, W, C], the stored latents after this step.
+  """
+
+  timestep: jax.Array
+  alpha_from: jax.Array
+  alpha_to: jax.Array
+  guidance: jax.Array
+  uncond: jax.Array
+  cond: jax.Array
+  updated: jax.Array
+  stored: jax.Array
+  trajectory: jax.Array
+
+
+def predict_rows(apply, params, latents, texts, rows, timestep, masks=None):
+  """Predicts the noise of all rows side by side; this is where the row axis is bound.
+
+  Args:
+    apply: `unet.apply`.
+    params: the UNet's parameters.
+    latents: f32[K, F, H, W, C], of every branch.
+    texts: f[P, T, E], all encoded prompts of the run.
+    rows: `plan.Rows` of R rows.
+    timestep: i32[].
+    masks: dict of `TokenMasks`, shared by all rows, or None.
+
+  Returns:
+    f32[R, F, H, W, C].
+  """
+
+  def row(branch, text, routes):
+    return apply({'params': params}, latents[branch], timestep, texts[text], routes, masks)[0]
+
+  return jax.vmap(row, axis_name=ROW_AXIS)(*rows)
+
+
+def move_branches(apply, params, latents, texts, rows, move, masks, earlier):
+  """One denoising step: predicts the rows of its last pass, then moves the latents of all branches.
+
+  Args:
+    apply, params, latents, texts, rows, masks: as in `predict_rows`.
+    move: `Move`.
+    earlier: list of f32[R, F, H, W, C], the noise of earlier passes; empty where the step has one pass.
+
+  Returns:
+    f32[K, F, H, W, C].
+  """
+  epsilon = predict_rows(apply, params, latents, texts, rows, move.timestep, masks)
+  epsilon = jnp.concatenate([*earlier, epsilon])
+  epsilon = guide(epsilon[move.uncond], epsilon[move.cond], move.guidance)
+  moved = ddim_step(latents, epsilon, move.alpha_from, move.alpha_to)
+  choose = lambda flags, a, b: jnp.where(flags[:, None, None, None, None], a, b)
+  return choose(move.stored, move.trajectory, choose(move.updated, moved, latents))
+
+
+predict = jax.jit(predict_rows, static_argnums=0)
+step = jax.jit(move_branches, static_argnums=0, donate_argnums=2)
+
+
+@functools.cache
+def _sharded(function, mesh):
+  """Maps `predict_rows` or `move_branches` over edits [B, ...], sharded over the mesh axis 'data'."""
+
+  def over_edits(apply, params, *inputs):
+    edits = lambda params, *inputs: jax.vmap(functools.partial(function, apply, params))(*inputs)
+    specs = (PartitionSpec(), *(PartitionSpec('data') for _ in inputs))
+    # shard_map, so that kernels which do not partition under jit run unchanged; no edit sees another.
+    return jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)(params, *inputs)
+
+  return jax.jit(over_edits, static_argnums=0, donate_argnums=2 if function is move_branches else ())
+
+
+def sample(
+  apply, params, latents, texts, plan, schedule, guidance=7.5, *, masks=None, stored=None, trajectory=None, progress=iter
+):
+  """Samples all branches of one edit (paper Algorithm 1).
+
+  Args:
+    apply: `unet.apply`, kept the same object from call to call so that programs are reused.
+    params: the UNet's parameters.
+    latents: f32[K, F, H, W, C], the start latents of every branch; donated.
+    texts: f[P, T, E], all encoded prompts.
+    plan: `plan.Plan` of S steps.
+    schedule: `NoiseSchedule`.
+    guidance: scale of classifier-free guidance.
+    masks: dict of `TokenMasks` (`injection.token_masks`) or None.
+    stored: bool[K], branches that read `trajectory` (direct inversion), or None.
+    trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first.
+    progress: wraps the iterable of step indices, as tqdm does.
+
+  Returns:
+    f32[K, F, H, W, C]; meaningful for the branches that the plan was asked for.
+  """
+  run = functools.partial(predict, apply, params), functools.partial(step, apply, params)
+  moves = _moves(plan.steps, schedule, guidance, stored, trajectory, latents.shape)
+  return _loop(run, latents, texts, plan.steps, moves, masks, progress)
+
+
+def sample_batch(
+  apply, params, latents, texts, plans, schedule, guidance=7.5, *, mesh, masks=None, progress=iter
+):
+  """Samples B independent edits side by side, edits outermost, sharded over the mesh axis 'data'.
+
+  Args:
+    latents: f32[B, K, F, H, W, C]; donated. B is a multiple of the mesh's size: the caller pads the tail.
+    texts: f[B, P, T, E].
+    plans: B plans whose row tables are equal.
+    masks: dict of `TokenMasks` with leaves [B, F, N, 1] or None.
+    mesh: a mesh with the axis 'data'.
+    apply, params, schedule, guidance, progress: as in `sample`.
+
+  Returns:
+    f32[B, K, F, H, W, C].
+
+  Raises:
+    ValueError: row tables that differ, or a batch that the mesh does not divide.
+  """
+  if any(plan.phases != plans[0].phases for plan in plans):
+    raise ValueError(f'plans have the row tables {[plan.phases for plan in plans]}; accepted: equal ones')
+  if len(plans) % mesh.size:
+    raise ValueError(f'{len(plans)} edits on {mesh.size} devices; accepted: a multiple of the number of devices')
+  run = tuple(functools.partial(_sharded(f, mesh), apply, params) for f in (predict_rows, move_branches))
+  stack = lambda per_edit: jax.tree.map(lambda *leaves: np.stack(leaves), *per_edit)
+  steps = [stack(steps) for steps in zip(*(plan.steps for plan in plans), strict=True)]
+  moves = [_moves(plan.steps, schedule, guidance, None, None, latents.shape[1:]) for plan in plans]
+  return _loop(run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress)
+
+
+def _moves(steps, schedule, guidance, stored, trajectory, shape):
+  """The `Move` of every step."""
+  count = len(steps)
+  timesteps, levels = schedule.timesteps(count), schedule.levels(count)
+  stored = np.zeros(shape[0], bool) if stored is None else np.asarray(stored)
+  nothing = np.zeros(shape[1:], np.float32)
+  return [
+    Move(
+      *(timesteps[i], levels[i], levels[i + 1], np.float32(guidance)),
+      *(steps[i].uncond, steps[i].cond, steps[i].updated),
+      *(stored, nothing if trajectory is None else trajectory[count - 1 - i]),
+    )
+    for i in range(count)
+  ]
+
+
+def _loop(run, latents, texts, steps, moves, masks, progress):
+  predict, step = run
+  for i in progress(range(len(steps))):
+    *passes, last = steps[i].passes
+    earlier = [predict(latents, texts, rows, moves[i].timestep, masks) for rows in passes]
+    latents = step(latents, texts, last, moves[i], masks, earlier)
+    # Progress, interruption and seconds per step are true only if the step is waited for.
+    jax.block_until_ready(latents)
+  return latents
+
+
+class Layout(NamedTuple):
+  """The branches of an edit and what each is conditioned on.
+
+  Attributes:
+    branches: the K branches.
+    texts: i32[S, K, 2], the text of each branch's (uncond, cond) half at every step.
+    plan: `plan.Plan`.
+  """
+
+  branches: tuple[Branch, ...]
+  texts: np.ndarray
+  plan: plan_lib.Plan
+
+
+def lay_out(
+  task: str,
+  settings: Sequence[Injections],
+  steps: int,
+  *,
+  source: int = 0,
+  targets: Sequence[int] = (1,),
+  uncond: Sequence[int] | None = None,
+  wanted: Sequence[str] = ('main',),
+  stored: bool = False,
+  masked: bool = False,
+  blocks: int = BLOCKS,
+  rows_per_pass: int | None = None,
+  exact_savings: bool = True,
+):
+  """Lays out one clip's edit: a reconstruction, and for every setting a main and perhaps a motion branch.
+
+  All branches start from the same latents.
+
+  Args:
+    task: 'motion' (reconstruction, motion reference, main) or 'appearance' (reconstruction, main).
+    settings: what each setting injects.
+    steps: number of denoising steps S.
+    source: the text of the reconstruction's cond half; texts are numbered as the caller likes.
+    targets: the text of each setting's target prompt.
+    uncond: i[S], the text of every uncond half (null-text inversion), or None for text 0 = the null prompt.
+    wanted: kinds of branches whose final latents are wanted.
+    stored: whether the reconstruction reads a stored trajectory (direct inversion).
+    masked, blocks: as in `injection.compose`.
+    rows_per_pass, exact_savings: as in `plan.make_plan`.
+
+  Returns:
+    `Layout`.
+
+  Raises:
+    ValueError: see `injection.compose` and `plan.make_plan`; an unknown task.
+  """
+  if task not in ('motion', 'appearance'):
+    raise ValueError(f"task is {task!r}; accepted: 'motion', 'appearance'")
+  kinds = ('main', 'motion') if task == 'motion' else ('main',)
+  branches = (Branch('reconstruction'), *(Branch(kind, i) for i in range(len(settings)) for kind in kinds))
+  texts = np.zeros((steps, len(branches), 2), np.int32)
+  texts[:, :, plan_lib.UNCOND] = 0 if uncond is None else np.asarray(uncond)[:, None]
+  texts[:, :, plan_lib.COND] = [source if b.kind == 'reconstruction' else targets[b.setting] for b in branches]
+  plan = plan_lib.make_plan(
+    compose(branches, settings, steps, blocks, masked),
+    texts,
+    wanted=[b.kind in wanted for b in branches],
+    stored=[stored and b.kind == 'reconstruction' for b in branches],
+    rows_per_pass=rows_per_pass,
+    exact_savings=exact_savings,
+  )
+  return Layout(branches, texts, plan)
+
+
+def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, masks=None, trajectory=None, progress=iter):
+  """Edits one clip: all branches start from the same latents.
+
+  Args:
+    start: f32[F, H, W, C], the inverted latents z_T.
+    layout: `Layout`.
+    trajectory: the stored trajectory f32[S + 1, F, H, W, C] for a layout with `stored=True`.
+    apply, params, texts, schedule, guidance, masks, progress: as in `sample`.
+
+  Returns:
+    dict {`Branch`: f32[F, H, W, C]} of the branches that the layout wants; a stored reconstruction is
+    `trajectory[0]`.
+  """
+  latents = jnp.repeat(jnp.asarray(start, jnp.float32)[None], len(layout.branches), axis=0)
+  stored = None
+  if trajectory is not None:
+    stored = [branch.kind == 'reconstruction' for branch in layout.branches]
+  latents = sample(
+    *(apply, params, latents, texts, layout.plan, schedule, guidance),
+    **dict(masks=masks, stored=stored, trajectory=trajectory, progress=progress),
+  )
+  return dict(zip(layout.branches, latents, strict=True))

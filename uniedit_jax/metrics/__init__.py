@@ -1,0 +1,1 @@
+"""Measures of an edit: what was kept, what was changed, and how steady it is."""

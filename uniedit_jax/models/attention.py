@@ -1,0 +1,241 @@
+"""The three attentions of a LaVie block (SA-S, CA-S, SA-T) and the one function that computes attention."""
+
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from uniedit_jax.overrides import exchange, mapped_rows
+
+# Attention whose logits would be larger than this is computed in chunks; all rows together count.
+LOGITS_BYTES = 256 * 2**20
+
+
+def _attend_whole(q, k, v, bias, q_group, k_group):
+  """Attention with materialised logits; the arguments of `attend`, all with the same single batch axis."""
+  logits = jnp.einsum('bnhd,bmhd->bhnm', q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+  if bias is not None:
+    logits = logits + bias
+  if q_group is not None:
+    allowed = (q_group[:, :, None] < 0) | (q_group[:, :, None] == k_group[:, None, :])
+    logits = jnp.where(allowed[:, None], logits, -jnp.inf)
+  return jnp.einsum('bhnm,bmhd->bnhd', jax.nn.softmax(logits, axis=-1).astype(v.dtype), v)
+
+
+def _largest_divisor(n, limit):
+  return max(d for d in range(1, n + 1) if n % d == 0 and d <= max(limit, 1))
+
+
+def attend(q, k, v, bias=None, q_group=None, k_group=None, logits_bytes=LOGITS_BYTES):
+  """softmax(q k^T / sqrt(D) + bias) v, in chunks where the logits would exceed a budget.
+
+  Every chunk is rematerialised in the backward pass, so gradients keep the same budget.
+
+  Args:
+    q: f[*b, N, heads, D].
+    k, v: f[*b, M, heads, D], same *b.
+    bias: f[heads, N, M] added to the logits, unscaled, or None.
+    q_group, k_group: i32[*b, N] and i32[*b, M], or None. A query attends only to keys of its own group; a
+      negative query group attends to all keys. Every group of a query must have a key.
+    logits_bytes: most bytes of float32 logits held at once, over all rows of the traced program.
+
+  Returns:
+    f[*b, N, heads, D], dtype of v.
+  """
+  *batch, n, heads, d = q.shape
+  m = k.shape[-3]
+  flat = lambda x, trailing: None if x is None else x.reshape(-1, *x.shape[x.ndim - trailing :])
+  q, k, v, q_group, k_group = flat(q, 3), flat(k, 3), flat(v, 3), flat(q_group, 1), flat(k_group, 1)
+  b = q.shape[0]
+  fitting = max(logits_bytes // (4 * heads * m * mapped_rows()), 1)  # queries whose logits fit the budget
+  if b * n <= fitting:
+    out = _attend_whole(q, k, v, bias, q_group, k_group)
+    return out.reshape(*batch, n, heads, d)
+
+  size_b, size_n = _largest_divisor(b, fitting // n), _largest_divisor(n, fitting)
+  size_n = n if fitting >= n else size_n
+  whole = jax.checkpoint(_attend_whole)
+
+  def over_batch(chunk):
+    q, k, v, q_group, k_group = chunk
+
+    def over_queries(chunk):
+      q, bias, q_group = chunk
+      return whole(q, k, v, bias, q_group, k_group)
+
+    out = jax.lax.map(over_queries, (_split(q, size_n, 1), _split(bias, size_n, 1), _split(q_group, size_n, 1)))
+    return jnp.moveaxis(out, 0, 1).reshape(q.shape)
+
+  chunks = tuple(_split(x, size_b, 0) for x in (q, k, v, q_group, k_group))
+  return jax.lax.map(over_batch, chunks).reshape(*batch, n, heads, d)
+
+
+def _split(x, size, axis):
+  """Splits an axis into chunks of `size` and puts the chunk axis first: f[n / size, ..., size, ...]."""
+  if x is None:
+    return None
+  shape = (*x.shape[:axis], x.shape[axis] // size, size, *x.shape[axis + 1 :])
+  return jnp.moveaxis(x.reshape(shape), axis, 0)
+
+
+def attention_map(q, k, bias=None):
+  """The probabilities of `attend`, f32[*b, heads, N, M], materialised; for `taps`."""
+  logits = jnp.einsum('...nhd,...mhd->...hnm', q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+  return jax.nn.softmax(logits if bias is None else logits + bias, axis=-1)
+
+
+def rotate(x, rotary_dim):
+  """Rotary position embedding of frame indices on the first `rotary_dim` head dims, interleaved pairs.
+
+  Args:
+    x: f[*b, F, heads, D] with D >= rotary_dim; frame 0 is not rotated.
+    rotary_dim: even number of leading head dims that rotate; the others pass through.
+  """
+  frames, dtype = x.shape[-3], x.dtype
+  frequencies = 10000.0 ** (-np.arange(0, rotary_dim, 2) / rotary_dim)
+  angles = np.arange(frames)[:, None] * frequencies
+  cos, sin = (jnp.asarray(f(angles), jnp.float32)[:, None, :] for f in (np.cos, np.sin))
+  pairs = x[..., :rotary_dim].astype(jnp.float32).reshape(*x.shape[:-1], rotary_dim // 2, 2)
+  even, odd = pairs[..., 0], pairs[..., 1]
+  rotated = jnp.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
+  rotated = rotated.reshape(*x.shape[:-1], rotary_dim).astype(dtype)
+  return jnp.concatenate([rotated, x[..., rotary_dim:]], axis=-1)
+
+
+@functools.lru_cache
+def relative_buckets(frames, buckets, max_distance):
+  """T5's bidirectional buckets of query - key distances, i32[F, F]; keys in the future use the upper half."""
+  half = buckets // 2
+  exact = half // 2
+  distance = np.arange(frames)[:, None] - np.arange(frames)[None, :]
+  size = np.abs(distance)
+  # A tiny excess keeps exact powers (16 = 8 * sqrt(4), ...) from falling below their edge in floating point.
+  log = np.log(np.maximum(size, 1) / exact) / math.log(max_distance / exact) * (half - exact)
+  large = np.minimum(half - 1, exact + np.floor(log + 1e-9).astype(np.int32))
+  return (np.where(distance < 0, half, 0) + np.where(size < exact, size, large)).astype(np.int32)
+
+
+class RelativeBias(nn.Module):
+  """A learned bias per head and distance between frames (T5), added to the logits unscaled: f32[heads, F, F]."""
+
+  heads: int
+  buckets: int
+  max_distance: int
+
+  @nn.compact
+  def __call__(self, frames):
+    table = nn.Embed(self.buckets, self.heads, name='relative_attention_bias')
+    return jnp.moveaxis(table(relative_buckets(frames, self.buckets, self.max_distance)), -1, 0)
+
+
+class Attention(nn.Module):
+  """What the three attentions share: projections without bias, an output projection with one.
+
+  Attributes:
+    heads: number of heads; channel index = head * D + d.
+  """
+
+  heads: int
+  dtype: Any = jnp.float32
+
+  def project(self, name, x, width):
+    return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)(x)
+
+  def split_heads(self, x):
+    return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
+
+  def output(self, x):
+    x = x.reshape(*x.shape[:-2], -1)
+    return nn.Dense(x.shape[-1], dtype=self.dtype, name='to_out_0')(x)
+
+
+class SpatialAttention(Attention):
+  """SA-S: the tokens of a frame attend to each other. q, k and v may be read from other rows."""
+
+  @nn.compact
+  def __call__(self, x, override=None, masks=None, taps=()):
+    """f[F, N, C] -> (f[F, N, C], tapped)."""
+    q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
+    q_group = k_group = None
+    if override is not None:
+      q = exchange(q, override.spatial_q, masks and masks.spatial_q)
+      k = exchange(k, override.spatial_k, masks and masks.spatial_kv)
+      v = exchange(v, override.spatial_v, masks and masks.spatial_kv)
+      if masks is not None and masks.guided_q is not None:
+        q_group, k_group = guided_groups(masks.guided_q, masks.guided_k, override.guided)
+    q, k, v = (self.split_heads(t) for t in (q, k, v))
+    tapped = {name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps}
+    if 'spatial_map' in taps:
+      tapped['spatial_map'] = attention_map(q, k)
+    return self.output(attend(q, k, v, q_group=q_group, k_group=k_group)), tapped
+
+
+def guided_groups(foreground_q, foreground_k, guided):
+  """The groups of mask-guided attention (paper Eq. 5-6) for `attend`.
+
+  Foreground queries see foreground keys, background queries background keys. A query whose side has no key in
+  its frame sees all keys: the paper leaves this case open, and its softmax would divide by zero.
+
+  Args:
+    foreground_q, foreground_k: bool[F, N, 1].
+    guided: bool[], False lets every query see every key.
+
+  Returns:
+    q_group, k_group: i32[F, N].
+  """
+  foreground_q, foreground_k = foreground_q[..., 0], foreground_k[..., 0]
+  has_keys = jnp.where(
+    foreground_q, foreground_k.any(-1, keepdims=True), (~foreground_k).any(-1, keepdims=True)
+  )
+  q_group = jnp.where(guided & has_keys, foreground_q.astype(jnp.int32), -1)
+  return q_group, foreground_k.astype(jnp.int32)
+
+
+class TextAttention(Attention):
+  """CA-S: every token attends to the prompt. Keys and values are made once for all frames."""
+
+  @nn.compact
+  def __call__(self, x, text, taps=()):
+    """f[F, N, C], f[T, E] -> (f[F, N, C], tapped)."""
+    width = x.shape[-1]
+    q = self.split_heads(self.project('to_q', x, width)).reshape(-1, self.heads, width // self.heads)
+    k, v = (self.split_heads(self.project(name, text, width)) for name in ('to_k', 'to_v'))
+    tapped = {}
+    if 'text_map' in taps:
+      tapped['text_map'] = attention_map(q, k).reshape(self.heads, *x.shape[:-1], -1)
+    return self.output(attend(q, k, v)).reshape(x.shape), tapped
+
+
+class TemporalAttention(Attention):
+  """SA-T: a location attends to itself in all frames, with rotary and relative positions."""
+
+  rotary_dim: int = 32
+  buckets: int = 32
+  max_distance: int = 32
+
+  @nn.compact
+  def __call__(self, x, override=None, masks=None, taps=()):
+    """f[F, N, C] -> (f[F, N, C], tapped)."""
+    q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
+    if override is not None:
+      q = exchange(q, override.temporal_q, masks and masks.temporal)
+      k = exchange(k, override.temporal_k, masks and masks.temporal)
+      v = exchange(v, override.temporal_v, masks and masks.temporal)
+    q, k, v = (jnp.swapaxes(self.split_heads(t), 0, 1) for t in (q, k, v))  # f[N, F, heads, D]
+    # The position depends on the frame alone, so rotating after the exchange equals rotating before it.
+    q, k = rotate(q, self.rotary_dim), rotate(k, self.rotary_dim)
+    bias = RelativeBias(self.heads, self.buckets, self.max_distance, name='time_rel_pos_bias')(x.shape[0])
+    tapped = {name: t for name, t in (('temporal_q', q), ('temporal_k', k), ('temporal_v', v)) if name in taps}
+    if 'temporal_map' in taps:
+      tapped['temporal_map'] = attention_map(q, k, bias)
+    return jnp.swapaxes(self.output(attend(q, k, v, bias)), 0, 1), tapped
+
+
+TAPS = (
+  *('spatial_q', 'spatial_k', 'spatial_v', 'spatial_map', 'text_map'),
+  *('temporal_q', 'temporal_k', 'temporal_v', 'temporal_map'),
+)

@@ -1,0 +1,212 @@
+"""The CLIP ViT-L/14 text tower that Stable Diffusion 1.x and LaVie are conditioned on, and its tokenizer.
+
+Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
+"""
+
+import dataclasses
+import functools
+import tempfile
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from uniedit_jax.models import layers
+
+TOKENIZER_FILES = ('vocab.json', 'merges.txt')
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+  """Sizes of the text tower; the defaults are CLIP ViT-L/14's.
+
+  Attributes:
+    vocabulary: number of token ids.
+    positions: longest prompt T, begin and end tokens included; every prompt is padded to it.
+    width: width E of the embedding.
+    layers: number of layers.
+    heads: attention heads of a layer.
+    mlp_width: hidden width of the feed-forward network.
+    bos, eos: ids of the begin and end tokens; the end token also pads.
+  """
+
+  vocabulary: int = 49408
+  positions: int = 77
+  width: int = 768
+  layers: int = 12
+  heads: int = 12
+  mlp_width: int = 3072
+  bos: int = 49406
+  eos: int = 49407
+
+  def __post_init__(self):
+    if self.width % self.heads:
+      raise ValueError(f'width is {self.width}; accepted: multiples of heads={self.heads}')
+
+
+class CausalAttention(nn.Module):
+  """Self-attention in which a token sees itself and the tokens before it."""
+
+  heads: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    """f[B, T, E] -> f[B, T, E]."""
+    dense = functools.partial(nn.Dense, x.shape[-1], dtype=self.dtype)
+    split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
+    q, k, v = (split(dense(name=name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
+    out = jax.nn.dot_product_attention(q, k, v, is_causal=True)  # logits and softmax in float32
+    return dense(name='out_proj')(out.reshape(x.shape))
+
+
+class MLP(nn.Module):
+  """Two projections with CLIP's "quick" GELU, x * sigmoid(1.702 x), between them."""
+
+  hidden: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    hidden = nn.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
+    return nn.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden * nn.sigmoid(1.702 * hidden))
+
+
+class TextLayer(nn.Module):
+  """Attention and feed-forward, each a residual after a layer norm."""
+
+  config: TextConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
+    x += CausalAttention(self.config.heads, self.dtype, name='self_attn')(norm(name='layer_norm1')(x))
+    return x + MLP(self.config.mlp_width, self.dtype, name='mlp')(norm(name='layer_norm2')(x))
+
+
+class TextLayers(nn.Module):
+  """All layers, one after the other."""
+
+  config: TextConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    for i in range(self.config.layers):
+      x = TextLayer(self.config, self.dtype, name=f'layers_{i}')(x)
+    return x
+
+
+class Embeddings(nn.Module):
+  """The embedding of a token plus that of its position."""
+
+  config: TextConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, tokens):
+    embed = functools.partial(nn.Embed, features=self.config.width, dtype=self.dtype)
+    token = embed(self.config.vocabulary, name='token_embedding')(tokens)
+    position = embed(self.config.positions, name='position_embedding')
+    return token + position(jnp.arange(tokens.shape[-1]))
+
+
+class TextModel(nn.Module):
+  """Embeddings, layers and the final layer norm."""
+
+  config: TextConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, tokens):
+    x = Embeddings(self.config, self.dtype, name='embeddings')(tokens)
+    x = TextLayers(self.config, self.dtype, name='encoder')(x)
+    return layers.LayerNorm(dtype=self.dtype, name='final_layer_norm')(x)
+
+
+class TextEncoder(nn.Module):
+  """Encodes prompts: `text_encoder.apply({'params': p}, tokens)`.
+
+  Attributes:
+    config: sizes.
+    dtype: dtype of activations; statistics and softmax stay in float32.
+  """
+
+  config: TextConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, tokens):
+    """Encodes token ids.
+
+    Args:
+      tokens: i32[*b, T] from `Tokenizer.encode`. There is no padding mask: Stable Diffusion was trained so.
+
+    Returns:
+      f[*b, T, E], the last hidden state after the final layer norm.
+
+    Raises:
+      ValueError: T is more than `config.positions`.
+    """
+    length = tokens.shape[-1]
+    if length > self.config.positions:
+      raise ValueError(f'tokens has {length} positions; accepted: at most {self.config.positions}')
+    text = TextModel(self.config, self.dtype, name='text_model')(tokens.reshape(-1, length))
+    return text.reshape(*tokens.shape, -1)
+
+
+class Tokenizer:
+  """CLIP's lower-casing byte-pair tokenizer, read from a folder with vocab.json and merges.txt."""
+
+  def __init__(self, folder, config):
+    """Reads the vocabulary.
+
+    Args:
+      folder: path, local or remote.
+      config: `TextConfig` the token ids are meant for.
+
+    Raises:
+      FileNotFoundError: a file is missing.
+      ValueError: the vocabulary does not fit `config`.
+    """
+    import transformers  # late: it takes seconds, and only prompts need it
+
+    folder = epath.Path(folder)
+    with tempfile.TemporaryDirectory() as local:
+      for name in TOKENIZER_FILES:
+        (epath.Path(local) / name).write_text((folder / name).read_text())
+      self._tokenizer = transformers.CLIPTokenizer.from_pretrained(local)
+    self._config = config
+    found = (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id)
+    if found != (config.bos, config.eos) or len(self._tokenizer) > config.vocabulary:
+      raise ValueError(
+        f'{folder} has {len(self._tokenizer)} ids, begin and end tokens {found}; the text encoder expects at '
+        f'most {config.vocabulary} ids, begin and end tokens {(config.bos, config.eos)}'
+      )
+
+  def encode(self, prompts):
+    """Token ids of prompts, padded with the end token.
+
+    Args:
+      prompts: list of str, P of them.
+
+    Returns:
+      i32[P, T], T = `config.positions`.
+
+    Raises:
+      ValueError: a prompt has more tokens than positions. Nothing is ever cut silently.
+    """
+    limit = self._config.positions
+    out = np.full((len(prompts), limit), self._config.eos, np.int32)
+    for row, prompt in zip(out, prompts, strict=True):
+      ids = self._tokenizer(prompt)['input_ids']
+      if len(ids) > limit:
+        raise ValueError(
+          f'prompt {prompt!r} has {len(ids)} tokens; accepted: at most {limit}, begin and end tokens included'
+        )
+      row[: len(ids)] = ids
+    return out

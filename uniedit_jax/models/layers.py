@@ -1,0 +1,94 @@
+"""Layers whose defaults are those of the PyTorch originals; all take any leading dimensions and channels last."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class GroupNorm(nn.GroupNorm):
+  """Group normalisation over the last three axes (H, W, C): each frame has statistics of its own.
+
+  Two-pass variance in float32; linen's default, E[x^2] - E[x]^2, cancels when the mean is large.
+  """
+
+  epsilon: float = 1e-5
+  reduction_axes: Any = (-3, -2, -1)
+  use_fast_variance: bool = False
+
+
+class VideoGroupNorm(GroupNorm):
+  """Group normalisation over the last four axes (F, H, W, C): one set of statistics for the whole clip."""
+
+  reduction_axes: Any = (-4, -3, -2, -1)
+
+
+class LayerNorm(nn.LayerNorm):
+  """Layer normalisation with torch's epsilon and a two-pass variance."""
+
+  epsilon: float = 1e-5
+  use_fast_variance: bool = False
+
+
+class Conv(nn.Conv):
+  """A 3x3 convolution of every frame with symmetric zero padding; stride 2 gives ceil(n / 2)."""
+
+  kernel_size: Any = (3, 3)
+  padding: Any = 1
+
+
+def resize_nearest(x, height, width):
+  """Resizes f[*b, H, W, C] as torch's legacy 'nearest' does: source index floor(i in / out), not half-pixel."""
+  old_height, old_width = x.shape[-3:-1]
+  if (height, width) == (2 * old_height, 2 * old_width):
+    return jnp.repeat(jnp.repeat(x, 2, axis=-3), 2, axis=-2)
+  rows = jnp.arange(height) * old_height // height
+  columns = jnp.arange(width) * old_width // width
+  return jnp.take(jnp.take(x, rows, axis=-3), columns, axis=-2)
+
+
+def timestep_embedding(timestep, width):
+  """The sinusoid of a timestep, f32[width]: cosines first, then sines; frequencies 10000^(-2j / width)."""
+  half = width // 2
+  frequencies = jnp.exp(-math.log(10000.0) * jnp.arange(half, dtype=jnp.float32) / half)
+  angles = jnp.asarray(timestep, jnp.float32) * frequencies
+  return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)])
+
+
+class TimestepMLP(nn.Module):
+  """The two-layer network after the sinusoid: f32[width] -> f[4 width]."""
+
+  width: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, timestep):
+    embedding = timestep_embedding(timestep, self.width)
+    hidden = nn.Dense(4 * self.width, dtype=self.dtype, name='linear_1')(embedding)
+    return nn.Dense(4 * self.width, dtype=self.dtype, name='linear_2')(nn.silu(hidden))
+
+
+class GEGLU(nn.Module):
+  """The gated feed-forward projection: value * gelu(gate), with the exact (erf) GELU."""
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    value, gate = jnp.split(nn.Dense(2 * self.features, dtype=self.dtype, name='proj')(x), 2, axis=-1)
+    return value * jax.nn.gelu(gate, approximate=False)
+
+
+class FeedForward(nn.Module):
+  """GEGLU to four times the width and back."""
+
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    width = x.shape[-1]
+    hidden = GEGLU(4 * width, self.dtype, name='net_0')(x)
+    return nn.Dense(width, dtype=self.dtype, name='net_2')(hidden)

@@ -1,0 +1,99 @@
+"""Where q, k and v cross between rows: the `AttentionOverride` pytree, and `exchange`, the only code that knows the row axis.
+
+A *row* is one (branch, guidance half). All rows of an edit lie on one flat axis named `'row'`, bound by
+`jax.vmap(..., axis_name='row')` around the UNet. An override says, for each of q, k and v of a block's
+self-attentions, which row a token is read from. "Off" is the own row. Overrides are arrays, so another
+setting of an injection is another value and never another program.
+
+Shape legend used in the whole package: B edits, R rows, F frames, H W grid, N tokens, C channels,
+D head dim, T text tokens, E text width, S steps, L blocks.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+ROW_AXIS = 'row'
+
+
+class Source(NamedTuple):
+  """The rows that one of q, k, v is read from.
+
+  Attributes:
+    inside: i32[], the row of tokens inside the slot's mask.
+    outside: i32[], the row of tokens outside it. Without a mask both fields hold the same row.
+  """
+
+  inside: jax.Array
+  outside: jax.Array
+
+
+class AttentionOverride(NamedTuple):
+  """What one attention block reads from other rows; stacked leaves gain leading axes [S, L, R].
+
+  Attributes:
+    spatial_q, spatial_k, spatial_v: sources of spatial self-attention (SA-S).
+    temporal_q, temporal_k, temporal_v: sources of temporal self-attention (SA-T).
+    guided: bool[], whether SA-S is mask-guided here (paper Eq. 5-6): queries inside the target mask attend to
+      keys inside the source mask, queries outside to keys outside.
+  """
+
+  spatial_q: Source
+  spatial_k: Source
+  spatial_v: Source
+  temporal_q: Source
+  temporal_k: Source
+  temporal_v: Source
+  guided: jax.Array
+
+
+class TokenMasks(NamedTuple):
+  """The masks of one block grid, bool[F, N, 1], True = inside; made by `injection.token_masks`.
+
+  `None` for a slot whose inside and outside are never told apart.
+
+  Attributes:
+    spatial_q: which queries of SA-S are inside.
+    spatial_kv: which keys and values of SA-S are inside.
+    temporal: which tokens of SA-T are inside.
+    guided_q, guided_k: foreground queries and foreground keys of mask-guided attention.
+  """
+
+  spatial_q: jax.Array | None = None
+  spatial_kv: jax.Array | None = None
+  temporal: jax.Array | None = None
+  guided_q: jax.Array | None = None
+  guided_k: jax.Array | None = None
+
+
+def exchange(x, source, mask=None):
+  """Reads a tensor from the rows that `source` names.
+
+  Args:
+    x: f[*b, N, C], this row's q, k or v after projection.
+    source: `Source` of i32[], or None for the plain model (no row axis needed).
+    mask: bool broadcastable to x, True where `source.inside` holds; None reads `source.inside` everywhere.
+
+  Returns:
+    f[*b, N, C].
+
+  Raises:
+    NameError: `source` is given outside of `jax.vmap(..., axis_name='row')`.
+  """
+  if source is None:
+    return x
+  # Under vmap this is not a collective: it names the axis, and the two lines below become one XLA gather.
+  rows = jax.lax.all_gather(x, ROW_AXIS)
+  inside = jnp.take(rows, source.inside, axis=0, mode='clip')
+  if mask is None:
+    return inside
+  return jnp.where(mask, inside, jnp.take(rows, source.outside, axis=0, mode='clip'))
+
+
+def mapped_rows():
+  """How many rows are computed side by side where this is traced: 1 in the plain model."""
+  try:
+    return jax.lax.axis_size(ROW_AXIS)
+  except NameError:
+    return 1
