@@ -1,1 +1,1 @@
-"""PyTorch checkpoints to folders that `uniedit_jax.checkpoint.load` reads; torch is imported in functions only."""
+"""PyTorch checkpoints to folders that `uniedit_jax.checkpoint.load` reads; torch only inside functions."""

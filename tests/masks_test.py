@@ -65,6 +65,7 @@ def test_resize_nearest_by_hand():
   row = np.arange(5)[None]
   assert masks.resize_nearest(row, 1, 3).tolist() == [[0, 1, 3]]  # 0, 5/3, 10/3
   assert masks.resize_nearest(row, 2, 8).tolist() == [[0, 0, 1, 1, 2, 3, 3, 4]] * 2
+  assert masks.resize_nearest(row.T, 3, 1).ravel().tolist() == [0, 1, 3]
   np.testing.assert_array_equal(masks.resize_nearest(row, 1, 5), row)
 
 
@@ -125,7 +126,7 @@ def test_too_few_masks(tmp_path):
 
 
 def test_missing_and_unreadable(tmp_path):
-  with pytest.raises(FileNotFoundError, match='masks is .* accepted: a folder'):
+  with pytest.raises(FileNotFoundError, match=r'masks is .* accepted: a folder'):
     masks.read_masks(tmp_path / 'no', 1, 8, 8)
   (tmp_path / 'text.mp4').write_text('not a video')
   (tmp_path / 'text.npz').write_text('not an archive')

@@ -78,6 +78,8 @@ def test_faults(clip, measure):
   with pytest.raises(ValueError, match='floats in'):
     measure(clip, clip / 127.5 - 1)
   with pytest.raises(ValueError, match='floats in'):
+    measure(clip, clip / 127.5)
+  with pytest.raises(ValueError, match='floats in'):
     measure(clip, np.full(clip.shape, np.nan))
   with pytest.raises(ValueError, match='accepted'):
     measure(clip[0], clip[0])

@@ -11,7 +11,7 @@ import pytest
 
 from uniedit_jax import report, video
 
-PROMPT = '<script>alert("x")</script> & a @title@ \'cat\''
+PROMPT = '<script>alert("x")</script> & a @config@ \'cat\''
 RUN = {
   'preset': 'release',
   'seed': 42,
@@ -71,7 +71,7 @@ def test_everything_is_escaped(workdir):
   assert '<i>' not in page
   assert '<PSNR>' not in page
   # Header and config: the prompt is shown as it is, and the mark in it is not filled in.
-  assert page.count('@title@') == 2
+  assert page.count('@config@') == 2
   assert PROMPT in text(page)
 
 

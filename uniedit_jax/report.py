@@ -162,7 +162,7 @@ def write_report(workdir):
   warnings = run.pop('warnings', None) or []
   warnings = faults + (warnings if isinstance(warnings, list) else [warnings])
   parts = {
-    'title': _escape(f'{workdir.name}: UniEdit report'),
+    'title': _escape(f'{workdir.name or "run"}: UniEdit report'),
     'prompts': _prompts(config),
     'videos': _videos(workdir),
     'metrics': _table(metrics, 'No metrics were recorded.'),

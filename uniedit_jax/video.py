@@ -60,13 +60,13 @@ def probe(path, limit=None):
     FileNotFoundError: nothing is there.
     ValueError: it is no video and no folder of frames.
   """
-  path = os.fspath(path)
+  path = os.fspath(path or '')
   if not os.path.exists(path):
-    raise FileNotFoundError(f'video is {path}, which does not exist here; accepted: {ACCEPTED}')
+    raise FileNotFoundError(f'video is {path!r}, which does not exist here; accepted: {ACCEPTED}')
   if os.path.isdir(path):
     names = _frame_files(path)
     if not names:
-      raise ValueError(f'video is the folder {path}, which holds no frames; accepted: {ACCEPTED}')
+      raise ValueError(f'video is the folder {path!r}, which holds no frames; accepted: {ACCEPTED}')
     height, width = _read_image(names[0]).shape[:2]
     return VideoInfo(len(names[:limit]), height, width, FOLDER_FPS)
   stop = [] if limit is None else ['-frames:v', str(limit)]
@@ -79,7 +79,7 @@ def probe(path, limit=None):
   sizes = re.findall(r'Video: .*?, (\d+)x(\d+)', log)
   if not counts or not sizes or int(counts[-1]) == 0:
     reason = (log.strip().splitlines() or ['no message'])[-1]
-    raise ValueError(f'video is {path}, which ffmpeg cannot read ({reason}); accepted: {ACCEPTED}')
+    raise ValueError(f'video is {path!r}, which ffmpeg cannot read ({reason}); accepted: {ACCEPTED}')
   width, height = map(int, sizes[-1])
   rate = re.search(r'Video: .*?([\d.]+)(k?) fps', log[: log.find('Output #')])
   fps = float(rate[1]) * (1000 if rate[2] else 1) if rate else FOLDER_FPS
@@ -117,14 +117,16 @@ def read_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='st
   """
   faults, info = _inspect(path, frames, height, width, start, stride, fit, fps)
   if faults:
-    raise (ValueError if os.path.exists(path) else FileNotFoundError)('; '.join(faults))
+    raise (ValueError if os.path.exists(path or '') else FileNotFoundError)('; '.join(faults))
   if os.path.isdir(path):
     pictures = map(_read_image, _frame_files(path)[start::stride][:frames])
   else:
     pictures = _decode(path, info, frames, start, stride)
   out = [resize_bilinear(_crop(p, height, width) if fit == 'crop' else p, height, width) for p in pictures]
   if len(out) != frames:
-    raise ValueError(f'video is {path!s}, of which only {len(out)} of {frames} frames could be decoded')
+    raise ValueError(
+      f'video is {os.fspath(path)!r}, of which only {len(out)} of {frames} frames could be decoded'
+    )
   return Clip(np.stack(out), (info.fps if fps is None else float(fps)) / stride)
 
 
@@ -290,7 +292,7 @@ def _inspect(path, frames, height, width, start, stride, fit, fps):
   for name, value, least in (('frames', frames, 1), ('start', start, 0), ('stride', stride, 1)):
     if not isinstance(value, (int, np.integer)) or value < least:
       faults.append(f'{name} is {value!r}; accepted: a whole number >= {least}')
-  countable = not faults
+  needed = 1 if faults else start + (frames - 1) * stride + 1
   for name, value in (('height', height), ('width', width)):
     if not isinstance(value, (int, np.integer)) or value < 8 or value % 8:
       faults.append(f'{name} is {value!r}; accepted: a positive multiple of 8')
@@ -298,12 +300,11 @@ def _inspect(path, frames, height, width, start, stride, fit, fps):
     faults.append(f"fit is {fit!r}; accepted: 'stretch', 'crop'")
   if fps is not None and not fps > 0:
     faults.append(f'fps is {fps!r}; accepted: None or a number > 0')
-  needed = start + (frames - 1) * stride + 1 if countable else 1
   try:
     info = probe(path, limit=needed)
   except (FileNotFoundError, ValueError) as fault:
     return [*faults, str(fault)], None
-  if countable and info.frames < needed:
+  if info.frames < needed:
     where, remedy = (f'start={start}, ', 'frames, start or stride') if start else ('', 'frames or stride')
     wish = f'{where}frames={frames} with stride={stride}'
     faults.append(f'video has {info.frames} frames, but {wish} needs {needed}; lower {remedy}')

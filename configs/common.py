@@ -1,0 +1,73 @@
+"""Fields that every experiment shares. An unset field (None) takes the value of the checkpoint or the preset."""
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+
+def model():
+  """The model, the clip it makes and the sampler."""
+  config = ml_collections.ConfigDict()
+  config.checkpoint = ''  # folder made by convert.lavie or experiments.random_checkpoint
+  config.dtype = 'auto'  # bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPU
+  config.seed = 0  # of every random number
+  config.cache = '~/.cache/uniedit_jax'  # compiled programs and inversions, reused from run to run
+
+  config.clip = ml_collections.ConfigDict()
+  config.clip.frames = placeholder(int)
+  config.clip.height = placeholder(int)  # pixels, a multiple of 8
+  config.clip.width = placeholder(int)
+  config.clip.start = 0  # first frame taken from the video
+  config.clip.stride = 1  # every n-th frame
+  config.clip.fit = 'stretch'  # or 'crop': the middle of the frame
+
+  config.steps = 50  # denoising steps
+  config.guidance = 7.5
+  config.schedule = ml_collections.ConfigDict()  # the checkpoint's unless set
+  config.schedule.beta_schedule = placeholder(str)
+  config.schedule.beta_start = placeholder(float)
+  config.schedule.beta_end = placeholder(float)
+  return config
+
+
+def edit(task, preset):
+  """An edit of one clip.
+
+  Args:
+    task: 'motion' or 'appearance'.
+    preset: 'paper' or 'release', the ranges of all injections that are not set here.
+  """
+  config = model()
+  config.task = task
+  config.preset = preset
+  config.video = ''  # mp4, gif, webm, mov or a folder of frames
+  config.generated = False  # instead of a video: the clip that experiments.generate makes of source_prompt and seed
+  config.source_prompt = ''  # '' = null prompt, right for a real video
+  config.target_prompt = ''
+
+  config.inversion = ml_collections.ConfigDict()
+  config.inversion.method = 'ddim'  # 'ddim', 'direct' or 'null_text'
+  config.inversion.prompt = ''  # '' = null prompt
+  config.inversion.guidance = 1.0
+  config.inversion.inner_steps = 10  # null_text: most updates in a step
+  config.inversion.epsilon = 1e-5  # null_text: loss below which the first step stops
+
+  config.mask = ml_collections.ConfigDict()  # folder of PNGs, npz or mask video; 1 or white = foreground
+  config.mask.source = ''
+  config.mask.target = ''
+
+  # Half-open ranges; an unset one is the preset's, (0, 0) is off.
+  for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):
+    config[name] = ml_collections.ConfigDict({'steps': placeholder(tuple), 'blocks': placeholder(tuple)})
+  config.structure.branches = placeholder(tuple)  # ('main',) or ('main', 'motion')
+  config.content.tensors = placeholder(tuple)  # ('v',) or ('k', 'v')
+  config.motion.masked = placeholder(bool)
+
+  config.plan = 'exact'  # 'naive' computes every row of every step
+  config.rows_per_pass = placeholder(int)  # split a step into passes that fit memory
+
+  config.outputs = ml_collections.ConfigDict()
+  config.outputs.reconstruction = True  # False lets the plan drop rows
+  config.outputs.motion_reference = True
+  config.outputs.gif = True
+  config.outputs.frames = True
+  return config

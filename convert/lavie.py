@@ -1,0 +1,264 @@
+"""Converts Stable Diffusion 1.4 and LaVie's base model into a checkpoint folder.
+
+    python -m convert.lavie --sd=stable-diffusion-v1-4 --lavie=lavie_base.pt --out=checkpoints/lavie
+
+`--sd` is the diffusers layout: text_encoder/, vae/ and tokenizer/ are read. Sizes come from its config.json
+files, and those of the UNet from the shapes in `--lavie`, so a smaller model of the family converts as well.
+Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a .safetensors.
+"""
+
+import importlib.util
+import json
+import pickle
+import re
+import time
+import zipfile
+
+from absl import app, flags
+from etils import epath
+from tqdm import tqdm
+
+from convert import rules
+from uniedit_jax import checkpoint, diffusion
+from uniedit_jax.models import clip, unet, vae
+
+ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
+WEIGHTS = {
+  'vae': [f'vae/diffusion_pytorch_model{end}' for end in ENDINGS],
+  'text': [
+    *(f'text_encoder/model{end}' for end in ENDINGS),
+    *(f'text_encoder/pytorch_model{end}' for end in ENDINGS),
+  ],
+}
+
+
+def check_inputs(sd, lavie, out):
+  """Looks at every input without loading weights.
+
+  Args:
+    sd: `epath.Path` of Stable Diffusion in the diffusers layout.
+    lavie: `epath.Path` of LaVie's weights.
+    out: `epath.Path` to write.
+
+  Returns:
+    ({part: path of its weights}, `VAEConfig`, `TextConfig`).
+
+  Raises:
+    ValueError: lists everything that is wrong.
+  """
+  faults, found = [], {'unet': lavie}
+  if not lavie.exists():
+    faults.append(f'--lavie: there is no file {lavie}')
+  elif lavie.is_dir() or not lavie.name.endswith(ENDINGS):
+    faults.append(f'--lavie is {lavie}; accepted: a file that ends in {", ".join(ENDINGS)}')
+  for part, names in WEIGHTS.items():
+    found[part] = next((sd / name for name in names if (sd / name).exists()), None)
+    if found[part] is None:
+      faults.append(f'--sd: {sd} has none of {", ".join(names)}')
+  for name in clip.TOKENIZER_FILES:
+    if not (sd / 'tokenizer' / name).exists():
+      faults.append(f'--sd: {sd} has no tokenizer/{name}')
+  configs = []
+  for read in (read_vae_config, read_text_config):
+    try:
+      configs.append(read(sd))
+    except (OSError, KeyError, ValueError) as error:
+      faults.append(f'--sd: {read.__name__}: {type(error).__name__}: {error}')
+  try:
+    checkpoint.refuse_to_overwrite(out)
+  except FileExistsError as error:
+    faults.append(f'--out: {error}')
+  pickles = [str(path) for path in found.values() if path and not path.name.endswith('.safetensors')]
+  if pickles and not importlib.util.find_spec('torch'):
+    faults.append(f"PyTorch is needed to read {', '.join(pickles)}: pip install -e '.[convert]'")
+  if faults:
+    raise ValueError('\n  '.join([f'{len(faults)} of the inputs cannot be used:', *faults]))
+  return found, *configs
+
+
+def read_vae_config(sd):
+  """`VAEConfig` of a diffusers folder."""
+  data = json.loads((sd / 'vae/config.json').read_text())
+  _accept(data, 'act_fn', 'silu')
+  _accept(data, 'in_channels', 3)
+  return vae.VAEConfig(
+    channels=data['block_out_channels'],
+    layers=data['layers_per_block'],
+    groups=data.get('norm_num_groups', 32),
+    latent_channels=data['latent_channels'],
+    scale=data.get('scaling_factor', 0.18215),  # files of 2022 do not have it
+  )
+
+
+def read_text_config(sd):
+  """`TextConfig` of a diffusers folder."""
+  data = json.loads((sd / 'text_encoder/config.json').read_text())
+  _accept(data, 'hidden_act', 'quick_gelu')
+  # Not from config.json: its bos_token_id and eos_token_id are wrong in Stable Diffusion 1.4.
+  vocabulary = json.loads((sd / 'tokenizer/vocab.json').read_text())
+  return clip.TextConfig(
+    vocabulary=data['vocab_size'],
+    positions=data['max_position_embeddings'],
+    width=data['hidden_size'],
+    layers=data['num_hidden_layers'],
+    heads=data['num_attention_heads'],
+    mlp_width=data['intermediate_size'],
+    bos=vocabulary['<|startoftext|>'],
+    eos=vocabulary['<|endoftext|>'],
+  )
+
+
+def infer_unet_config(state, heads, groups):
+  """`UNetConfig` from the shapes of a LaVie state dict.
+
+  Raises:
+    ValueError: tensors that every UNet of the family has are missing.
+  """
+  count = lambda pattern: sum(re.fullmatch(pattern, name) is not None for name in state)
+  levels = count(r'down_blocks\.\d+\.resnets\.0\.conv1\.weight')
+  block = 'down_blocks.0.attentions.0.transformer_blocks.0'
+  bias = f'{block}.attn_temp.time_rel_pos_bias.relative_attention_bias.weight'
+  text = f'{block}.attn2.to_k.weight'
+  if not levels or any(name not in state for name in (bias, text, 'conv_in.weight')):
+    some = ', '.join(sorted(state)[:5])
+    raise ValueError(f'no LaVie UNet: conv_in, {text} or {bias} is missing; the file begins with {some}')
+  return unet.UNetConfig(
+    channels=tuple(state[f'down_blocks.{i}.resnets.0.conv1.weight'].shape[0] for i in range(levels)),
+    heads=heads,
+    groups=groups,
+    layers_per_block=count(r'down_blocks\.0\.resnets\.\d+\.conv1\.weight'),
+    latent_channels=state['conv_in.weight'].shape[1],
+    text_width=state[text].shape[1],
+    relative_buckets=state[bias].shape[0],
+  )
+
+
+def convert(sd, lavie, out, heads=8, groups=32):
+  """Converts everything; arguments as the flags.
+
+  Returns:
+    [(part, entry of the manifest, seconds)].
+
+  Raises:
+    ValueError: something is wrong with the inputs; nothing is left at `out`.
+  """
+  sd, lavie, out = (epath.Path(path).expanduser() for path in (sd, lavie, out))
+  sources, vae_config, text_config = check_inputs(sd, lavie, out)
+  rows = []
+  started = time.monotonic()
+  state = read_tensors(lavie)
+  config = checkpoint.ModelConfig(
+    unet=infer_unet_config(state, heads, groups),
+    vae=vae_config,
+    text=text_config,
+    schedule=diffusion.NoiseSchedule('linear', 1e-4, 2e-2),
+  )
+  tokenizer = {name: (sd / 'tokenizer' / name).read_text() for name in clip.TOKENIZER_FILES}
+  with checkpoint.creating(out, config, tokenizer) as staging:
+    for part in tqdm(checkpoint.PARTS, unit='part'):
+      state = state if part == 'unet' else read_tensors(sources[part])
+      try:
+        params = rules.convert(state, checkpoint.abstract_params(config, part))
+      except ValueError as error:
+        raise ValueError(f'{sources[part]}: {error}') from error
+      state = None  # lets go of the file
+      entry = checkpoint.save_params(staging, part, params, source=str(sources[part]))
+      del params
+      rows.append((part, entry, time.monotonic() - started))
+      started = time.monotonic()
+  return rows
+
+
+def _accept(data, key, value):
+  if data.get(key, value) != value:
+    raise ValueError(f'{key} is {data[key]!r}; accepted: {value!r}')
+
+
+def read_tensors(path):
+  """Reads a state dict.
+
+  Args:
+    path: `epath.Path` of a .safetensors file or of a pickle that torch.save wrote: a dict of tensors, or one
+      that holds it under 'ema' or 'state_dict'.
+
+  Returns:
+    {name: array}; arrays of a .bin or .pt file are views of the file where the format allows it.
+
+  Raises:
+    ValueError: the file is damaged, holds other things than tensors, or no dict of tensors.
+  """
+  if path.name.endswith('.safetensors'):
+    return _read_safetensors(path)
+  content = _read_pickle(path)
+  for key in ('ema', 'state_dict'):
+    if isinstance(content, dict) and isinstance(content.get(key), dict):
+      content = content[key]
+  others = _not_tensors(content)
+  if others:
+    raise ValueError(f'{path} is no dict of tensors; it holds {", ".join(others[:5])}')
+  return {name: _as_numpy(x) for name, x in content.items()}
+
+
+def _read_safetensors(path):
+  import safetensors.numpy
+
+  try:
+    return safetensors.numpy.load_file(path)
+  except Exception as error:
+    raise ValueError(f'{path} is no readable .safetensors file: {error}') from error
+
+
+def _read_pickle(path):
+  import torch
+
+  try:
+    # Only the zip format of torch >= 1.6 can be mapped; it then costs no memory of its own.
+    mapped = zipfile.is_zipfile(path)
+    return torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
+  except pickle.UnpicklingError as error:
+    raise ValueError(
+      f'{path} is not read, because it is more than tensors: loading it would run code of whoever wrote it. '
+      'If you trust it, save the tensors alone first (torch.save of its state dict). '
+      f'PyTorch says: {str(error).splitlines()[0]}'
+    ) from error
+  except (RuntimeError, EOFError) as error:
+    raise ValueError(f'{path} is damaged or no PyTorch file: {error}') from error
+
+
+def _not_tensors(content):
+  import torch
+
+  if not isinstance(content, dict):
+    return [type(content).__name__]
+  return [f'{key}: {type(x).__name__}' for key, x in content.items() if not isinstance(x, torch.Tensor)]
+
+
+def _as_numpy(tensor):
+  import torch
+
+  return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
+
+
+def main(argv):
+  """Converts what the flags name and prints a table of the parts."""
+  if len(argv) > 1:
+    raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
+  given = flags.FLAGS
+  try:
+    rows = convert(given.sd, given.lavie, given.out, given.heads, given.groups)
+  except (ValueError, OSError) as error:
+    raise SystemExit(f'convert.lavie: {error}') from error
+  print(f'{"part":6}{"tensors":>9}{"parameters":>14}{"seconds":>9}  sha256')
+  for part, entry, seconds in rows:
+    numbers = f'{entry["tensors"]:9}{entry["parameters"]:14,}{seconds:9.1f}'
+    print(f'{part:6}{numbers}  {entry["sha256"]}')
+  print(f'wrote {given.out}')
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string('sd', None, 'Folder of Stable Diffusion 1.4 in the diffusers layout.', required=True)
+  flags.DEFINE_string('lavie', None, "LaVie's base model: lavie_base.pt, or a .safetensors.", required=True)
+  flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
+  flags.DEFINE_integer('heads', 8, 'Attention heads of the UNet; shapes do not tell.')
+  flags.DEFINE_integer('groups', 32, 'Groups of the group norms of the UNet; shapes do not tell.')
+  app.run(main)

@@ -1,0 +1,32 @@
+"""Writes a checkpoint with random parameters, to try the programs without the released weights.
+
+    python -m experiments.random_checkpoint --size=small --out=checkpoints/small
+
+`small` is a model of LaVie's family that runs on a laptop; `lavie` has the full size (4.5 GB on disk).
+"""
+
+from absl import app, flags
+from tqdm import tqdm
+
+from uniedit_jax import checkpoint
+
+SIZES = {'small': checkpoint.SMALL, 'lavie': checkpoint.ModelConfig(name='lavie-random')}
+
+
+def main(argv):
+  """Writes what the flags name."""
+  if len(argv) > 1:
+    raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
+  given = flags.FLAGS
+  try:
+    checkpoint.init_random(given.out, SIZES[given.size], given.seed, lambda x: tqdm(x, unit='tensor'))
+  except OSError as error:
+    raise SystemExit(f'random_checkpoint: {error}') from error
+  print(f'wrote {given.out}')
+
+
+if __name__ == '__main__':
+  flags.DEFINE_enum('size', 'small', list(SIZES), 'Size of the model.')
+  flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
+  flags.DEFINE_integer('seed', 0, 'Seed of the parameters.')
+  app.run(main)

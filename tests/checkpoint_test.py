@@ -1,0 +1,195 @@
+"""Checkpoint folders: what goes in comes out, and everything else is an error that says what to do."""
+
+import dataclasses
+import json
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from uniedit_jax import checkpoint
+
+# The text tower alone is enough for most tests, and quick.
+CONFIG = dataclasses.replace(
+  checkpoint.SMALL, text=dataclasses.replace(checkpoint.SMALL.text, layers=1, mlp_width=64)
+)
+
+
+@pytest.fixture(scope='module')
+def text_params():
+  return checkpoint.random_params(checkpoint.abstract_params(CONFIG, 'text'), seed=3, part='text')
+
+
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory, text_params):
+  folder = tmp_path_factory.mktemp('checkpoint') / 'model'
+  with checkpoint.creating(folder, CONFIG, checkpoint.byte_tokenizer(CONFIG.text)) as staging:
+    checkpoint.save_params(staging, 'text', text_params, source='a test')
+  return folder
+
+
+@pytest.fixture(scope='module')
+def random_small(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('random') / 'small'
+  checkpoint.init_random(folder, checkpoint.SMALL, seed=1)
+  return folder
+
+
+def count(tree):
+  return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def test_full_size_has_the_parameters_of_lavie():
+  config = checkpoint.ModelConfig()
+  # 909,124,356 in the file, of which 16 x 16 are rotary frequencies that the model computes.
+  expected = {'unet': 909_124_356 - 256, 'vae': 83_653_863, 'text': 123_060_480}
+  assert {part: count(checkpoint.abstract_params(config, part)) for part in checkpoint.PARTS} == expected
+
+
+def test_what_goes_in_comes_out(saved, text_params):
+  model = checkpoint.load(saved, parts=('text',))
+  assert model.config == CONFIG
+  jax.tree.map(np.testing.assert_array_equal, model.params['text'], text_params)
+  assert model.tokenizer.encode(['ab']).tolist()[0][:4] == [512, ord('a'), 256 + ord('b'), 513]
+  entry = json.loads((saved / 'manifest.json').read_text())['text']
+  assert entry['parameters'] == count(text_params)
+  assert entry['source'] == 'a test'
+
+
+def test_dtype_is_cast_on_load(saved, text_params):
+  params = checkpoint.load(saved, 'bfloat16', parts=('text',)).params['text']
+  expected = jax.tree.map(lambda x: x.astype(jnp.bfloat16), text_params)
+  jax.tree.map(np.testing.assert_array_equal, params, expected)
+  assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype('bfloat16')}
+
+
+def test_hash_follows_parameters_and_config(saved, text_params, tmp_path):
+  hashes = {checkpoint.load(saved, parts=()).hash}
+  changed = jax.tree.map(np.copy, text_params)
+  changed['text_model']['final_layer_norm']['bias'][0] += 1e-3
+  other = dataclasses.replace(CONFIG, frames=9)
+  for i, (config, params) in enumerate([(CONFIG, text_params), (CONFIG, changed), (other, text_params)]):
+    with checkpoint.creating(tmp_path / str(i), config, checkpoint.byte_tokenizer(config.text)) as staging:
+      checkpoint.save_params(staging, 'text', params)
+    hashes.add(checkpoint.load(tmp_path / str(i), parts=()).hash)
+  assert len(hashes) == 3
+
+
+def test_relative_paths(text_params, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with checkpoint.creating('here', CONFIG, checkpoint.byte_tokenizer(CONFIG.text)) as staging:
+    checkpoint.save_params(staging, 'text', text_params)
+  assert checkpoint.load('here', parts=('text',)).config == CONFIG
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+  files = checkpoint.byte_tokenizer(CONFIG.text)
+  (tmp_path / 'model.partial').mkdir()  # left over from a kill
+  (tmp_path / 'model.partial' / 'junk').touch()
+  with pytest.raises(KeyboardInterrupt), checkpoint.creating(tmp_path / 'model', CONFIG, files):
+    raise KeyboardInterrupt
+  assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(saved, tmp_path):
+  files = checkpoint.byte_tokenizer(CONFIG.text)
+  before = sorted(saved.rglob('*'))
+  for folder, what in ((saved, 'a checkpoint'), (saved / 'tokenizer', 'something else')):
+    with pytest.raises(FileExistsError, match=f'already holds {what}'):
+      checkpoint.init_random(folder, CONFIG)
+  assert sorted(saved.rglob('*')) == before
+  (tmp_path / 'empty').mkdir()
+  with checkpoint.creating(tmp_path / 'empty', CONFIG, files):
+    pass
+  assert (tmp_path / 'empty' / 'config.json').exists()
+
+
+def test_a_folder_that_is_no_checkpoint(saved, tmp_path):
+  with pytest.raises(
+    FileNotFoundError, match=r'lacks: config.json, .*unet, .*convert.lavie.*random_checkpoint'
+  ):
+    checkpoint.load(tmp_path)
+  with pytest.raises(FileNotFoundError, match='lacks: unet, vae'):
+    checkpoint.load(saved)
+
+
+def test_other_parameters_list_both_sides(text_params, tmp_path):
+  params = jax.tree.map(np.copy, text_params)
+  norm = params['text_model']['final_layer_norm']
+  norm['gain'], norm['bias'] = norm.pop('scale'), np.zeros(3, np.float32)
+  with checkpoint.creating(tmp_path / 'model', CONFIG, checkpoint.byte_tokenizer(CONFIG.text)) as staging:
+    checkpoint.save_params(staging, 'text', params)
+  with pytest.raises(ValueError, match='does not match its config.json') as error:
+    checkpoint.load(tmp_path / 'model', parts=('text',))
+  _, found, wanted = str(error.value).splitlines()
+  path = 'text_model/final_layer_norm'
+  assert found == f'  only in the checkpoint: {path}/bias (3,), {path}/gain (64,)'
+  assert wanted == f'  only in the model: {path}/bias (64,), {path}/scale (64,)'
+
+
+def test_config_is_strict():
+  text = CONFIG.to_json()
+  assert checkpoint.ModelConfig.from_json(text) == CONFIG
+  data = json.loads(text)
+  data['unet']['attention'] = data['unet'].pop('heads')
+  del data['frames']
+  data['fps'] = '8'
+  data['vae'] = 3
+  with pytest.raises(ValueError) as error:
+    checkpoint.ModelConfig.from_json(json.dumps(data))
+  for fault in (
+    'unknown field unet.attention',
+    'missing field unet.heads',
+    'missing field frames',
+    "fps is '8'; accepted: int",
+    'vae is 3; accepted: VAEConfig',
+  ):
+    assert fault in str(error.value)
+
+
+def test_parts_must_fit_together():
+  text = dataclasses.replace(CONFIG.text, width=32)
+  with pytest.raises(ValueError, match=r'unet.text_width is 64, text.width is 32; 60 x 96 pixels'):
+    dataclasses.replace(CONFIG, text=text, height=60)
+
+
+def test_random_small_model_is_sane(random_small):
+  model = checkpoint.load(random_small)
+  config, size = model.config, (2, model.config.height, model.config.width, 3)
+  apply = lambda part, *inputs, **kw: jax.jit(
+    lambda p, *x: checkpoint.network(config, part).apply({'params': p}, *x, **kw)
+  )(model.params[part], *inputs)
+  text = apply('text', model.tokenizer.encode(['a cat']))[0]
+  frames = np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32)
+  latents = apply('vae', frames, method='encode')
+  decoded = apply('vae', latents, method='decode')
+  epsilon, _ = apply('unet', latents, 981, text)
+  assert latents.shape == epsilon.shape == (2, 8, 12, 4)
+  for x in (text, latents, decoded, epsilon):
+    assert 0.2 < float(x.std()) < 3 and abs(float(x.mean())) < 0.5
+
+
+def test_random_parameters_depend_on_seed_and_path_only(random_small):
+  abstract = checkpoint.abstract_params(checkpoint.SMALL, 'text')
+  loaded = checkpoint.load(random_small, parts=('text',)).params['text']
+  again = checkpoint.random_params(abstract, seed=1, part='text')
+  jax.tree.map(np.testing.assert_array_equal, loaded, again)
+  layer = again['text_model']['encoder']['layers_0']
+  assert not np.array_equal(layer['mlp']['fc1']['kernel'], layer['mlp']['fc2']['kernel'].T)
+  other = checkpoint.random_params(abstract, seed=2, part='text')
+  assert not np.array_equal(
+    layer['layer_norm1']['bias'], other['text_model']['encoder']['layers_0']['layer_norm1']['bias']
+  )
+
+
+def test_byte_tokenizer_needs_room():
+  with pytest.raises(ValueError, match='vocabulary of at least 514'):
+    checkpoint.byte_tokenizer(dataclasses.replace(CONFIG.text, bos=0))
+
+
+def test_loading_is_quiet(saved, caplog):
+  with caplog.at_level(logging.INFO):
+    checkpoint.load(saved, parts=('text',))
+  assert not [r for r in caplog.records if 'orbax' in r.pathname]

@@ -1,0 +1,33 @@
+"""Devices: the mesh that batches of edits are sharded over, several hosts, and the cache of compiled programs."""
+
+import jax
+import numpy as np
+from absl import logging
+from etils import epath
+
+
+def data_mesh(devices=None):
+  """A mesh with the one axis 'data' over the given devices; by default over this process's own.
+
+  Edits are sharded and rows never are, so hosts do not wait for each other.
+  """
+  devices = jax.local_devices() if devices is None else devices
+  return jax.sharding.Mesh(np.asarray(devices), ('data',))
+
+
+def initialise_hosts():
+  """Joins the processes of a pod or cluster (`jax.distributed`) where the environment describes one."""
+  if jax.distributed.is_initialized():
+    return
+  try:
+    jax.distributed.initialize()
+  except (ValueError, RuntimeError) as error:  # no cluster: a laptop, a notebook, one GPU
+    logging.info('single process: %s', error)
+
+
+def cache_programs(folder):
+  """Keeps compiled programs in a folder, so that the next run starts without compiling."""
+  folder = epath.Path(folder).expanduser()
+  folder.mkdir(parents=True, exist_ok=True)
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
