@@ -164,9 +164,7 @@ def load(folder, dtype='float32', parts=PARTS):
   digests = [config.to_json(), *(manifest[part]['sha256'] for part in sorted(manifest))]
   tokenizer = clip.Tokenizer(folder / 'tokenizer', config.text) if 'text' in parts else None
   params = {part: _restore(folder / part, abstract_params(config, part), dtype) for part in parts}
-  return Model(
-    config, params, tokenizer, hashlib.sha256('\n'.join([config.to_json(), *digests]).encode()).hexdigest()
-  )
+  return Model(config, params, tokenizer, hashlib.sha256('\n'.join([config.to_json(), *digests]).encode()).hexdigest())
 
 
 def init_random(folder, config, seed=0, progress=iter):
@@ -241,18 +239,18 @@ def byte_tokenizer(config):
 
 @contextlib.contextmanager
 def _checkpointer():
-  """An orbax checkpointer whose memory stays near that of the parameters."""
-  handlers = ocp.type_handlers.create_type_handler_registry(
-    # The arrays do not change while they are written: no defensive copy of all of them.
-    (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)),
-    (jax.Array, ocp.type_handlers.ArrayHandler()),
-  )
-  handler = ocp.PyTreeCheckpointHandler(
-    type_handler_registry=handlers, use_compression=False, save_concurrent_gb=1, restore_concurrent_gb=1
-  )
+  """An orbax checkpointer that is quiet and whose memory stays near that of the parameters."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.WARNING)  # orbax logs a page a tree
   try:
+    handlers = ocp.type_handlers.create_type_handler_registry(
+      # The arrays do not change while they are written: no defensive copy of all of them.
+      (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)),
+      (jax.Array, ocp.type_handlers.ArrayHandler()),
+    )
+    handler = ocp.PyTreeCheckpointHandler(
+      type_handler_registry=handlers, use_compression=False, save_concurrent_gb=1, restore_concurrent_gb=1
+    )
     with ocp.Checkpointer(handler) as checkpointer:
       yield checkpointer
   finally:

@@ -100,7 +100,18 @@ def _sharded(function, mesh):
 
 
 def sample(
-  apply, params, latents, texts, plan, schedule, guidance=7.5, *, masks=None, stored=None, trajectory=None, progress=iter
+  apply,
+  params,
+  latents,
+  texts,
+  plan,
+  schedule,
+  guidance=7.5,
+  *,
+  masks=None,
+  stored=None,
+  trajectory=None,
+  progress=iter,
 ):
   """Samples all branches of one edit (paper Algorithm 1).
 
@@ -125,9 +136,7 @@ def sample(
   return _loop(run, latents, texts, plan.steps, moves, masks, progress)
 
 
-def sample_batch(
-  apply, params, latents, texts, plans, schedule, guidance=7.5, *, mesh, masks=None, progress=iter
-):
+def sample_batch(apply, params, latents, texts, plans, schedule, guidance=7.5, *, mesh, masks=None, progress=iter):
   """Samples B independent edits side by side, edits outermost, sharded over the mesh axis 'data'.
 
   Args:
@@ -189,11 +198,13 @@ class Layout(NamedTuple):
     branches: the K branches.
     texts: i32[S, K, 2], the text of each branch's (uncond, cond) half at every step.
     plan: `plan.Plan`.
+    wanted: kinds of branches whose latents are wanted.
   """
 
   branches: tuple[Branch, ...]
   texts: np.ndarray
   plan: plan_lib.Plan
+  wanted: tuple[str, ...]
 
 
 def lay_out(
@@ -248,7 +259,7 @@ def lay_out(
     rows_per_pass=rows_per_pass,
     exact_savings=exact_savings,
   )
-  return Layout(branches, texts, plan)
+  return Layout(branches, texts, plan, tuple(wanted))
 
 
 def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, masks=None, trajectory=None, progress=iter):
@@ -272,4 +283,5 @@ def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, masks=N
     *(apply, params, latents, texts, layout.plan, schedule, guidance),
     **dict(masks=masks, stored=stored, trajectory=trajectory, progress=progress),
   )
-  return dict(zip(layout.branches, latents, strict=True))
+  branches = zip(layout.branches, latents, strict=True)
+  return {branch: latents for branch, latents in branches if branch.kind in layout.wanted}

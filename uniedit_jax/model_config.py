@@ -42,8 +42,7 @@ class ModelConfig:
       faults.append(f'unet.text_width is {self.unet.text_width}, text.width is {self.text.width}')
     if self.unet.latent_channels != self.vae.latent_channels:
       faults.append(
-        f'unet.latent_channels is {self.unet.latent_channels}, '
-        f'vae.latent_channels is {self.vae.latent_channels}'
+        f'unet.latent_channels is {self.unet.latent_channels}, vae.latent_channels is {self.vae.latent_channels}'
       )
     if self.height % self.vae.factor or self.width % self.vae.factor:
       faults.append(f'{self.height} x {self.width} pixels; accepted: multiples of {self.vae.factor}')

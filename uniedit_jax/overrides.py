@@ -1,4 +1,4 @@
-"""Where q, k and v cross between rows: the `AttentionOverride` pytree, and `exchange`, the only code that knows the row axis.
+"""Where q, k and v cross between rows: the `AttentionOverride` pytree and `exchange`, which alone knows the row axis.
 
 A *row* is one (branch, guidance half). All rows of an edit lie on one flat axis named `'row'`, bound by
 `jax.vmap(..., axis_name='row')` around the UNet. An override says, for each of q, k and v of a block's

@@ -16,7 +16,7 @@ from etils import epath
 
 from uniedit_jax import editing, inversion, video
 from uniedit_jax.diffusion import NoiseSchedule
-from uniedit_jax.model_config import network
+from uniedit_jax.model_config import PARTS, abstract_params, network
 from uniedit_jax.models import attention, vae
 
 INVERSIONS = ('ddim', 'direct', 'null_text')
@@ -133,54 +133,30 @@ class InversionOptions:
     return faults
 
 
-def invert(
-  model, latents, text, null_text, source_text, schedule, steps, options, guidance, dtype, progress=lambda label: iter
-):
-  """Inverts a clip.
+def latent_shape(config, frames, height, width, **_):
+  """(F, H, W, C) of the latents of a clip of `frames` x `height` x `width` pixels."""
+  return frames, height // config.vae.factor, width // config.vae.factor, config.unet.latent_channels
+
+
+def invert(model, latents, text, source_prompt, schedule, steps, options, guidance, dtype, cache, progress):
+  """Inverts a clip, or reads the inversion from the cache.
 
   Args:
     model: `checkpoint.Model`.
     latents: f32[F, H, W, C], the encoded clip.
-    text: f[T, E], encoded `options.prompt`; `null_text`: the encoded null prompt (the same object if equal);
-      source_text: f[T, E], what the reconstruction is conditioned on.
+    text: dict {prompt: f[T, E]} with '', `options.prompt` and `source_prompt`.
+    source_prompt: what the reconstruction is conditioned on.
     schedule: `NoiseSchedule`.
     steps: number of steps S.
     options: `InversionOptions`.
-    guidance: guidance of the sampling to come (null_text optimises for it; direct measures its drift).
+    guidance: guidance of the sampling to come: null_text optimises for it, direct measures its drift.
     dtype: compute dtype.
+    cache: path of the folder of inversions.
     progress: label -> wrapper of an iterable.
 
   Returns:
-    `Inversion`.
+    (`Inversion`, whether it came from the cache).
   """
-  params = model.params['unet']
-  denoise = denoiser(model.config, dtype)
-  trajectory = inversion.ddim_invert(
-    *(denoise, params, latents, text, schedule, steps),
-    **dict(guidance=options.guidance, null_text=null_text, progress=progress('invert')),
-  )
-  null_texts = free = None
-  if options.method == 'null_text':
-    found = inversion.optimise_null_text(
-      *(denoiser(model.config, dtype, remat=True), params, trajectory, source_text, null_text, schedule),
-      **dict(guidance=guidance, inner_steps=options.inner_steps, epsilon=options.epsilon),
-      progress=progress('null-text'),
-    )
-    null_texts = np.asarray(found.texts)
-  if options.method == 'direct':
-    same = source_text is null_text
-    layout = editing.lay_out('appearance', [], steps, source=0 if same else 1, wanted=('reconstruction',))
-    texts = jnp.stack([null_text, source_text])
-    sampled = editing.edit(
-      *(unet_apply(model.config, dtype), params, trajectory[-1], texts, layout, schedule, guidance),
-      progress=progress('drift'),
-    )
-    free = np.asarray(next(iter(sampled.values())))
-  return Inversion(np.asarray(trajectory), null_texts, free)
-
-
-def inversion_key(model, latents, schedule, steps, options, guidance, source_prompt, dtype):
-  """A hash of all that makes an inversion, the name under which it is cached."""
   facts = {
     'checkpoint': model.hash,
     'schedule': dataclasses.asdict(schedule),
@@ -192,28 +168,35 @@ def inversion_key(model, latents, schedule, steps, options, guidance, source_pro
   }
   digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
   digest.update(np.ascontiguousarray(latents))
-  return digest.hexdigest()
-
-
-def cached_inversion(folder, key, make):
-  """Reads an inversion from the cache, or makes and stores it.
-
-  Args:
-    folder: path of the cache.
-    key: from `inversion_key`.
-    make: callable without arguments that returns an `Inversion`.
-
-  Returns:
-    (`Inversion`, whether it came from the cache).
-  """
-  path = epath.Path(folder).expanduser() / f'{key}.npz'
+  path = epath.Path(cache).expanduser() / f'{digest.hexdigest()}.npz'
   if path.exists():
     with path.open('rb') as file, np.load(file) as arrays:
       return Inversion(**arrays), True
-  made = make()
+
+  params, apply = model.params['unet'], unet_apply(model.config, dtype)
+  found = {}
+  found['trajectory'] = inversion.ddim_invert(
+    *(denoiser(model.config, dtype), params, latents, text[options.prompt], schedule, steps),
+    **dict(guidance=options.guidance, null_text=text[''], progress=progress('invert')),
+  )
+  if options.method == 'null_text':
+    found['null_texts'] = inversion.optimise_null_text(
+      *(denoiser(model.config, dtype, remat=True), params, found['trajectory']),
+      *(text[source_prompt], text[''], schedule),
+      **dict(guidance=guidance, inner_steps=options.inner_steps, epsilon=options.epsilon),
+      progress=progress('null text'),
+    ).texts
+  if options.method == 'direct':
+    texts = jnp.stack([text[''], text[source_prompt]])
+    layout = editing.lay_out('appearance', [], steps, source=int(source_prompt != ''), wanted=['reconstruction'])
+    sampled = editing.edit(
+      *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance), progress=progress('drift')
+    )
+    (found['free'],) = sampled.values()
+  found = jax.tree.map(np.asarray, found)
   with video.atomic_file(path) as name, open(name, 'wb') as file:
-    np.savez(file, **{field: value for field, value in made._asdict().items() if value is not None})
-  return made, False
+    np.savez(file, **found)
+  return Inversion(**found), False
 
 
 def with_overrides(schedule: NoiseSchedule, overrides):
@@ -234,8 +217,6 @@ def memory_needed(config, rows, frames, height, width, dtype):
     frames, height, width: the clip, in pixels.
     dtype: compute dtype.
   """
-  from uniedit_jax.model_config import PARTS, abstract_params
-
   item = jnp.dtype(dtype).itemsize
   weights = sum(leaf.size for part in PARTS for leaf in jax.tree.leaves(abstract_params(config, part))) * item
   side = config.vae.factor

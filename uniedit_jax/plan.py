@@ -66,11 +66,11 @@ class Plan:
 
   @property
   def phases(self):
-    """Runs of steps with equal passes: list of {'start', 'stop', 'rows': [rows of each pass]}."""
+    """Runs of steps with equal passes: list of {'start', 'stop', 'rows', 'passes': rows of each pass}."""
     phases, start = [], 0
     for passes, group in itertools.groupby([len(rows.branch) for rows in step.passes] for step in self.steps):
       stop = start + len(list(group))
-      phases.append({'start': start, 'stop': stop, 'rows': passes})
+      phases.append({'start': start, 'stop': stop, 'rows': sum(passes), 'passes': passes})
       start = stop
     return phases
 

@@ -15,7 +15,12 @@ from etils import epath
 
 from uniedit_jax.video import atomic_file
 
-COMPILE_EVENT = '/jax/core/compile/backend_compile_duration'
+PROGRAM_EVENT = '/jax/core/compile/backend_compile_duration'
+COMPILE_EVENTS = (
+  PROGRAM_EVENT,
+  '/jax/core/compile/jaxpr_trace_duration',
+  '/jax/core/compile/jaxpr_to_mlir_module_duration',
+)
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'transformers')
 
 
@@ -24,21 +29,35 @@ class Record:
 
   Attributes:
     seconds: {phase: seconds, compilation apart}.
-    compile_seconds: {phase: seconds}; compilations: {phase: number of programs}.
+    compile_seconds: {phase: seconds of tracing, lowering and compiling}; compilations: {phase: number of programs}.
     warnings: list of str.
     facts: anything else that the run wants to tell.
   """
 
-  def __init__(self):
+  def __init__(self, warnings=(), announce=logging.info):
+    """Starts a record.
+
+    Args:
+      warnings: what is known to be odd from the start.
+      announce: called with the name of every phase as it begins.
+    """
     self.seconds, self.compile_seconds, self.compilations = {}, {}, {}
     self.warnings, self.facts = [], {}
-    self._phase = None
+    self._announce, self._phase, self._spans = announce, None, []
+    for message in warnings:
+      self.warn(message)
     jax.monitoring.register_event_duration_secs_listener(self._on_event)
 
   def _on_event(self, event, duration, **_):
-    if event == COMPILE_EVENT and self._phase:
-      self.compile_seconds[self._phase] = self.compile_seconds.get(self._phase, 0.0) + duration
-      self.compilations[self._phase] = self.compilations.get(self._phase, 0) + 1
+    if event not in COMPILE_EVENTS or not self._phase:
+      return
+    # Events are reported as they end and those of inner functions lie inside: count the union of the spans.
+    start, counted = time.perf_counter() - duration, 0.0
+    while self._spans and self._spans[-1][0] >= start:
+      counted += self._spans.pop()[1]
+    self._spans.append((start, duration))
+    self.compile_seconds[self._phase] = self.compile_seconds.get(self._phase, 0.0) + duration - counted
+    self.compilations[self._phase] = self.compilations.get(self._phase, 0) + (event == PROGRAM_EVENT)
 
   @property
   def compiled(self):
@@ -48,7 +67,7 @@ class Record:
   @contextlib.contextmanager
   def phase(self, name):
     """Times a block; phases do not nest."""
-    logging.info('phase: %s', name)
+    self._announce(name)
     self._phase, start, before = name, time.perf_counter(), self.compiled
     try:
       yield
@@ -100,9 +119,30 @@ def write_json(path, value):
     pathlib.Path(name).write_text(json.dumps(value, indent=2) + '\n')
 
 
-def is_done(workdir):
-  """Whether a run finished here."""
-  return (epath.Path(workdir) / 'DONE').exists()
+def begin(workdir, config):
+  """Starts a run, or tells that it has been finished before.
+
+  Args:
+    workdir: path.
+    config: dict, everything that the results depend on; written to config.json.
+
+  Returns:
+    False if the folder holds the finished run of this very config.
+
+  Raises:
+    ValueError: it holds the finished run of another config.
+  """
+  config, path = json.loads(json.dumps(config)), epath.Path(workdir) / 'config.json'
+  if (epath.Path(workdir) / 'DONE').exists():
+    old = json.loads(path.read_text())
+    changed = sorted(key for key in {*config, *old} if config.get(key) != old.get(key))
+    if changed:
+      raise ValueError(
+        f'workdir {workdir} holds a finished run that differs in {", ".join(changed)}; accepted: another folder'
+      )
+    return False
+  write_json(path, config)
+  return True
 
 
 def mark_done(workdir):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import imageio_ffmpeg
 import numpy as np
 from etils import epath
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
 
 FRAME_SUFFIXES = ('.png', '.jpg', '.jpeg')
 FOLDER_FPS = 8.0
@@ -176,7 +176,7 @@ def write_mp4(path, frames, fps):
     ValueError: `frames` is not such an array.
     RuntimeError: ffmpeg failed (a full disk, say); its last message is given.
   """
-  frames = _checked(frames)
+  frames = checked(frames)
   frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), 'edge')
   size = f'{frames.shape[2]}x{frames.shape[1]}'
   command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24']
@@ -202,7 +202,7 @@ def write_mp4(path, frames, fps):
 
 def write_gif(path, frames, fps):
   """Writes uint8[F, H, W, 3] as a looping gif; one palette for all frames, so that colours do not flicker."""
-  frames = _checked(frames)
+  frames = checked(frames)
   sample = frames[:, :: max(1, frames.shape[1] // 128), :: max(1, frames.shape[2] // 128)]
   palette = Image.fromarray(sample.reshape(-1, sample.shape[2], 3)).quantize(256)
   pictures = [
@@ -218,48 +218,13 @@ def write_gif(path, frames, fps):
 
 def write_frames(folder, frames):
   """Writes uint8[F, H, W, 3] as 000.png, 001.png, ...; higher numbers of an earlier, longer clip go away."""
-  folder, frames = epath.Path(folder), _checked(frames)
+  folder, frames = epath.Path(folder), checked(frames)
   for i, frame in enumerate(frames):
     with atomic_file(folder / f'{i:03d}.png') as temporary:
       Image.fromarray(frame).save(temporary, 'PNG')
   for stale in folder.iterdir():
     if re.fullmatch(r'\d{3,}\.png', stale.name) and int(stale.stem) >= len(frames):
       stale.unlink()
-
-
-def side_by_side(clips):
-  """Puts clips next to each other, each under its label.
-
-  Args:
-    clips: dict from label to uint8[F, H, W, 3], all of one shape.
-
-  Returns:
-    uint8[F, H', W', 3].
-
-  Raises:
-    ValueError: no clips, or shapes differ.
-  """
-  shapes = {label: np.shape(clip) for label, clip in clips.items()}
-  if len(set(shapes.values())) != 1:
-    raise ValueError(f'clips have shapes {shapes}; accepted: at least one clip, all of one shape')
-  panels = []
-  for label, clip in clips.items():
-    clip = _checked(clip)
-    strip = _label(label, clip.shape[2], max(14, clip.shape[1] // 12))
-    panels.append(np.stack([np.concatenate([strip, frame]) for frame in clip]))
-  gap = np.zeros((*panels[0].shape[:2], 4, 3), np.uint8)
-  return np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=2)
-
-
-def contact_sheet(frames, columns=4):
-  """Lays uint8[F, H, W, 3] out row by row as one picture uint8[H', W', 3]; unused cells stay black."""
-  frames = _checked(frames)
-  columns = min(columns, len(frames))
-  rows = -(-len(frames) // columns)
-  cells = np.pad(frames, ((0, rows * columns - len(frames)), (1, 1), (1, 1), (0, 0)))
-  height, width = cells.shape[1:3]
-  cells = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
-  return cells.reshape(rows * height, columns * width, 3)
 
 
 @contextlib.contextmanager
@@ -372,20 +337,9 @@ def _neighbours(size, new):
   return first, np.minimum(first + 1, size - 1), (centre - first).astype(np.float32)
 
 
-def _checked(frames):
+def checked(frames):
   """Frames to be written, as an array; raises ValueError if they are not uint8[F >= 1, H, W, 3]."""
   frames = np.asarray(frames)
   if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
     raise ValueError(f'frames are {frames.dtype}{list(frames.shape)}; accepted: uint8[F, H, W, 3], F >= 1')
   return frames
-
-
-def _label(text, width, height):
-  """A strip uint8[height, width, 3] with a line of text, shortened to fit."""
-  font = ImageFont.load_default(0.7 * height)
-  shown = text
-  while shown and font.getlength(shown) > width - 8:
-    shown = shown.removesuffix('…')[:-1] + '…' if len(shown) > 1 else ''
-  strip = Image.new('RGB', (width, height), (24, 24, 24))
-  ImageDraw.Draw(strip).text((4, height / 2), shown, fill=(235, 235, 235), font=font, anchor='lm')
-  return np.asarray(strip)

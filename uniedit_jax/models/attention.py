@@ -188,9 +188,7 @@ def guided_groups(foreground_q, foreground_k, guided):
     q_group, k_group: i32[F, N].
   """
   foreground_q, foreground_k = foreground_q[..., 0], foreground_k[..., 0]
-  has_keys = jnp.where(
-    foreground_q, foreground_k.any(-1, keepdims=True), (~foreground_k).any(-1, keepdims=True)
-  )
+  has_keys = jnp.where(foreground_q, foreground_k.any(-1, keepdims=True), (~foreground_k).any(-1, keepdims=True))
   q_group = jnp.where(guided & has_keys, foreground_q.astype(jnp.int32), -1)
   return q_group, foreground_k.astype(jnp.int32)
 

@@ -1,0 +1,75 @@
+"""Generates one clip from a prompt: plain text-to-video sampling.
+
+  python -m experiments.generate --config=configs/generate.py --config.checkpoint=... --workdir=out \
+    --config.prompt="a teddy bear is walking"
+
+A rerun on a finished folder does nothing.
+"""
+
+import sys
+
+from absl import app, flags, logging
+from etils import epath
+from ml_collections import config_flags
+
+from experiments import progress
+from experiments.request import read_generation, resolve
+from uniedit_jax import checkpoint, editing, outputs, pipeline, record, sharding
+
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
+
+
+def run(config, request, workdir):
+  """Generates a clip.
+
+  Args:
+    config: ConfigDict of configs/generate.py.
+    request: `read_generation(config)`.
+    workdir: path.
+
+  Returns:
+    uint8[F, H, W, 3].
+  """
+  log = record.Record(request.warnings, progress.announce)
+  sharding.cache_programs(epath.Path(config.cache) / 'programs')
+  with log.phase('load'):
+    model = checkpoint.load(config.checkpoint, request.dtype)
+  with log.phase('encode'):
+    texts = pipeline.encode_prompts(model, request.prompts, request.dtype)
+  with log.phase('generate'):
+    # An edit of a generated clip samples this very branch as its reconstruction.
+    layout = editing.lay_out('appearance', [], config.steps, source=1, wanted=['reconstruction'])
+    noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
+    sampled = editing.edit(
+      *(pipeline.unet_apply(model.config, request.dtype), model.params['unet'], noise, texts, layout),
+      *(request.schedule, config.guidance),
+      progress=progress.steps('generate', log),
+    )
+  with log.phase('decode'):
+    (latents,) = sampled.values()
+    clip = pipeline.decode_clip(model, latents, request.dtype)
+  with log.phase('write'):
+    outputs.write_clips(workdir, {'generated': clip}, model.config.fps)
+  log.facts |= {'seed': config.seed, 'dtype': request.dtype, 'checkpoint_hash': model.hash}
+  record.write_json(workdir / 'run.json', log.as_dict())
+  return clip
+
+
+def main(_):
+  """Checks the config, runs unless the folder is finished, and marks it DONE."""
+  logging.set_verbosity(logging.WARNING)
+  config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
+  try:
+    request = read_generation(config)
+    unfinished = record.begin(workdir, resolve(config, request))
+  except ValueError as error:
+    sys.exit(f'{error}')
+  if unfinished:
+    run(config, request, workdir)
+    record.mark_done(workdir)
+  print(f'{workdir}/generated.mp4')
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,240 @@
+"""From a config to checked dataclasses: everything that can be wrong is found here, before anything is loaded."""
+
+import dataclasses
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+
+from uniedit_jax import editing, masks, pipeline, video
+from uniedit_jax.diffusion import NoiseSchedule
+from uniedit_jax.injection import Injections, preset
+from uniedit_jax.model_config import ModelConfig
+from uniedit_jax.models.clip import Tokenizer
+
+ACCEPTED_CHECKPOINT = 'a folder made by `python -m convert.lavie` or `python -m experiments.random_checkpoint`'
+
+
+class Request(NamedTuple):
+  """A config, checked.
+
+  Attributes:
+    model_config: `ModelConfig` of the checkpoint.
+    clip: dict of the arguments of `video.read_clip` without the path.
+    schedule: `NoiseSchedule`.
+    dtype: compute dtype.
+    prompts: the distinct prompts, the null prompt first.
+    injections: `Injections`, preset and overrides resolved.
+    inversion: `InversionOptions`.
+    mask_source, mask_target: bool[F, H, W] or None.
+    layout: `editing.Layout`: branches, the number of each text, the plan. Optimised null texts follow the prompts.
+    warnings: what is odd but allowed.
+  """
+
+  model_config: ModelConfig
+  clip: dict[str, Any]
+  schedule: NoiseSchedule
+  dtype: str
+  prompts: list[str]
+  injections: Injections | None = None
+  inversion: pipeline.InversionOptions | None = None
+  mask_source: np.ndarray | None = None
+  mask_target: np.ndarray | None = None
+  layout: editing.Layout | None = None
+  warnings: tuple[str, ...] = ()
+
+
+class _Faults(list):
+  """Collects faults; `attempt` turns a raised ValueError into one."""
+
+  def attempt(self, function, *args, **kwargs):
+    try:
+      return function(*args, **kwargs)
+    except (ValueError, OSError) as error:
+      self.append(str(error))
+      return None
+
+  def unless(self, condition, fault):
+    if not condition:
+      self.append(fault)
+
+  def stop(self):
+    if self:
+      raise ValueError('the run cannot start:\n' + '\n'.join(f'  - {fault}' for fault in self))
+
+
+def read_generation(config):
+  """Checks the config of `experiments.generate`.
+
+  Raises:
+    ValueError: lists all faults.
+  """
+  faults = _Faults()
+  faults.unless(config.prompt.strip(), "prompt is ''; accepted: what the clip shows")
+  model_config, clip = _model(config, faults)
+  request = _request(config, model_config, clip, ['', config.prompt], faults)
+  faults.stop()
+  return request
+
+
+def read_edit(config):
+  """Checks the config of an edit. The video comes first: no checkpoint is opened before it is known to be fine.
+
+  Raises:
+    ValueError: lists all faults, each with the field, what was given and what is accepted.
+  """
+  faults, warnings = _Faults(), []
+  model_config, clip = _model(config, video_faults := _Faults())
+  if config.generated:
+    faults.unless(not config.video, f'video is {config.video!r} with generated=True; accepted: one of the two')
+    faults.unless(config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt")
+    faults.unless(
+      config.inversion.method == 'ddim',
+      f'inversion.method is {config.inversion.method!r} with generated=True; accepted: the default, as a '
+      'generated clip needs no inversion',
+    )
+  else:
+    faults += video.check_clip(config.video, **clip)
+  faults += video_faults
+  faults.unless(config.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows")
+  if config.target_prompt.strip() == config.source_prompt.strip() != '':
+    warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
+
+  read = lambda path: faults.attempt(masks.read_masks, path, **{k: v for k, v in clip.items() if k != 'fps'})
+  source, target = (read(path) if path else None for path in (config.mask.source, config.mask.target))
+  masked = bool(config.mask.source)
+  if bool(config.mask.target) != masked and (config.task == 'motion' or not masked):
+    needed, given = ('target', 'source') if masked else ('source', 'target')
+    faults.append(f"mask.{needed} is '' but mask.{given} is given; accepted: both or neither")
+
+  injections = faults.attempt(_injections, config, masked)
+  blocks = model_config.unet.blocks if model_config else 16
+  if injections:
+    faults += injections.faults(config.steps, blocks)
+    for name in () if masked else ('motion_query', 'background', 'guided'):
+      faults.unless(not getattr(injections, name).on, f'{name}.steps needs masks; accepted: set mask.source')
+    reads_motion = injections.motion.on or injections.motion_query.on
+    faults.unless(
+      config.task == 'motion' or not reads_motion,
+      f"motion.steps is {injections.motion.steps} with task 'appearance', which has no motion branch; accepted: (0, 0)",
+    )
+  inversion = pipeline.InversionOptions(**config.inversion.to_dict())
+  faults += inversion.faults()
+  faults.unless(config.plan in ('exact', 'naive'), f"plan is {config.plan!r}; accepted: 'exact', 'naive'")
+  faults.unless(
+    config.rows_per_pass is None or config.rows_per_pass > 0,
+    f'rows_per_pass is {config.rows_per_pass}; accepted: a positive number',
+  )
+  prompts = ['', config.source_prompt, config.target_prompt, inversion.prompt]
+  request = _request(config, model_config, clip, prompts, faults)
+  faults.stop()
+  layout = faults.attempt(_layout, config, request, injections, masked)
+  warnings += _check_memory(config, request, layout, faults)
+  faults.stop()
+  return request._replace(
+    injections=injections,
+    inversion=inversion,
+    mask_source=source,
+    mask_target=target,
+    layout=layout,
+    warnings=tuple(warnings),
+  )
+
+
+def _model(config, faults):
+  """The checkpoint's config (None if it has none) and the arguments of `read_clip`; reads one small file."""
+  model_config = None
+  path = epath.Path(config.checkpoint).expanduser() / 'config.json'
+  if config.checkpoint and path.exists():
+    model_config = faults.attempt(ModelConfig.from_json, path.read_text())
+  else:
+    faults.append(f'checkpoint is {config.checkpoint!r}, which is none; accepted: {ACCEPTED_CHECKPOINT}')
+  defaults = model_config or ModelConfig()
+  clip = {name: config.clip[name] or getattr(defaults, name) for name in ('frames', 'height', 'width')}
+  return model_config, {**clip, **{name: config.clip[name] for name in ('start', 'stride', 'fit')}}
+
+
+def _request(config, model_config, clip, prompts, faults):
+  """What generation and editing share."""
+  for name in ('height', 'width'):
+    factor = model_config.vae.factor if model_config else 8
+    faults.unless(
+      clip[name] > 0 and clip[name] % factor == 0,
+      f'clip.{name} is {clip[name]}; accepted: a positive multiple of {factor}',
+    )
+  faults.unless(clip['frames'] > 0, f'clip.frames is {clip["frames"]}; accepted: a positive number')
+  prompts = list(dict.fromkeys(prompts))
+  schedule = None
+  if model_config:
+    schedule = faults.attempt(pipeline.with_overrides, model_config.schedule, config.schedule.to_dict())
+    folder = os.path.join(os.path.expanduser(config.checkpoint), 'tokenizer')
+    tokenizer = faults.attempt(Tokenizer, folder, model_config.text)
+    for prompt in prompts if tokenizer else ():
+      faults.attempt(tokenizer.encode, [prompt])
+  faults.attempt((schedule or NoiseSchedule()).timesteps, config.steps)
+  dtype = faults.attempt(pipeline.resolve_dtype, config.dtype)
+  return Request(model_config, clip, schedule, dtype, prompts)
+
+
+def _injections(config, masked):
+  """The preset's injections with the fields that the config sets."""
+  chosen = preset(config.preset, config.task, masked, config.steps)
+  changed = {}
+  for field in dataclasses.fields(chosen):
+    given = {name: value for name, value in config[field.name].to_dict().items() if value is not None}
+    changed[field.name] = dataclasses.replace(getattr(chosen, field.name), **given)
+  return Injections(**changed)
+
+
+def _layout(config, request, injections, masked):
+  """The branches, texts and plan of an edit."""
+  number = {prompt: i for i, prompt in enumerate(request.prompts)}
+  null_text = config.inversion.method == 'null_text'
+  wanted = {
+    'main': True,
+    'reconstruction': config.outputs.reconstruction or config.generated,
+    'motion': config.outputs.motion_reference,
+  }
+  return editing.lay_out(
+    *(config.task, [injections], config.steps),
+    source=number[config.source_prompt],
+    targets=[number[config.target_prompt]],
+    uncond=len(number) + np.arange(config.steps) if null_text else None,
+    wanted=[kind for kind, is_wanted in wanted.items() if is_wanted],
+    stored=config.inversion.method == 'direct',
+    masked=masked,
+    blocks=request.model_config.unet.blocks,
+    rows_per_pass=config.rows_per_pass,
+    exact_savings=config.plan == 'exact',
+  )
+
+
+def _check_memory(config, request, layout, faults):
+  """Compares what sampling needs with what the device has; a fault names the setting that fits."""
+  available = pipeline.memory_available()
+  if layout is None or available is None:
+    return []
+  size = request.clip['frames'], request.clip['height'], request.clip['width']
+  needed = lambda rows: pipeline.memory_needed(request.model_config, rows, *size, request.dtype)
+  rows = max(max(phase['passes']) for phase in layout.plan.phases)
+  if needed(rows) <= available:
+    return []
+  gib = lambda number: f'{number / 2**30:.1f} GiB'
+  message = f'{rows} rows a pass need about {gib(needed(rows))} and the device has {gib(available)}'
+  fitting = [r for r in range(1, rows) if needed(r) <= available]
+  if config.rows_per_pass is None and fitting:
+    faults.append(f'rows_per_pass is not set: {message}; accepted: rows_per_pass={fitting[-1]}')
+    return []
+  return [f'{message}; fewer frames, a smaller clip or dtype=bfloat16 would need less']
+
+
+def resolve(config, request):
+  """The config as a dict in which nothing is left to the preset or the checkpoint, for config.json."""
+  resolved = config.to_dict()
+  resolved['dtype'] = request.dtype
+  resolved['clip'] |= request.clip
+  resolved['schedule'] |= {name: getattr(request.schedule, name) for name in resolved['schedule']}
+  if request.injections is not None:
+    resolved |= dataclasses.asdict(request.injections)
+  return resolved

@@ -1,0 +1,85 @@
+"""The files and measures that a run leaves in its workdir."""
+
+from etils import epath
+
+from uniedit_jax import masks, panels, video
+from uniedit_jax.metrics import pixel
+
+# The clip that each kind of branch becomes, in the order in which they are shown after the source.
+NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
+
+
+def write_clips(workdir, clips, fps, *, gif=True, frames=True):
+  """Writes <name>.mp4 of every clip, side_by_side.mp4, and the main clip as edit.gif and frames/.
+
+  Args:
+    workdir: path.
+    clips: dict of uint8[F, H, W, 3] by name, the main one is 'edit' or else the last.
+    fps: frame rate.
+    gif, frames: whether to write the main clip in these forms too.
+  """
+  workdir = epath.Path(workdir)
+  for name, clip in clips.items():
+    video.write_mp4(workdir / f'{name}.mp4', clip, fps)
+  main = 'edit' if 'edit' in clips else list(clips)[-1]
+  if len(clips) > 1:
+    shown = [name for name in ('source', *NAMES.values()) if name in clips]
+    labelled = {name.replace('_', ' '): clips[name] for name in shown}
+    video.write_mp4(workdir / 'side_by_side.mp4', panels.side_by_side(labelled), fps)
+  if gif:
+    video.write_gif(workdir / f'{main}.gif', clips[main], fps)
+  if frames:
+    video.write_frames(workdir / 'frames', clips[main])
+
+
+def write_masks(workdir, clips, fps, **by_name):
+  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (over the source, to check them by eye).
+
+  Args:
+    workdir: path.
+    clips: dict of uint8[F, H, W, 3] with 'source' or, where that was generated, 'reconstruction'.
+    fps: frame rate.
+    **by_name: bool[F, H, W] or None.
+  """
+  folder = epath.Path(workdir) / 'masks'
+  shown = clips.get('source', clips.get('reconstruction'))
+  for name, mask in by_name.items():
+    if mask is not None:
+      video.write_frames(folder / name, mask[..., None].repeat(3, axis=-1).astype('uint8') * 255)
+      video.write_mp4(folder / f'{name}.mp4', masks.overlay(shown, mask), fps)
+
+
+def measure(clips, floor=None, free=None, stored=False, mask=None):
+  """The measures of metrics.json.
+
+  Args:
+    clips: dict of uint8[F, H, W, 3] with 'edit' and what there is of 'source', 'reconstruction'.
+    floor: uint8[F, H, W, 3], the VAE's round trip of the source, or None for a generated source.
+    free: uint8[F, H, W, 3], the reconstruction sampled freely (direct inversion), or None.
+    stored: whether the reconstruction is the stored trajectory, exact by construction.
+    mask: bool[F, H, W], the source's foreground, or None.
+
+  Returns:
+    dict of numbers; None where a clip that is needed was not made.
+  """
+  source, edit, reconstruction = clips.get('source'), clips['edit'], clips.get('reconstruction')
+  psnr = lambda a, b, **kw: None if a is None or b is None else pixel.psnr(a, b, **kw)
+  measures = {'edit_frame_difference': pixel.frame_difference(edit)}
+  if source is None:
+    return measures
+  measures |= {
+    'source_frame_difference': pixel.frame_difference(source),
+    'edit_source_psnr_db': psnr(source, edit),
+    'edit_source_ssim': pixel.ssim(source, edit),
+  }
+  if mask is not None and not mask.all():
+    measures['edit_source_background_psnr_db'] = psnr(source, edit, mask=~mask)
+  if floor is not None:
+    measures |= {
+      'vae_round_trip_psnr_db': psnr(source, floor),
+      'reconstruction_psnr_db': psnr(source, reconstruction),
+    }
+    if stored:
+      measures['reconstruction_is_stored_trajectory'] = 1
+      measures['free_running_reconstruction_psnr_db'] = psnr(source, free)
+  return {name: None if value is None else round(value, 6) for name, value in measures.items()}
