@@ -108,8 +108,8 @@ def read_text_config(sd):
   )
 
 
-def infer_unet_config(state, heads, groups):
-  """`UNetConfig` from the shapes of a LaVie state dict.
+def infer_unet_config(state, groups):
+  """`UNetConfig` from the shapes of a LaVie state dict; they tell everything but the groups.
 
   Raises:
     ValueError: tensors that every UNet of the family has are missing.
@@ -124,7 +124,7 @@ def infer_unet_config(state, heads, groups):
     raise ValueError(f'no LaVie UNet: conv_in, {text} or {bias} is missing; the file begins with {some}')
   return unet.UNetConfig(
     channels=tuple(state[f'down_blocks.{i}.resnets.0.conv1.weight'].shape[0] for i in range(levels)),
-    heads=heads,
+    heads=state[bias].shape[1],
     groups=groups,
     layers_per_block=count(r'down_blocks\.0\.resnets\.\d+\.conv1\.weight'),
     latent_channels=state['conv_in.weight'].shape[1],
@@ -133,7 +133,7 @@ def infer_unet_config(state, heads, groups):
   )
 
 
-def convert(sd, lavie, out, heads=8, groups=32):
+def convert(sd, lavie, out, groups=32):
   """Converts everything; arguments as the flags.
 
   Returns:
@@ -148,7 +148,7 @@ def convert(sd, lavie, out, heads=8, groups=32):
   started = time.monotonic()
   state = read_tensors(lavie)
   config = checkpoint.ModelConfig(
-    unet=infer_unet_config(state, heads, groups),
+    unet=infer_unet_config(state, groups),
     vae=vae_config,
     text=text_config,
     schedule=diffusion.NoiseSchedule('linear', 1e-4, 2e-2),
@@ -215,14 +215,14 @@ def _read_pickle(path):
     # Only the zip format of torch >= 1.6 can be mapped; it then costs no memory of its own.
     mapped = zipfile.is_zipfile(path)
     return torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
-  except pickle.UnpicklingError as error:
+  except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    forbidden = re.search(r'GLOBAL (\S+)', str(error))
+    if not forbidden:
+      raise ValueError(f'{path} is damaged or no PyTorch file') from error
     raise ValueError(
-      f'{path} is not read, because it is more than tensors: loading it would run code of whoever wrote it. '
-      'If you trust it, save the tensors alone first (torch.save of its state dict). '
-      f'PyTorch says: {str(error).splitlines()[0]}'
+      f'{path} is not read: it holds more than tensors ({forbidden[1]}), and loading that would run code of '
+      'whoever wrote the file. If you trust it, save its state dict alone first.'
     ) from error
-  except (RuntimeError, EOFError) as error:
-    raise ValueError(f'{path} is damaged or no PyTorch file: {error}') from error
 
 
 def _not_tensors(content):
@@ -245,7 +245,7 @@ def main(argv):
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
   given = flags.FLAGS
   try:
-    rows = convert(given.sd, given.lavie, given.out, given.heads, given.groups)
+    rows = convert(given.sd, given.lavie, given.out, given.groups)
   except (ValueError, OSError) as error:
     raise SystemExit(f'convert.lavie: {error}') from error
   print(f'{"part":6}{"tensors":>9}{"parameters":>14}{"seconds":>9}  sha256')
@@ -259,6 +259,5 @@ if __name__ == '__main__':
   flags.DEFINE_string('sd', None, 'Folder of Stable Diffusion 1.4 in the diffusers layout.', required=True)
   flags.DEFINE_string('lavie', None, "LaVie's base model: lavie_base.pt, or a .safetensors.", required=True)
   flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
-  flags.DEFINE_integer('heads', 8, 'Attention heads of the UNet; shapes do not tell.')
   flags.DEFINE_integer('groups', 32, 'Groups of the group norms of the UNet; shapes do not tell.')
   app.run(main)

@@ -48,11 +48,11 @@ class Request(NamedTuple):
 class _Faults(list):
   """Collects faults; `attempt` turns a raised ValueError into one."""
 
-  def attempt(self, function, *args, **kwargs):
+  def attempt(self, function, *args, field='', **kwargs):
     try:
       return function(*args, **kwargs)
     except (ValueError, OSError) as error:
-      self.append(str(error))
+      self.append(f'{field}: {error}' if field else str(error))
       return None
 
   def unless(self, condition, fault):
@@ -101,8 +101,10 @@ def read_edit(config):
   if config.target_prompt.strip() == config.source_prompt.strip() != '':
     warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
 
-  read = lambda path: faults.attempt(masks.read_masks, path, **{k: v for k, v in clip.items() if k != 'fps'})
-  source, target = (read(path) if path else None for path in (config.mask.source, config.mask.target))
+  paths = {f'mask.{side}': config.mask[side] for side in ('source', 'target')}
+  source, target = (
+    faults.attempt(masks.read_masks, path, field=field, **clip) if path else None for field, path in paths.items()
+  )
   masked = bool(config.mask.source)
   if bool(config.mask.target) != masked and (config.task == 'motion' or not masked):
     needed, given = ('target', 'source') if masked else ('source', 'target')

@@ -12,9 +12,7 @@ import pytest
 from uniedit_jax import checkpoint
 
 # The text tower alone is enough for most tests, and quick.
-CONFIG = dataclasses.replace(
-  checkpoint.SMALL, text=dataclasses.replace(checkpoint.SMALL.text, layers=1, mlp_width=64)
-)
+CONFIG = dataclasses.replace(checkpoint.SMALL, text=dataclasses.replace(checkpoint.SMALL.text, layers=1, mlp_width=64))
 
 
 @pytest.fixture(scope='module')
@@ -107,9 +105,7 @@ def test_nothing_is_overwritten(saved, tmp_path):
 
 
 def test_a_folder_that_is_no_checkpoint(saved, tmp_path):
-  with pytest.raises(
-    FileNotFoundError, match=r'lacks: config.json, .*unet, .*convert.lavie.*random_checkpoint'
-  ):
+  with pytest.raises(FileNotFoundError, match=r'lacks: config.json, .*unet, .*convert.lavie.*random_checkpoint'):
     checkpoint.load(tmp_path)
   with pytest.raises(FileNotFoundError, match='lacks: unet, vae'):
     checkpoint.load(saved)
@@ -121,7 +117,7 @@ def test_other_parameters_list_both_sides(text_params, tmp_path):
   norm['gain'], norm['bias'] = norm.pop('scale'), np.zeros(3, np.float32)
   with checkpoint.creating(tmp_path / 'model', CONFIG, checkpoint.byte_tokenizer(CONFIG.text)) as staging:
     checkpoint.save_params(staging, 'text', params)
-  with pytest.raises(ValueError, match='does not match its config.json') as error:
+  with pytest.raises(ValueError, match=r'does not match its config\.json') as error:
     checkpoint.load(tmp_path / 'model', parts=('text',))
   _, found, wanted = str(error.value).splitlines()
   path = 'text_model/final_layer_norm'

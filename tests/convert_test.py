@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from etils import epath
 
 from convert import lavie, rules
-from etils import epath
 
 TARGET = {
   'down_blocks_0': {
@@ -105,21 +105,22 @@ def test_constants_are_compared_and_dropped(state):
   state['embeddings.position_ids'] = np.arange(77)[None]
   rules.convert(dict(state), TARGET)
   state['x.rotary_emb.freqs'] = freqs[::-1]
-  with pytest.raises(ValueError, match='x.rotary_emb.freqs is'):
+  with pytest.raises(ValueError, match=r'x\.rotary_emb\.freqs is'):
     rules.convert(state, TARGET)
 
 
 def run(*args):
   # None in sys.modules makes `import torch` fail, installed or not.
-  code = "import sys, runpy; sys.modules['torch'] = None; sys.argv[1:] = {}; runpy.run_module('convert.lavie', run_name='__main__', alter_sys=True)"
-  return subprocess.run(
-    [sys.executable, '-c', code.format(list(args))], capture_output=True, text=True, check=False
+  code = (
+    "import sys, runpy; sys.modules['torch'] = None; "
+    "runpy.run_module('convert.lavie', run_name='__main__', alter_sys=True)"
   )
+  return subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, check=False)
 
 
 def test_help_needs_no_torch():
   done = run('--help')
-  assert '--lavie' in done.stdout and '--heads' in done.stdout, done.stderr
+  assert '--lavie' in done.stdout and '--groups' in done.stdout, done.stderr
 
 
 def test_all_faults_of_the_inputs_are_listed(tmp_path):
@@ -145,4 +146,4 @@ def test_all_faults_of_the_inputs_are_listed(tmp_path):
 
 def test_unet_sizes_are_read_from_shapes():
   with pytest.raises(ValueError, match='no LaVie UNet'):
-    lavie.infer_unet_config({'conv_in.weight': np.zeros((1, 4, 3, 3))}, 8, 32)
+    lavie.infer_unet_config({'conv_in.weight': np.zeros((1, 4, 3, 3))}, 32)

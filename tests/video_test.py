@@ -252,27 +252,3 @@ def test_writers_refuse_other_arrays(tmp_path, frames):
   with pytest.raises(ValueError, match=r'accepted: uint8\[F, H, W, 3\]'):
     video.write_mp4(tmp_path / 'a.mp4', frames, 8)
   assert os.listdir(tmp_path) == []
-
-
-def test_side_by_side():
-  a, b = smooth_clip(3), grey_steps(3)
-  out = video.side_by_side({'source': a, 'a label that is far too long for a panel this small': b})
-  assert out.dtype == np.uint8
-  np.testing.assert_array_equal(out[:, -48:, :64], a)
-  np.testing.assert_array_equal(out[:, -48:, -64:], b)
-  assert out.shape[2] == 2 * 64 + 4
-  assert out[0, :-48, :64].max() > 200  # some text is there,
-  assert out[0, :-48, -4:].max() < 100  # and the long one was shortened to fit
-  with pytest.raises(ValueError, match='clips have shapes'):
-    video.side_by_side({'source': a, 'edit': b[:2]})
-  with pytest.raises(ValueError, match='clips have shapes'):
-    video.side_by_side({})
-
-
-def test_contact_sheet():
-  frames = smooth_clip(5, 6, 10)
-  sheet = video.contact_sheet(frames, columns=2)
-  assert sheet.shape == (3 * 8, 2 * 12, 3)
-  for i, frame in enumerate([*frames, np.zeros_like(frames[0])]):
-    top, left = 1 + 8 * (i // 2), 1 + 12 * (i % 2)
-    np.testing.assert_array_equal(sheet[top : top + 6, left : left + 10], frame)

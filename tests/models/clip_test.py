@@ -9,6 +9,7 @@ import pytest
 
 from convert import rules
 from tests.tolerances import EXACT, MODULE, VAE_TEXT, agreement
+from uniedit_jax import checkpoint
 from uniedit_jax.models import clip
 
 TINY = clip.TextConfig(vocabulary=12, positions=8, width=16, layers=2, heads=2, mlp_width=32, bos=10, eos=11)
@@ -22,7 +23,7 @@ def abstract(config):
 @pytest.fixture(scope='module')
 def tiny():
   encoder = clip.TextEncoder(TINY)
-  return encoder, jax.jit(encoder.init)(jax.random.key(0), jnp.zeros(1, jnp.int32))['params']
+  return encoder, checkpoint.random_params(abstract(TINY))
 
 
 @pytest.fixture
@@ -95,9 +96,7 @@ def test_agrees_with_transformers(prefix):
   import transformers
 
   torch.manual_seed(0)
-  config = clip.TextConfig(
-    vocabulary=50, positions=77, width=64, layers=3, heads=4, mlp_width=160, bos=48, eos=49
-  )
+  config = clip.TextConfig(vocabulary=50, positions=77, width=64, layers=3, heads=4, mlp_width=160, bos=48, eos=49)
   reference = transformers.CLIPTextModel(
     transformers.CLIPTextConfig(
       vocab_size=50,
@@ -115,10 +114,7 @@ def test_agrees_with_transformers(prefix):
     for parameter in reference.parameters():
       parameter.add_(0.1 * torch.randn_like(parameter))
   # transformers 5 drops the prefix that the files of Stable Diffusion 1.4 have.
-  state = {
-    prefix + name.removeprefix('text_model.'): x.detach().numpy()
-    for name, x in reference.state_dict().items()
-  }
+  state = {prefix + name.removeprefix('text_model.'): x.detach().numpy() for name, x in reference.state_dict().items()}
   state[f'{prefix}embeddings.position_ids'] = np.arange(77)[None]
   params = rules.convert(state, abstract(config))
 

@@ -1,0 +1,56 @@
+"""What the tests share: several CPU devices, exact matrix products, the golden models, and their programs."""
+
+import os
+
+# Before jax is imported: tests of sharding need several devices.
+os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
+
+import jax
+import numpy as np
+import pytest
+
+from tests import reference
+from uniedit_jax.models.unet import UNet, UNetConfig
+
+jax.config.update('jax_default_matmul_precision', 'highest')
+
+
+class Model:
+  """A UNet with parameters; `apply` stays one object, so that all tests reuse the same programs.
+
+  Attributes:
+    config: `UNetConfig`.
+    apply: `unet.apply`.
+    params: its parameters.
+    denoise: the callable that inversion takes.
+  """
+
+  def __init__(self, config, params, remat=False):
+    self.config, self.params = config, params
+    self.apply = UNet(config, remat=remat).apply
+    self.denoise = lambda params, *inputs: self.apply({'params': params}, *inputs)[0]
+
+
+@pytest.fixture(scope='session')
+def small():
+  """The model of `unet_small`, `null_text`."""
+  return Model(reference.SMALL, reference.golden_params('unet_small', reference.SMALL))
+
+
+@pytest.fixture(scope='session')
+def wide():
+  """The model of `edit`, `sites`."""
+  return Model(reference.WIDE, reference.golden_params('edit', reference.WIDE))
+
+
+@pytest.fixture(scope='session')
+def tiny():
+  """A model of random weights that compiles fast: three levels, 7 attention blocks."""
+  config = UNetConfig(channels=(32, 64, 64), heads=1, groups=4, layers_per_block=1, text_width=16)
+  return Model(config, reference.random_params(config, salt=1))
+
+
+@pytest.fixture
+def rng():
+  """Random numbers, the same in every run."""
+  return np.random.default_rng(0)
