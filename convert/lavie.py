@@ -14,7 +14,7 @@ import re
 import time
 import zipfile
 
-from absl import app, flags
+from absl import app, flags, logging
 from etils import epath
 from tqdm import tqdm
 
@@ -244,6 +244,7 @@ def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
   given = flags.FLAGS
+  logging.set_verbosity(logging.WARNING)
   try:
     rows = convert(given.sd, given.lavie, given.out, given.groups)
   except (ValueError, OSError) as error:

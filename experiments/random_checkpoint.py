@@ -5,7 +5,7 @@
 `small` is a model of LaVie's family that runs on a laptop; `lavie` has the full size (4.5 GB on disk).
 """
 
-from absl import app, flags
+from absl import app, flags, logging
 from tqdm import tqdm
 
 from uniedit_jax import checkpoint
@@ -18,6 +18,7 @@ def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
   given = flags.FLAGS
+  logging.set_verbosity(logging.WARNING)
   try:
     checkpoint.init_random(given.out, SIZES[given.size], given.seed, lambda x: tqdm(x, unit='tensor'))
   except OSError as error:

