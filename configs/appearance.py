@@ -1,4 +1,4 @@
-"""Appearance editing (paper section 4.4): another style, object or background; motion and layout stay.
+"""Appearance editing: another style, object or background; motion and layout stay.
 
   python -m experiments.edit --config=configs/appearance.py --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.target_prompt="a cat, oil painting" --workdir=out/appearance

@@ -1,4 +1,4 @@
-"""Motion editing (paper section 4.1-4.3): the object moves as the target prompt says, the rest stays.
+"""Motion editing: the object moves as the target prompt says, the rest stays.
 
   python -m experiments.edit --config=configs/motion.py --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.target_prompt="a cat is waving its paw" --workdir=out/motion

@@ -107,7 +107,7 @@ def main(_):
   if unfinished:
     run(config, request, workdir)
     record.mark_done(workdir)
-  print(f'{workdir}/edit.mp4\n{workdir}/report.html')
+  print((workdir / 'metrics.json').read_text() + f'{workdir}/edit.mp4\n{workdir}/report.html')
 
 
 if __name__ == '__main__':

@@ -19,6 +19,7 @@ ALLOWED = {
   f'{P}.video': (),
   f'{P}.image_to_video': (),
   f'{P}.panels': (f'{P}.video',),
+  f'{P}.outputs': tuple(f'{P}.{m}' for m in ('masks', 'metrics', 'panels', 'video')),
   f'{P}.record': (f'{P}.video',),
   f'{P}.injection': (f'{P}.overrides', f'{P}.masks'),
   f'{P}.plan': (f'{P}.overrides', f'{P}.masks'),

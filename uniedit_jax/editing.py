@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec
 from uniedit_jax import plan as plan_lib
 from uniedit_jax.diffusion import ddim_step, guide
 from uniedit_jax.injection import BLOCKS, Branch, Injections, compose
-from uniedit_jax.overrides import ROW_AXIS
+from uniedit_jax.overrides import EDIT_AXIS, ROW_AXIS
 
 
 class Move(NamedTuple):
@@ -91,7 +91,7 @@ def _sharded(function, mesh):
   """Maps `predict_rows` or `move_branches` over edits [B, ...], sharded over the mesh axis 'data'."""
 
   def over_edits(apply, params, *inputs):
-    edits = lambda params, *inputs: jax.vmap(functools.partial(function, apply, params))(*inputs)
+    edits = lambda params, *inputs: jax.vmap(functools.partial(function, apply, params), axis_name=EDIT_AXIS)(*inputs)
     specs = (PartitionSpec(), *(PartitionSpec('data') for _ in inputs))
     # shard_map, so that kernels which do not partition under jit run unchanged; no edit sees another.
     return jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)(params, *inputs)
@@ -113,7 +113,7 @@ def sample(
   trajectory=None,
   progress=iter,
 ):
-  """Samples all branches of one edit (paper Algorithm 1).
+  """Samples all branches of one edit.
 
   Args:
     apply: `unet.apply`, kept the same object from call to call so that programs are reused.

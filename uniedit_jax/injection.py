@@ -53,7 +53,7 @@ class Injection:
 
 @dataclasses.dataclass(frozen=True)
 class StructureControl(Injection):
-  """SA-S q, k of `branches` <- reconstruction: keeps the layout (paper section 4.3)."""
+  """SA-S q, k of `branches` <- reconstruction: keeps the layout."""
 
   branches: tuple[str, ...] = ('main',)
 
@@ -67,7 +67,7 @@ class ContentPreservation(Injection):
 
 @dataclasses.dataclass(frozen=True)
 class MotionInjection(Injection):
-  """SA-T q, k of main <- motion (paper Eq. 3); where `masked` and masks are given, only inside the target mask."""
+  """SA-T q, k of main <- motion; where `masked` and masks are given, only inside the target mask."""
 
   masked: bool = False
 

@@ -28,7 +28,7 @@ def _invert_step(denoise, params, latents, texts, timestep, alpha_from, alpha_to
 
 
 def ddim_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, progress=iter):
-  """DDIM inversion (paper section 3.1).
+  """DDIM inversion (of the DDIM paper; the paper inverts real videos with the null prompt and no guidance).
 
   Args:
     denoise: see the module's docstring.
@@ -108,7 +108,7 @@ def optimise_null_text(
   """Null-text inversion: one optimised unconditional text per step, each starting from the one before.
 
   Adam with a fresh state in every step i and learning rate 1e-2 (1 - i / 100); a step stops after the update whose
-  loss was below epsilon + 2e-5 i (null-text inversion, section 4; the numbers are the UniEdit release's).
+  loss was below epsilon + 2e-5 i (null-text inversion of Mokady et al.; the numbers are the UniEdit release's).
 
   Args:
     denoise, params, schedule: as in `ddim_invert`; a `denoise` with rematerialisation saves much memory here.

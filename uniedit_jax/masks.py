@@ -107,9 +107,7 @@ def _inspect(path, frames, height, width, start, stride, fit):
   needed = start + (frames - 1) * stride + 1
   if len(masks) < needed:
     wish = f'start={start}, frames={frames} with stride={stride}'
-    return [
-      f'masks has {len(masks)} masks, but {wish} needs {needed}: one for each frame of the source'
-    ], None
+    return [f'masks has {len(masks)} masks, but {wish} needs {needed}: one for each frame of the source'], None
   masks = masks[start::stride][:frames]
   if fit == 'crop':
     masks = _crop(masks, height, width)

@@ -9,12 +9,14 @@ Shape legend used in the whole package: B edits, R rows, F frames, H W grid, N t
 D head dim, T text tokens, E text width, S steps, L blocks.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 ROW_AXIS = 'row'
+EDIT_AXIS = 'edit'  # independent edits of a batch, outside the rows; nothing crosses between them
 
 
 class Source(NamedTuple):
@@ -92,8 +94,9 @@ def exchange(x, source, mask=None):
 
 
 def mapped_rows():
-  """How many rows are computed side by side where this is traced: 1 in the plain model."""
-  try:
-    return jax.lax.axis_size(ROW_AXIS)
-  except NameError:
-    return 1
+  """How many rows, of all edits, are computed side by side where this is traced: 1 in the plain model."""
+  count = 1
+  for axis in (ROW_AXIS, EDIT_AXIS):
+    with contextlib.suppress(NameError):  # not bound here
+      count *= jax.lax.axis_size(axis)
+  return count

@@ -156,9 +156,7 @@ def write_report(workdir):
   if not workdir.is_dir():
     raise FileNotFoundError(f'workdir is {workdir!s}, which is no folder; accepted: the folder of a run')
   faults = []
-  config, metrics, run = (
-    _read_json(workdir / name, faults) for name in ('config.json', 'metrics.json', 'run.json')
-  )
+  config, metrics, run = (_read_json(workdir / name, faults) for name in ('config.json', 'metrics.json', 'run.json'))
   warnings = run.pop('warnings', None) or []
   warnings = faults + (warnings if isinstance(warnings, list) else [warnings])
   parts = {
@@ -206,9 +204,7 @@ def _flatten(tree, prefix=''):
 def _prompts(config):
   """All text in the config whose name speaks of a prompt."""
   found = [(k, v) for k, v in _flatten(config) if 'prompt' in k.rpartition('.')[2] and isinstance(v, str)]
-  rows = ''.join(
-    f'<dt>{_escape(k.replace("_", " "))}</dt><dd>{_escape(v) or "(empty)"}</dd>' for k, v in found
-  )
+  rows = ''.join(f'<dt>{_escape(k.replace("_", " "))}</dt><dd>{_escape(v) or "(empty)"}</dd>' for k, v in found)
   return f'<dl>{rows}</dl>' if rows else ''
 
 
@@ -262,9 +258,7 @@ def _quantity(key, value):
     return f'{value / 2**30:.2f} GiB' if value >= 2**29 else f'{value / 2**20:.1f} MiB'
   units = {'psnr': 'dB', 'db': 'dB', 'seconds': 's', 'ms': 'ms', 'percent': '%', 'fps': 'frames/s'}
   unit = next((f' {name}' for word, name in units.items() if word in words), '')
-  number = {math.inf: '∞', -math.inf: '−∞'}.get(
-    value, str(value) if isinstance(value, int) else f'{value:.4g}'
-  )
+  number = {math.inf: '∞', -math.inf: '−∞'}.get(value, str(value) if isinstance(value, int) else f'{value:.4g}')
   return number + unit
 
 
@@ -284,9 +278,7 @@ def _phases(phases):
     bars += f'<text x="{x + width / 2:.3f}%" y="{72 - height:.1f}" text-anchor="middle">{p["rows"]}</text>'
     bars += f'<text x="{x:.3f}%" y="90">{p["start"]}</text>'
   bars += f'<text x="100%" y="90" text-anchor="end">{steps}</text>'
-  return (
-    f'<div class="none">rows computed in each step</div><svg width="100%" height="94" role="img">{bars}</svg>'
-  )
+  return f'<div class="none">rows computed in each step</div><svg width="100%" height="94" role="img">{bars}</svg>'
 
 
 def _breakable(name):

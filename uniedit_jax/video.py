@@ -124,9 +124,7 @@ def read_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='st
     pictures = _decode(path, info, frames, start, stride)
   out = [resize_bilinear(_crop(p, height, width) if fit == 'crop' else p, height, width) for p in pictures]
   if len(out) != frames:
-    raise ValueError(
-      f'video is {os.fspath(path)!r}, of which only {len(out)} of {frames} frames could be decoded'
-    )
+    raise ValueError(f'video is {os.fspath(path)!r}, of which only {len(out)} of {frames} frames could be decoded')
   return Clip(np.stack(out), (info.fps if fps is None else float(fps)) / stride)
 
 
@@ -205,9 +203,7 @@ def write_gif(path, frames, fps):
   frames = checked(frames)
   sample = frames[:, :: max(1, frames.shape[1] // 128), :: max(1, frames.shape[2] // 128)]
   palette = Image.fromarray(sample.reshape(-1, sample.shape[2], 3)).quantize(256)
-  pictures = [
-    Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in frames
-  ]
+  pictures = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for f in frames]
   # A gif counts in hundredths of a second, and viewers slow down what is shorter than two of them. Rounding
   # the times and not the durations keeps the clip in time.
   times = np.round(np.arange(len(frames) + 1) * max(2.0, 100 / fps)).astype(int)
@@ -293,9 +289,7 @@ def _read_image(path):
     with Image.open(path) as image:
       return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
   except OSError as error:
-    raise ValueError(
-      f'video has the frame {path}, which cannot be read ({error}); accepted: png, jpg'
-    ) from error
+    raise ValueError(f'video has the frame {path}, which cannot be read ({error}); accepted: png, jpg') from error
 
 
 def _decode(path, info, frames, start, stride):

@@ -172,9 +172,7 @@ def test_guidance_by_masks_can_be_off(rng):
   (q, k, v), _ = make_inputs(rng, (3,), False, False)
   masks = rng.random((3, N, 1)) < 0.5, rng.random((3, M, 1)) < 0.5
   q_group, k_group = attention.guided_groups(*masks, np.bool_(False))
-  np.testing.assert_array_equal(
-    attention.attend(q, k, v, q_group=q_group, k_group=k_group), attention.attend(q, k, v)
-  )
+  np.testing.assert_array_equal(attention.attend(q, k, v, q_group=q_group, k_group=k_group), attention.attend(q, k, v))
 
 
 def test_text_attention_with_no_key_order(rng):

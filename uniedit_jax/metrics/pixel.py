@@ -50,9 +50,7 @@ def ssim(a, b):
   if min(a.shape[1:3]) < WINDOW:
     raise ValueError(f'frames are {a.shape[1]}x{a.shape[2]} pixels; accepted: at least {WINDOW}x{WINDOW}')
   # One frame at a time: the five maps of a whole clip would be large.
-  return float(
-    np.mean([_frame_ssim(x.astype(np.float64), y.astype(np.float64)) for x, y in zip(a, b, strict=True)])
-  )
+  return float(np.mean([_frame_ssim(x.astype(np.float64), y.astype(np.float64)) for x, y in zip(a, b, strict=True)]))
 
 
 def frame_difference(frames):
@@ -108,7 +106,5 @@ def _unit(frames):
   frames = frames.astype(np.float32)
   # Written so that NaN fails too. A clip in [-1, 1] would otherwise give a plausible, wrong number.
   if not (frames.min() >= 0 and frames.max() <= 1):
-    raise ValueError(
-      f'frames lie in [{frames.min():.4g}, {frames.max():.4g}]; accepted: uint8, or floats in [0, 1]'
-    )
+    raise ValueError(f'frames lie in [{frames.min():.4g}, {frames.max():.4g}]; accepted: uint8, or floats in [0, 1]')
   return frames

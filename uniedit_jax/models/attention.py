@@ -57,7 +57,6 @@ def attend(q, k, v, bias=None, q_group=None, k_group=None, logits_bytes=LOGITS_B
     return out.reshape(*batch, n, heads, d)
 
   size_b, size_n = _largest_divisor(b, fitting // n), _largest_divisor(n, fitting)
-  size_n = n if fitting >= n else size_n
   whole = jax.checkpoint(_attend_whole)
 
   def over_batch(chunk):
