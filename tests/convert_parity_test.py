@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 
 from convert import rules
 from tests.tolerances import VAE_TEXT, agreement
-from uniedit_jax import checkpoint
+from uniedit_jax import checkpoint, video
 from uniedit_jax.models import clip, vae
 
 pytestmark = pytest.mark.parity
@@ -151,6 +152,26 @@ def test_pickles_as_published(sd, tmp_path, torch, unet_state, references):
   for part, tensors in (('unet', 812), ('vae', 180), ('text', 36)):
     assert any(line.split()[:2] == [part, str(tensors)] for line in done.stdout.splitlines()), done.stdout
   check(tmp_path / 'out', unet_state, references)
+
+
+def test_the_result_alone_is_enough_to_edit(sd, tmp_path, torch, unet_state):
+  from configs import motion
+  from experiments import edit
+  from experiments.request import read_edit
+
+  torch.save({'ema': unet_state}, tmp_path / 'lavie_base.pt')
+  done = command(sd, tmp_path / 'lavie_base.pt', tmp_path / 'out')
+  assert done.returncode == 0, done.stderr
+  shutil.rmtree(sd)
+  (tmp_path / 'lavie_base.pt').unlink()
+  rng = np.random.default_rng(0)
+  video.write_frames(tmp_path / 'clip', rng.integers(0, 255, (4, 32, 48, 3), np.uint8))
+  config = motion.get_config()
+  config.update(checkpoint=str(tmp_path / 'out'), video=str(tmp_path / 'clip'), target_prompt='a fox', steps=1)
+  config.update(cache=str(tmp_path / 'cache'), clip={'frames': 4, 'height': 32, 'width': 48})
+  clips = edit.run(config, read_edit(config), tmp_path / 'edit')
+  assert clips['edit'].shape == (4, 32, 48, 3) and clips['edit'].std() > 1
+  assert video.probe(tmp_path / 'edit' / 'edit.mp4').frames == 4
 
 
 def test_safetensors_and_bare_half_precision(sd, tmp_path, torch, unet_state, references):

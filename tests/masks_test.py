@@ -30,9 +30,7 @@ def test_folder_in_natural_order(tmp_path):
   np.testing.assert_array_equal(out, expected[[1, 5, 9]])
 
 
-@pytest.mark.parametrize(
-  'low, high, dtype', [(127, 128, np.uint8), (0, 1, np.uint8), (32767, 32768, np.uint16)]
-)
+@pytest.mark.parametrize('low, high, dtype', [(127, 128, np.uint8), (0, 1, np.uint8), (32767, 32768, np.uint16)])
 def test_threshold_is_half_of_the_range(tmp_path, low, high, dtype):
   expected = moving_square()
   write_folder(tmp_path / 'm', np.where(expected, high, low).astype(dtype))

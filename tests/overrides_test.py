@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uniedit_jax.overrides import ROW_AXIS, Source, exchange, mapped_rows
+from uniedit_jax.overrides import EDIT_AXIS, ROW_AXIS, Source, exchange, mapped_rows
 
 ROWS, TOKENS = 4, 6
 
@@ -66,5 +66,7 @@ def test_mapped_rows():
   assert mapped_rows() == 1
   count = lambda x: x * 0 + mapped_rows()
   assert jax.vmap(count, axis_name=ROW_AXIS)(jnp.zeros(5)).tolist() == [5] * 5
-  # An outer axis, of edits, does not count.
+  # Edits of a batch are computed side by side too; an axis of another name does not count.
+  edits = jax.vmap(jax.vmap(count, axis_name=ROW_AXIS), axis_name=EDIT_AXIS)
+  assert edits(jnp.zeros((2, 3))).tolist() == [[6] * 3] * 2
   assert jax.vmap(jax.vmap(count, axis_name=ROW_AXIS))(jnp.zeros((2, 3))).tolist() == [[3] * 3] * 2

@@ -36,9 +36,7 @@ def psnr(a, b):
 
 
 def ffmpeg(*arguments):
-  return subprocess.run(
-    [FFMPEG, '-y', *map(str, arguments)], capture_output=True, text=True, check=False
-  ).stderr
+  return subprocess.run([FFMPEG, '-y', *map(str, arguments)], capture_output=True, text=True, check=False).stderr
 
 
 @pytest.fixture

@@ -29,14 +29,15 @@ def resolve_dtype(name):
   """The compute dtype: 'auto' is bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPU.
 
   Raises:
-    ValueError: another name.
+    ValueError: another name, or float16 on a CPU, which has no such matrix products.
   """
+  device = jax.local_devices()[0]
   if name == 'auto':
-    device = jax.local_devices()[0]
     old_gpu = device.platform == 'gpu' and float(getattr(device, 'compute_capability', 8)) < 8
     name = 'float32' if device.platform == 'cpu' else 'float16' if old_gpu else 'bfloat16'
-  if name not in ('float32', 'bfloat16', 'float16'):
-    raise ValueError(f"dtype is {name!r}; accepted: 'auto', 'float32', 'bfloat16', 'float16'")
+  accepted = ('float32', 'bfloat16', *(['float16'] if device.platform != 'cpu' else []))
+  if name not in accepted:
+    raise ValueError(f'dtype is {name!r}; accepted here: auto, {", ".join(accepted)}')
   return name
 
 

@@ -1,0 +1,129 @@
+"""Inversion and null-text optimisation against the original, and what holds for any model."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests import reference
+from tests.conftest import Model
+from tests.tolerances import EDIT, NULL_TEXT, NULL_TEXT_LOSS, agreement
+from uniedit_jax.diffusion import NoiseSchedule, ddim_step
+from uniedit_jax.inversion import ddim_invert, optimise_null_text
+
+SCHEDULE = NoiseSchedule()
+
+
+@pytest.mark.parametrize('guidance', [1.0, 7.5])
+def test_ddim_inversion_agrees_with_the_original(wide, guidance):
+  numbers = reference.golden('edit')
+  null, source, _ = numbers['text']
+  latents = reference.from_torch(numbers['latents'][0])
+  out = ddim_invert(wide.denoise, wide.params, latents, source, SCHEDULE, 4, guidance=guidance, null_text=null)
+  assert agreement(reference.to_torch(out)[:, None], numbers[f'inversion_cfg{guidance:g}']) < EDIT
+
+
+@pytest.fixture(scope='module')
+def recomputing(small):
+  """The model of the null-text goldens; one program serves both files."""
+  return Model(small.config, small.params, remat=True)
+
+
+@pytest.mark.parametrize('name, threshold', [('null_text', 1e-5), ('null_text_stop', 8.5)])
+def test_null_text_agrees_with_the_original(recomputing, name, threshold):
+  numbers = reference.golden(name)
+  null, text = numbers['text']
+  trajectory = reference.from_torch(numbers['trajectory'][:, 0])
+  found = optimise_null_text(
+    *(recomputing.denoise, recomputing.params, trajectory, text, null, SCHEDULE),
+    **dict(inner_steps=5, epsilon=threshold),
+  )
+  # Adam moves an element by its learning rate whatever the size of its gradient: the texts themselves differ.
+  np.testing.assert_allclose(found.losses, numbers['losses'], rtol=NULL_TEXT_LOSS)  # and stops in the same place
+  assert np.isnan(numbers['losses']).any() == (name == 'null_text_stop')
+  assert agreement(reference.to_torch(found.latents)[:, None], numbers['reconstruction']) < NULL_TEXT
+  assert found.texts.shape == (4, *null.shape)
+
+
+@pytest.fixture
+def clip(rng):
+  latents = rng.standard_normal((2, 4, 4, 4)).astype(np.float32)
+  null, text = rng.standard_normal((2, 7, 16)).astype(np.float32)
+  return latents, text, null
+
+
+def test_sampling_recovers_an_inverted_clip(tiny, clip):
+  """With many steps the walk back sees nearly the noise of the walk there."""
+  latents, text, _ = clip
+  weak = jax.tree.map(lambda leaf: leaf, tiny.params)
+  weak['conv_out'] = jax.tree.map(lambda leaf: 0.2 * leaf, weak['conv_out'])
+  denoise = jax.jit(tiny.denoise)
+  errors = []
+  for steps in (10, 40):
+    trajectory = ddim_invert(tiny.denoise, weak, latents, text, SCHEDULE, steps)
+    x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(steps), SCHEDULE.levels(steps)
+    for i in range(steps):
+      x = ddim_step(x, denoise(weak, x, timesteps[i], text), levels[i], levels[i + 1])
+    errors.append(agreement(x, latents))
+  assert errors[1] < errors[0] / 2
+  assert errors[1] < 0.1
+
+
+def test_inversion_predicts_at_the_noisier_level(clip):
+  """One step by hand: the noise at timestep t of the latents of t - stride moves them to t."""
+  latents, text, _ = clip
+  seen = []
+  ramp = lambda params, x, timestep, text: params * timestep.astype(np.float32) / 1000 * x
+  trajectory = ddim_invert(ramp, np.float32(0.5), latents, text, SCHEDULE, 3, progress=lambda i: seen.append(i) or i)
+  alphas, x = SCHEDULE.alphas_cumprod, latents
+  for i, (before, after) in enumerate([(0, 1), (1, 334), (334, 667)]):
+    x = ddim_step(x, 0.5 * after / 1000 * x, alphas[before], alphas[after])
+    assert agreement(trajectory[i + 1], x) < 1e-5
+  np.testing.assert_array_equal(trajectory[0], latents)
+  assert seen == [range(3)]
+
+
+def test_guided_inversion_blends_the_halves(clip):
+  latents, text, null = clip
+  denoise = lambda params, x, timestep, text: x * text.mean()
+  invert = lambda text, **options: ddim_invert(denoise, {}, latents, text, SCHEDULE, 2, **options)
+  blend = np.full_like(text, null.mean() + 7.5 * (text.mean() - null.mean()))
+  assert agreement(invert(text, guidance=7.5, null_text=null), invert(blend)) < 1e-5
+  # Without guidance the null text is not looked at.
+  np.testing.assert_array_equal(invert(text, null_text=null), invert(text))
+
+
+def test_inverting_with_the_null_text_itself_needs_one_half(clip):
+  latents, text, _ = clip
+  batches = []
+
+  def denoise(params, x, timestep, text):
+    jax.debug.callback(lambda: batches.append(1))
+    return 0.1 * x
+
+  ddim_invert(denoise, {}, latents, text, SCHEDULE, 2, guidance=7.5, null_text=text)
+  jax.effects_barrier()
+  assert len(batches) == 2
+  ddim_invert(denoise, {}, latents, text, SCHEDULE, 2, guidance=7.5, null_text=text.copy())
+  jax.effects_barrier()
+  assert len(batches) == 2 + 4
+
+
+def test_guidance_needs_a_null_text(clip):
+  latents, text, _ = clip
+  with pytest.raises(ValueError, match='inversion guidance is 7.5 without a null text; accepted: 1'):
+    ddim_invert(lambda *_: None, {}, latents, text, SCHEDULE, 2, guidance=7.5)
+
+
+def test_null_text_stops_after_the_update_that_was_below_the_threshold(clip):
+  latents, text, null = clip
+  denoise = lambda params, x, timestep, text: 0.1 * x * text.mean()
+  trajectory = ddim_invert(denoise, {}, latents, text, SCHEDULE, 2)
+  optimise = lambda threshold: optimise_null_text(
+    denoise, {}, trajectory, text, null, SCHEDULE, inner_steps=6, epsilon=threshold
+  )
+  full = optimise(0.0).losses
+  assert np.isfinite(full[0]).all() and (np.diff(full[0]) < 0).all()
+  at = (full[0, 2] + full[0, 3]) / 2  # the fourth loss is the first below
+  stopped = optimise(at).losses
+  np.testing.assert_allclose(stopped[0, :4], full[0, :4], rtol=1e-6)
+  assert np.isnan(stopped[0, 4:]).all()
