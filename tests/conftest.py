@@ -10,44 +10,28 @@ import numpy as np
 import pytest
 
 from tests import reference
-from uniedit_jax.models.unet import UNet, UNetConfig
+from uniedit_jax.models.unet import UNetConfig
 
 jax.config.update('jax_default_matmul_precision', 'highest')
-
-
-class Model:
-  """A UNet with parameters; `apply` stays one object, so that all tests reuse the same programs.
-
-  Attributes:
-    config: `UNetConfig`.
-    apply: `unet.apply`.
-    params: its parameters.
-    denoise: the callable that inversion takes.
-  """
-
-  def __init__(self, config, params, remat=False):
-    self.config, self.params = config, params
-    self.apply = UNet(config, remat=remat).apply
-    self.denoise = lambda params, *inputs: self.apply({'params': params}, *inputs)[0]
 
 
 @pytest.fixture(scope='session')
 def small():
   """The model of `unet_small`, `null_text`."""
-  return Model(reference.SMALL, reference.golden_params('unet_small', reference.SMALL))
+  return reference.Model(reference.SMALL, reference.golden_params('unet_small', reference.SMALL))
 
 
 @pytest.fixture(scope='session')
 def wide():
   """The model of `edit`, `sites`."""
-  return Model(reference.WIDE, reference.golden_params('edit', reference.WIDE))
+  return reference.Model(reference.WIDE, reference.golden_params('edit', reference.WIDE))
 
 
 @pytest.fixture(scope='session')
 def tiny():
-  """A model of random weights that compiles fast: three levels, 7 attention blocks."""
-  config = UNetConfig(channels=(32, 64, 64), heads=1, groups=4, layers_per_block=1, text_width=16)
-  return Model(config, reference.random_params(config, salt=1))
+  """A model of random weights that compiles fast: two levels, 4 attention blocks."""
+  config = UNetConfig(channels=(32, 64), heads=1, groups=4, layers_per_block=1, text_width=16)
+  return reference.Model(config, reference.random_params(config, salt=1))
 
 
 @pytest.fixture

@@ -195,7 +195,8 @@ def check(routes, texts, wanted, start, stored=None, minimal=True, **options):
   symbol = Symbols()
   plan = make_plan(routes, texts, wanted, start=start, stored=stored, **options)
   expected_rows, expected = brute_force(symbol, routes, texts, start, stored)
-  for i, (rows, latents) in enumerate(follow(symbol, plan, start, stored)):
+  for i, (rows, after) in enumerate(follow(symbol, plan, start, stored)):
+    latents = after
     assert set(rows) <= set(expected_rows[i].ravel().tolist())
     if minimal:
       assert collections.Counter(rows).most_common(1)[0][1] == 1, f'step {i} computes a row twice'

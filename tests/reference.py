@@ -21,6 +21,22 @@ SMALL = UNetConfig(channels=(64, 128, 128, 128), heads=2, text_width=48)
 WIDE = UNetConfig(channels=(256,) * 4, heads=8, text_width=32)
 
 
+class Model:
+  """A UNet with parameters; `apply` stays one object, so that all tests reuse the same programs.
+
+  Attributes:
+    config: `UNetConfig`.
+    apply: `unet.apply`.
+    params: its parameters.
+    denoise: the callable that inversion takes.
+  """
+
+  def __init__(self, config, params, remat=False):
+    self.config, self.params = config, params
+    self.apply = UNet(config, remat=remat).apply
+    self.denoise = lambda params, *inputs: self.apply({'params': params}, *inputs)[0]
+
+
 def golden(name):
   """The arrays of a file, in torch order: batch, channel, frame, height, width."""
   with np.load(GOLDENS / f'{name}.npz') as arrays:

@@ -92,7 +92,7 @@ def make_plan(routes, texts, wanted, start=None, stored=None, rows_per_pass=None
     `Plan`.
 
   Raises:
-    ValueError: `rows_per_pass` is too small for a row and what it reads.
+    ValueError: `rows_per_pass` is too small for a row and what it reads, or no sampled branch is wanted.
   """
   count, branches, _ = texts.shape
   stored = np.zeros(branches, bool) if stored is None else np.asarray(stored)
@@ -109,21 +109,22 @@ def make_plan(routes, texts, wanted, start=None, stored=None, rows_per_pass=None
     latents = np.where(stored, branches, moved)
 
   steps, needed = [], np.asarray(wanted) & ~stored
+  if not needed.any():
+    raise ValueError(f'wanted is {list(wanted)}, stored {stored.tolist()}; accepted: at least one sampled branch')
   for i in reversed(range(count)):
     targets = np.repeat(needed[:, None], 2, axis=1) if exact_savings else np.ones((branches, 2), bool)
     closure = _closure(targets, reads[i])
-    rows = [(half, k) for half in (UNCOND, COND) for k in range(branches) if targets[k, half]]
-    passes = _passes(rows, classes[i], reads[i], closure, rows_per_pass)
-    steps.append(_step(passes, rows, classes[i], texts[i], routes, i, needed if exact_savings else ~stored))
+    passes = _passes(targets, classes[i], reads[i], closure, rows_per_pass)
+    here = jax.tree.map(lambda leaf, i=i: leaf[i], routes)
+    steps.append(_step(passes, targets, classes[i], texts[i], here, needed if exact_savings else ~stored))
     needed = closure.any(axis=1) & ~stored
   return Plan(tuple(reversed(steps)))
 
 
 def _reads(routes):
-  """All that a branch reads: i[S, K, X], the branch of each slot, side and block, and the guided flags last."""
-  leaves = [np.moveaxis(np.asarray(leaf, int), 1, 2) for leaf in jax.tree.leaves(routes._replace(guided=None))]
-  guided = np.moveaxis(np.asarray(routes.guided, int), 1, 2)
-  return [(np.concatenate([leaf[i] for leaf in leaves], axis=1), guided[i]) for i in range(len(guided))]
+  """For each step: the branches that every branch reads, over slots, sides and blocks i[K, X], and guided b[K, L]."""
+  *sources, guided = (np.moveaxis(leaf, 1, 2) for leaf in jax.tree.leaves(routes))
+  return list(zip(np.concatenate(sources, axis=2), guided, strict=True))
 
 
 def _number(keys):
@@ -152,61 +153,64 @@ def _closure(targets, reads):
   needed = targets.copy()
   while True:
     grown = needed.copy()
-    for k, half in zip(*np.nonzero(needed), strict=True):
+    for k, half in np.argwhere(needed):
       grown[reads[0][k], half] = True
     if (grown == needed).all():
       return needed
     needed = grown
 
 
-def _passes(rows, classes, reads, closure, rows_per_pass):
-  """Groups the target rows into passes: list of (set of target rows, list of representative rows (k, half))."""
+def _passes(targets, classes, reads, closure, rows_per_pass):
+  """The rows (k, half) that each pass of a step computes: one of each class that its targets are or read."""
 
-  def representatives(targets):
-    """One row of each class: the first that the whole step needs, whose latents are therefore kept up to date."""
+  def rows_for(targets):
     wanted = np.zeros_like(closure)
-    for half, k in targets:
-      wanted[k, half] = True
-    wanted = _closure(wanted, reads)
-    chosen = {}
-    for half, k in np.argwhere(closure.T):
-      if classes[k, half] in classes[wanted]:
-        chosen.setdefault(classes[k, half], (k, half))
-    return list(chosen.values())
+    wanted[tuple(np.transpose(targets))] = True
+    wanted = set(classes[_closure(wanted, reads)])
+    # Of equal rows the first that this step needs: only the latents of needed branches are kept up to date.
+    first = {classes[k, half]: (k, half) for k, half in reversed(_by_half(closure))}
+    return [row for row in _by_half(closure) if classes[row] in wanted and first[classes[row]] == row]
 
   if rows_per_pass is None:
-    return [(rows, representatives(rows))]
-  passes = []
-  for row in rows:
-    alone = representatives([row])
+    return [rows_for(_by_half(targets))]
+  passes = []  # [(targets, rows)]
+  for target in _by_half(targets):
+    if any(classes[target] in [classes[row] for row in rows] for _, rows in passes):
+      continue  # computed already
+    grouped = [*passes[-1][0], target] if passes and passes[-1][0][-1][1] == target[1] else [target]
+    if len(rows_for(grouped)) <= rows_per_pass:
+      passes = [*(passes if len(grouped) == 1 else passes[:-1]), (grouped, rows_for(grouped))]
+      continue
+    alone = rows_for([target])
     if len(alone) > rows_per_pass:
       raise ValueError(f'rows_per_pass is {rows_per_pass}; accepted: at least {len(alone)} for these injections')
-    merged = representatives([*passes[-1][0], row]) if passes else None
-    if merged and len(merged) <= rows_per_pass and passes[-1][0][-1][0] == row[0]:
-      passes[-1] = ([*passes[-1][0], row], merged)
-    elif not any(classes[row[1], row[0]] in [classes[k, half] for k, half in chosen] for _, chosen in passes):
-      passes.append(([row], alone))
-  return passes
+    passes.append(([target], alone))
+  return [rows for _, rows in passes]
 
 
-def _step(passes, rows, classes, texts, routes, i, updated):
-  """Writes the numbers of one step."""
-  tables, where = [], {}  # where: class -> row, counted through all passes
-  offset = 0
-  for _, chosen in passes:
-    local = {classes[k, half]: r for r, (k, half) in enumerate(chosen)}
+def _by_half(rows):
+  """The true entries (k, half) of bool[K, 2], all unconditional rows first."""
+  return [(int(k), int(half)) for half, k in np.argwhere(rows.T)]
+
+
+def _step(passes, targets, classes, texts, routes, updated):
+  """Writes the numbers of one step; leaves of `routes` are [L, K]."""
+  tables, where = [], {}  # where: class -> its row, counted through all passes
+  for rows in passes:
+    offset = sum(len(table.branch) for table in tables)
+    local = {classes[row]: r for r, row in enumerate(rows)}
     where = {c: offset + r for c, r in local.items()} | where
-    offset += len(chosen)
-    branch, half = (np.array(column, np.int32) for column in zip(*chosen, strict=True))
+    branch, half = np.array(rows, np.int32).T
 
     def to_rows(table, branch=branch, half=half, local=local):
-      read = classes[table[i][:, branch], half]  # i[L, R]
+      read = classes[table[:, branch], half]  # i[L, R]
       return np.vectorize(local.get, otypes=[np.int32])(read).T
 
-    guided = routes.guided[i][:, branch].T
     sources = jax.tree.map(to_rows, routes._replace(guided=None))
-    tables.append(Rows(branch, texts[branch, half].astype(np.int32), sources._replace(guided=guided)))
-  halves = np.zeros((2, len(classes)), np.int32)
-  for half, k in rows:
-    halves[half, k] = where[classes[k, half]]
-  return Step(tuple(tables), halves[UNCOND], halves[COND], np.asarray(updated))
+    tables.append(
+      Rows(branch, texts[branch, half].astype(np.int32), sources._replace(guided=routes.guided[:, branch].T))
+    )
+  halves = np.zeros((len(classes), 2), np.int32)
+  for row in _by_half(targets):
+    halves[row] = where[classes[row]]
+  return Step(tuple(tables), halves[:, UNCOND], halves[:, COND], np.asarray(updated))
