@@ -36,7 +36,7 @@ def run(config, request, workdir):
   log = record.Record(request.warnings, progress.announce)
   bar = functools.partial(progress.steps, record=log)
   cache = epath.Path(config.cache)
-  sharding.cache_programs(cache / 'programs')
+  sharding.set_up_programs(cache / 'programs', request.dtype)
   layout, options, dtype = request.layout, request.inversion, request.dtype
 
   with log.phase('load'):
@@ -111,4 +111,5 @@ def main(_):
 
 
 if __name__ == '__main__':
+  flags.mark_flag_as_required('config')
   app.run(main)

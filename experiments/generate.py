@@ -32,7 +32,7 @@ def run(config, request, workdir):
     uint8[F, H, W, 3].
   """
   log = record.Record(request.warnings, progress.announce)
-  sharding.cache_programs(epath.Path(config.cache) / 'programs')
+  sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
   with log.phase('load'):
     model = checkpoint.load(config.checkpoint, request.dtype)
   with log.phase('encode'):
@@ -72,4 +72,5 @@ def main(_):
 
 
 if __name__ == '__main__':
+  flags.mark_flag_as_required('config')
   app.run(main)

@@ -110,8 +110,8 @@ def read_edit(config):
     needed, given = ('target', 'source') if masked else ('source', 'target')
     faults.append(f"mask.{needed} is '' but mask.{given} is given; accepted: both or neither")
 
-  injections = faults.attempt(_injections, config, masked)
-  blocks = model_config.unet.blocks if model_config else 16
+  blocks = (model_config or ModelConfig()).unet.blocks
+  injections = faults.attempt(_injections, config, masked, blocks)
   if injections:
     faults += injections.faults(config.steps, blocks)
     for name in () if masked else ('motion_query', 'background', 'guided'):
@@ -179,9 +179,9 @@ def _request(config, model_config, clip, prompts, faults):
   return Request(model_config, clip, schedule, dtype, prompts)
 
 
-def _injections(config, masked):
+def _injections(config, masked, blocks):
   """The preset's injections with the fields that the config sets."""
-  chosen = preset(config.preset, config.task, masked, config.steps)
+  chosen = preset(config.preset, config.task, masked, config.steps, blocks)
   changed = {}
   for field in dataclasses.fields(chosen):
     given = {name: value for name, value in config[field.name].to_dict().items() if value is not None}

@@ -154,7 +154,7 @@ def test_run_of_branches_that_start_apart(monkeypatch, wide, numbers, masks):
   routes = compose(branches, [Injections(**fields)], 3, masked=True)
   plan = make_plan(routes, texts_of(branches, 3), [True] * 3, start=range(3))
   latents = reference.from_torch(sites['latents']).copy()
-  assert agreement(sample(monkeypatch, wide, latents, numbers['text'], plan, masks), sites['run']) < EDIT
+  assert agreement(sample(monkeypatch, wide, latents, numbers['text'], plan, masks), sites['run']) < UNET
 
 
 @pytest.fixture(scope='module')

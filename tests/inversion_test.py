@@ -57,10 +57,10 @@ def test_sampling_recovers_an_inverted_clip(clip):
   denoise = lambda params, x, timestep, text: params * x / (1 + x**2) + text.mean()
   errors = []
   for steps in (10, 40):
-    x = ddim_invert(denoise, np.float32(0.5), latents, text, SCHEDULE, steps)[-1]
+    x = ddim_invert(denoise, np.float32(0.05), latents, text, SCHEDULE, steps)[-1]
     timesteps, levels = SCHEDULE.timesteps(steps), SCHEDULE.levels(steps)
     for i in range(steps):
-      x = ddim_step(x, denoise(0.5, x, timesteps[i], text), levels[i], levels[i + 1])
+      x = ddim_step(x, denoise(0.05, x, timesteps[i], text), levels[i], levels[i + 1])
     errors.append(agreement(x, latents))
   assert errors[1] < errors[0] / 2
   assert errors[1] < 0.1

@@ -17,8 +17,7 @@ from uniedit_jax import masks as masks_lib
 from uniedit_jax.overrides import AttentionOverride, Source, TokenMasks
 
 SLOTS = ('spatial_q', 'spatial_k', 'spatial_v', 'temporal_q', 'temporal_k', 'temporal_v')
-PRESET_STEPS = 50  # the number of steps that the ranges of the presets are written for
-BLOCKS = 16
+PRESET_STEPS, BLOCKS = 50, 16  # the numbers that the ranges of the presets are written for
 
 
 class Branch(NamedTuple):
@@ -113,14 +112,15 @@ class Injections:
     return faults
 
 
-def preset(name, task, masked, steps=PRESET_STEPS):
-  """The ranges of the paper or of its release, rescaled to `steps` steps.
+def preset(name, task, masked, steps=PRESET_STEPS, blocks=BLOCKS):
+  """The ranges of the paper or of its release, rescaled.
 
   Args:
     name: 'paper' (what the equations say) or 'release' (what the released code does).
     task: 'motion' or 'appearance'.
     masked: whether masks are given.
     steps: number of denoising steps; a bound b becomes round(b steps / 50).
+    blocks: number of attention blocks; a bound b becomes round(b blocks / 16).
 
   Raises:
     ValueError: an unknown name or task.
@@ -153,11 +153,12 @@ def preset(name, task, masked, steps=PRESET_STEPS):
     raise ValueError(
       f"preset is {name!r} for task {task!r}; accepted: 'paper' or 'release' for 'motion' or 'appearance'"
     )
+  scale = lambda bounds, new, old: tuple(round(bound * new / old) for bound in bounds)
   rescaled = {}
   for field in dataclasses.fields(chosen):
     injection = getattr(chosen, field.name)
-    bounds = tuple(round(bound * steps / PRESET_STEPS) for bound in injection.steps)
-    rescaled[field.name] = dataclasses.replace(injection, steps=bounds)
+    ranges = scale(injection.steps, steps, PRESET_STEPS), scale(injection.blocks, blocks, BLOCKS)
+    rescaled[field.name] = dataclasses.replace(injection, steps=ranges[0], blocks=ranges[1])
   return Injections(**rescaled)
 
 
