@@ -7,19 +7,14 @@ A rerun on a finished folder does nothing. `--config.<field>=...` sets any field
 """
 
 import functools
-import sys
 
 import jax.numpy as jnp
-from absl import app, flags, logging
 from etils import epath
-from ml_collections import config_flags
 
 from experiments import progress
-from experiments.request import read_edit, resolve
+from experiments.launch import launch
+from experiments.request import read_edit
 from uniedit_jax import checkpoint, editing, injection, outputs, pipeline, record, report, sharding, video
-
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
 
 
 def run(config, request, workdir):
@@ -95,21 +90,5 @@ def run(config, request, workdir):
   return clips
 
 
-def main(_):
-  """Checks the config, runs unless the folder is finished, and marks it DONE."""
-  logging.set_verbosity(logging.WARNING)
-  config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
-  try:
-    request = read_edit(config)
-    unfinished = record.begin(workdir, resolve(config, request))
-  except ValueError as error:
-    sys.exit(f'{error}')
-  if unfinished:
-    run(config, request, workdir)
-    record.mark_done(workdir)
-  print((workdir / 'metrics.json').read_text() + f'{workdir}/edit.mp4\n{workdir}/report.html')
-
-
 if __name__ == '__main__':
-  flags.mark_flag_as_required('config')
-  app.run(main)
+  launch(read_edit, run, ['edit.mp4', 'report.html'])

@@ -6,18 +6,12 @@
 A rerun on a finished folder does nothing.
 """
 
-import sys
-
-from absl import app, flags, logging
 from etils import epath
-from ml_collections import config_flags
 
 from experiments import progress
-from experiments.request import read_generation, resolve
+from experiments.launch import launch
+from experiments.request import read_generation
 from uniedit_jax import checkpoint, editing, outputs, pipeline, record, sharding
-
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
 
 
 def run(config, request, workdir):
@@ -56,21 +50,5 @@ def run(config, request, workdir):
   return clip
 
 
-def main(_):
-  """Checks the config, runs unless the folder is finished, and marks it DONE."""
-  logging.set_verbosity(logging.WARNING)
-  config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
-  try:
-    request = read_generation(config)
-    unfinished = record.begin(workdir, resolve(config, request))
-  except ValueError as error:
-    sys.exit(f'{error}')
-  if unfinished:
-    run(config, request, workdir)
-    record.mark_done(workdir)
-  print(f'{workdir}/generated.mp4')
-
-
 if __name__ == '__main__':
-  flags.mark_flag_as_required('config')
-  app.run(main)
+  launch(read_generation, run, ['generated.mp4'])

@@ -1,0 +1,38 @@
+"""What the entry points that leave a workdir share: flags, early faults, and DONE at the end."""
+
+import sys
+
+from absl import app, flags, logging
+from etils import epath
+from ml_collections import config_flags
+
+from experiments.request import resolve
+from uniedit_jax import record
+
+
+def launch(read, run, results):
+  """Defines --config and --workdir, and runs unless the folder holds this very run already.
+
+  Args:
+    read: config -> `Request`; raises ValueError with all faults.
+    run: (config, request, workdir) -> anything.
+    results: names of the files in the workdir that the user is pointed to.
+  """
+  config_flag = config_flags.DEFINE_config_file('config', lock_config=True)
+  workdir_flag = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
+  flags.mark_flag_as_required('config')
+
+  def main(_):
+    logging.set_verbosity(logging.WARNING)
+    config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
+    try:
+      request = read(config)
+      unfinished = record.begin(workdir, resolve(config, request))
+    except ValueError as error:
+      sys.exit(f'{error}')
+    if unfinished:
+      run(config, request, workdir)
+      record.mark_done(workdir)
+    print('\n'.join(str(workdir / name) for name in results))
+
+  app.run(main)
