@@ -55,7 +55,7 @@ def fit(injections):
 
 
 def small_preset(name, task, masked):
-  return fit(preset(name, task, masked, STEPS))
+  return preset(name, task, masked, STEPS, BLOCKS)
 
 
 NOTHING = fit(Injections())
@@ -191,6 +191,15 @@ def test_changed_values_add_no_program(tiny, clip, masks):
   assert sample(Injections(background=Injection((0, 1), (0, 4))), masks_of(tiny, 5)) == before
   assert sample(Injections(guided=Injection((0, 4), (0, 4))), masks, guidance=3.0) == before
   assert sample(NOTHING, masks, 1.0, NoiseSchedule('scaled_linear', 0.00085, 0.012), 3, -texts) == before
+
+
+def test_committed_parameters_make_one_program(tiny, clip):
+  start, texts = clip
+  params = jax.device_put(tiny.params, jax.devices()[1])
+  layout = lay_out_small('appearance', [NOTHING], exact_savings=False)
+  before = editing.step._cache_size()
+  edit(tiny.apply, params, start, texts, layout, SCHEDULE)
+  assert editing.step._cache_size() == before + 1
 
 
 def test_stored_reconstruction(tiny, clip, masks):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from uniedit_jax import plan as plan_lib
 from uniedit_jax.diffusion import ddim_step, guide
@@ -132,6 +132,11 @@ def sample(
     f32[K, F, H, W, C]; meaningful for the branches that the plan was asked for.
   """
   run = functools.partial(predict, apply, params), functools.partial(step, apply, params)
+  # Where the parameters are committed to a device, so is the result of a step. Start latents that are not would make
+  # the second step compile again.
+  beside = jax.tree.leaves(params)[0]
+  if getattr(beside, 'committed', False):
+    latents = jax.device_put(latents, beside.sharding)
   moves = _moves(plan.steps, schedule, guidance, stored, trajectory, latents.shape)
   return _loop(run, latents, texts, plan.steps, moves, masks, progress)
 
@@ -161,6 +166,7 @@ def sample_batch(apply, params, latents, texts, plans, schedule, guidance=7.5, *
   stack = lambda per_edit: jax.tree.map(lambda *leaves: np.stack(leaves), *per_edit)
   steps = [stack(steps) for steps in zip(*(plan.steps for plan in plans), strict=True)]
   moves = [_moves(plan.steps, schedule, guidance, None, None, latents.shape[1:]) for plan in plans]
+  latents = jax.device_put(latents, NamedSharding(mesh, PartitionSpec('data')))
   return _loop(run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress)
 
 
