@@ -27,7 +27,7 @@ EXTRAS_REQUIRE = {
     'cuda13': ['jax[cuda13]>=0.10'],
     'tpu': ['jax[tpu]>=0.10'],
     'colab': ['mediapy>=1.2'],
-    'test': ['pytest>=8', 'ruff>=0.14'],
+    'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
     # The PyTorch originals that the marked parity tests compare with.
     'parity': ['torch>=2.4', 'diffusers>=0.31'],
 }
