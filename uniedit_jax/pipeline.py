@@ -209,6 +209,12 @@ def with_overrides(schedule: NoiseSchedule, overrides):
   return dataclasses.replace(schedule, **{k: v for k, v in overrides.items() if v is not None})
 
 
+@functools.cache
+def parameter_count(config):
+  """Number of parameters of all parts."""
+  return sum(leaf.size for part in PARTS for leaf in jax.tree.leaves(abstract_params(config, part)))
+
+
 def memory_needed(config, rows, frames, height, width, dtype):
   """Estimates the bytes that sampling needs: weights of all parts and the activations of one pass.
 
@@ -219,10 +225,9 @@ def memory_needed(config, rows, frames, height, width, dtype):
     dtype: compute dtype.
   """
   item = jnp.dtype(dtype).itemsize
-  weights = sum(leaf.size for part in PARTS for leaf in jax.tree.leaves(abstract_params(config, part))) * item
   side = config.vae.factor
   unit = frames * (height // side) * (width // side) * config.unet.channels[0] * item
-  return weights + rows * ROW_UNITS * unit + 2 * attention.LOGITS_BYTES
+  return parameter_count(config) * item + rows * ROW_UNITS * unit + 2 * attention.LOGITS_BYTES
 
 
 def memory_available():
