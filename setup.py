@@ -4,43 +4,41 @@ import setuptools
 
 # Upper bounds stand only where a later release is known to break us (flax) or to change layouts on disk.
 INSTALL_REQUIRES = [
-    'absl-py>=2.1',
-    'etils[epath]>=1.7',
-    'flax>=0.12,<0.13',
-    'fsspec>=2024.1',
-    'imageio-ffmpeg>=0.6',
-    'jax>=0.10',
-    'matplotlib>=3.8',
-    'ml_collections>=1.0',
-    'numpy>=1.26',
-    'optax>=0.2.3',
-    'orbax-checkpoint>=0.11',
-    'pillow>=10.1',
-    'safetensors>=0.4',
-    'tqdm>=4.66',
-    'transformers>=4.50',  # tokenizers only
+  'absl-py>=2.1',
+  'etils[epath]>=1.7',
+  'flax>=0.12,<0.13',
+  'fsspec>=2024.1',
+  'imageio-ffmpeg>=0.6',
+  'jax>=0.10',
+  'matplotlib>=3.8',
+  'ml_collections>=1.0',
+  'numpy>=1.26',
+  'optax>=0.2.3',
+  'orbax-checkpoint>=0.11',
+  'pillow>=10.1',
+  'safetensors>=0.4',
+  'tqdm>=4.66',
+  'transformers>=4.50',  # tokenizers only
 ]
 
 EXTRAS_REQUIRE = {
-    'convert': ['torch>=2.4'],
-    'cuda12': ['jax[cuda12]>=0.10'],
-    'cuda13': ['jax[cuda13]>=0.10'],
-    'tpu': ['jax[tpu]>=0.10'],
-    'colab': ['mediapy>=1.2'],
-    'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
-    # The PyTorch originals that the marked parity tests compare with.
-    'parity': ['torch>=2.4', 'diffusers>=0.31'],
+  'convert': ['torch>=2.4'],
+  'cuda12': ['jax[cuda12]>=0.10'],
+  'cuda13': ['jax[cuda13]>=0.10'],
+  'tpu': ['jax[tpu]>=0.10'],
+  'colab': ['mediapy>=1.2'],
+  'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
+  # The PyTorch originals that the marked parity tests compare with.
+  'parity': ['torch>=2.4', 'diffusers>=0.31'],
 }
 
 setuptools.setup(
-    name='uniedit_jax',
-    version='0.1.0',
-    description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
-    license='Apache-2.0',
-    packages=setuptools.find_packages(
-        include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'experiments']
-    ),
-    python_requires='>=3.11',
-    install_requires=INSTALL_REQUIRES,
-    extras_require=EXTRAS_REQUIRE,
+  name='uniedit_jax',
+  version='0.1.0',
+  description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
+  license='Apache-2.0',
+  packages=setuptools.find_packages(include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'experiments']),
+  python_requires='>=3.11',
+  install_requires=INSTALL_REQUIRES,
+  extras_require=EXTRAS_REQUIRE,
 )

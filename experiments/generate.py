@@ -33,7 +33,8 @@ def run(config, request, workdir):
     texts = pipeline.encode_prompts(model, request.prompts, request.dtype)
   with log.phase('generate'):
     # An edit of a generated clip samples this very branch as its reconstruction.
-    layout = editing.lay_out('appearance', [], config.steps, source=1, wanted=['reconstruction'])
+    blocks = model.config.unet.blocks
+    layout = editing.lay_out('appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks)
     noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
     sampled = editing.edit(
       *(pipeline.unet_apply(model.config, request.dtype), model.params['unet'], noise, texts, layout),

@@ -73,9 +73,13 @@ def encode_prompts(model, prompts, dtype):
   Raises:
     ValueError: a prompt is too long.
   """
-  encode = jax.jit(module(model.config, 'text', dtype).apply)
   tokens = model.tokenizer.encode(prompts)
-  return encode({'params': model.params['text']}, tokens).astype(jnp.float32)
+  return _encode_tokens(module(model.config, 'text', dtype), model.params['text'], tokens)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_tokens(encoder, params, tokens):
+  return encoder.apply({'params': params}, tokens).astype(jnp.float32)
 
 
 def encode_clip(model, frames, dtype):
@@ -189,7 +193,8 @@ def invert(model, latents, text, source_prompt, schedule, steps, options, guidan
     ).texts
   if options.method == 'direct':
     texts = jnp.stack([text[''], text[source_prompt]])
-    layout = editing.lay_out('appearance', [], steps, source=int(source_prompt != ''), wanted=['reconstruction'])
+    source, blocks = int(source_prompt != ''), model.config.unet.blocks
+    layout = editing.lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
     sampled = editing.edit(
       *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance), progress=progress('drift')
     )
