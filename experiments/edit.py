@@ -81,6 +81,7 @@ def run(config, request, workdir):
     outputs.write_masks(workdir, clips, fps, source=request.mask_source, target=request.mask_target)
     measures = outputs.measure(clips, floor, free, options.method == 'direct', request.mask_source)
     record.write_json(workdir / 'metrics.json', measures)
+    progress.announce(', '.join(f'{name} {value:.4g}' for name, value in measures.items() if value is not None))
   log.facts |= {
     **{'seed': config.seed, 'preset': config.preset, 'dtype': dtype, 'checkpoint_hash': model.hash},
     **{'phases': layout.plan.phases, 'rows': sum(layout.plan.rows)},
