@@ -85,7 +85,7 @@ def read_edit(config):
     ValueError: lists all faults, each with the field, what was given and what is accepted.
   """
   faults, warnings = _Faults(), []
-  model_config, clip = _model(config, video_faults := _Faults())
+  model_config, clip = _model(config, model_faults := _Faults())
   if config.generated:
     faults.unless(not config.video, f'video is {config.video!r} with generated=True; accepted: one of the two')
     faults.unless(config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt")
@@ -96,7 +96,7 @@ def read_edit(config):
     )
   else:
     faults += video.check_clip(config.video, **clip)
-  faults += video_faults
+  faults += model_faults
   faults.unless(config.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows")
   if config.target_prompt.strip() == config.source_prompt.strip() != '':
     warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
@@ -153,8 +153,9 @@ def _model(config, faults):
   else:
     faults.append(f'checkpoint is {config.checkpoint!r}, which is none; accepted: {ACCEPTED_CHECKPOINT}')
   defaults = model_config or ModelConfig()
-  clip = {name: config.clip[name] or getattr(defaults, name) for name in ('frames', 'height', 'width')}
-  return model_config, {**clip, **{name: config.clip[name] for name in ('start', 'stride', 'fit')}}
+  clip = config.clip.to_dict()
+  clip |= {name: getattr(defaults, name) for name, value in clip.items() if value is None}
+  return model_config, clip
 
 
 def _request(config, model_config, clip, prompts, faults):

@@ -169,7 +169,8 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   'changes, message',
   [
     ({'target_prompt': 'x' * 80}, 'has 82 tokens; accepted: at most 77'),
-    ({'clip__frames': 9}, '9'),
+    ({'clip__frames': 9}, 'frames=9'),
+    ({'clip__frames': 0}, 'clip.frames is 0'),
     ({'clip__height': 60}, 'accepted: a positive multiple of 8'),
     ({'rows_per_pass': 1}, 'rows_per_pass is 1; accepted: at least'),
     ({'steps': 0}, 'steps is 0; accepted: 1 to 999'),
