@@ -20,9 +20,9 @@ from uniedit_jax.model_config import PARTS, abstract_params, network
 from uniedit_jax.models import attention, vae
 
 INVERSIONS = ('ddim', 'direct', 'null_text')
-# Activations of one row at the widest point of the UNet, in units of f[F, H, W, channels[0]]: measured on XLA's own
-# figure for five rows of LaVie at 16 x 320 x 512.
-ROW_UNITS = 26
+# Memory of one row while it is sampled, in units of f[F, H, W, channels[0]]: the difference of the process peaks with
+# three and with six rows a pass in docs/performance.md.
+ROW_UNITS = 36
 
 
 def resolve_dtype(name):
