@@ -1,8 +1,7 @@
-"""Devices: the mesh that batches of edits are sharded over, several hosts, and the cache of compiled programs."""
+"""Devices: the mesh that batches of edits are sharded over, and how programs are compiled and kept."""
 
 import jax
 import numpy as np
-from absl import logging
 from etils import epath
 
 
@@ -13,16 +12,6 @@ def data_mesh(devices=None):
   """
   devices = jax.local_devices() if devices is None else devices
   return jax.sharding.Mesh(np.asarray(devices), ('data',))
-
-
-def initialise_hosts():
-  """Joins the processes of a pod or cluster (`jax.distributed`) where the environment describes one."""
-  if jax.distributed.is_initialized():
-    return
-  try:
-    jax.distributed.initialize()
-  except (ValueError, RuntimeError) as error:  # no cluster: a laptop, a notebook, one GPU
-    logging.info('single process: %s', error)
 
 
 def set_up_programs(cache, dtype):
