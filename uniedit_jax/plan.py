@@ -177,9 +177,10 @@ def _passes(targets, classes, reads, closure, rows_per_pass):
   for target in _by_half(targets):
     if any(classes[target] in [classes[row] for row in rows] for _, rows in passes):
       continue  # computed already
-    grouped = [*passes[-1][0], target] if passes and passes[-1][0][-1][1] == target[1] else [target]
-    if len(rows_for(grouped)) <= rows_per_pass:
-      passes = [*(passes if len(grouped) == 1 else passes[:-1]), (grouped, rows_for(grouped))]
+    same_half = passes and passes[-1][0][-1][1] == target[1]
+    joined = [*passes[-1][0], target] if same_half else []
+    if joined and len(rows_for(joined)) <= rows_per_pass:
+      passes[-1] = (joined, rows_for(joined))
       continue
     alone = rows_for([target])
     if len(alone) > rows_per_pass:
