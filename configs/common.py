@@ -7,7 +7,7 @@ from ml_collections.config_dict import placeholder
 def model():
   """The model, the clip it makes and the sampler."""
   config = ml_collections.ConfigDict()
-  config.checkpoint = ''  # folder made by convert.lavie or experiments.random_checkpoint
+  config.checkpoint = ''  # folder made by convert.lavie, or the name of a shipped model: 'sprites'
   config.dtype = 'auto'  # bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPU
   config.seed = 0  # of every random number
   config.cache = '~/.cache/uniedit_jax'  # compiled programs and inversions, reused from run to run
@@ -70,4 +70,21 @@ def edit(task, preset):
   config.outputs.motion_reference = True
   config.outputs.gif = True
   config.outputs.frames = True
+  return config
+
+
+def training():
+  """What both parts of the sprites model share. A stage is a number of steps with one kind of batch."""
+  config = ml_collections.ConfigDict()
+  config.init = ''  # '' = random parameters; or a checkpoint to go on from: a folder, or a name
+  config.dtype = 'auto'
+  config.seed = 0
+  config.cache = '~/.cache/uniedit_jax'
+  config.data = ml_collections.ConfigDict()  # rendered clips
+  config.data.clips = 0
+  config.data.validation = 64  # others, which are never trained on
+  config.warmup = 100  # steps
+  config.max_minutes = placeholder(float)
+  config.save_minutes = 5.0
+  config.look_every = 500  # steps between validations
   return config
