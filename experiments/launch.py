@@ -10,12 +10,13 @@ from experiments.request import resolve
 from uniedit_jax import record
 
 
-def launch(read, run, results):
+def launch(read, run, results, resolve=resolve):
   """Defines --config and --workdir, and runs unless the folder holds this very run already.
 
   Args:
     read: config -> `Request`; raises ValueError with all faults.
     run: (config, request, workdir) -> anything.
+    resolve: (config, request) -> dict for config.json, all that the results depend on.
     results: names of the files in the workdir that the user is pointed to.
   """
   config_flag = config_flags.DEFINE_config_file('config', lock_config=True)

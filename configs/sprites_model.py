@@ -1,0 +1,24 @@
+"""Trains the UNet and the text tower of the sprites model on the latents of a trained VAE.
+
+  python -m experiments.train --config=configs/sprites_model.py --config.vae=out/sprites_vae/checkpoint \
+    --workdir=out/sprites_model
+
+Spatial layers first, on single frames that bypass temporal attention (16 times cheaper than clips), then single frames
+and clips together, as LaVie was trained. `--config.max_minutes` ends it early, and the same command goes on where it
+stopped; `--config.init=sprites` starts from the weights that come with the package.
+"""
+
+from configs import common
+
+
+def get_config():
+  """The recipe of the shipped weights."""
+  config = common.training()
+  config.part = 'model'
+  config.vae = 'sprites'  # checkpoint whose VAE makes the latents: a folder, or a name
+  config.data.clips = 4000
+  config.prompt_dropout = 0.1
+  config.ema = 0.998
+  config.stage1 = {'steps': 1200, 'images': 96, 'clips': 0, 'first_rate': 2e-3, 'last_rate': 1e-3}
+  config.stage2 = {'steps': 4000, 'images': 16, 'clips': 10, 'first_rate': 1e-3, 'last_rate': 1e-4}
+  return config

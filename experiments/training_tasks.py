@@ -1,0 +1,216 @@
+"""What `experiments.train` trains: from a config to a loss, its batches, its validation and the checkpoint it makes."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from uniedit_jax import checkpoint, panels, pipeline, video
+from uniedit_jax.model_config import network
+from uniedit_jax.models import vae as vae_lib
+from uniedit_jax.models.words import WordTokenizer
+from uniedit_jax.sprites import data, losses, probe, sampling
+from uniedit_jax.sprites.model import CONFIG
+from uniedit_jax.sprites.scenes import vocabulary
+
+PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
+LOOKS = 12  # clips in a validation picture
+SAMPLING = {'steps': 20, 'guidance': 4.0}
+
+
+class Request(NamedTuple):
+  """A training config, checked.
+
+  Attributes:
+    dtype: compute dtype.
+    stages: list of dicts with 'steps', 'images', 'clips', 'first_rate' and 'last_rate'.
+  """
+
+  dtype: str
+  stages: list[dict[str, Any]]
+
+
+class Task(NamedTuple):
+  """A part of the model in training.
+
+  Attributes:
+    params: the parameters to start from.
+    loss: for `training.update`.
+    batch: step -> batch of numpy arrays.
+    validate: averaged params -> (measures {name: float}, picture u8[H, W, 3]).
+    export: (averaged params, step, folder) writes the checkpoint.
+  """
+
+  params: Any
+  loss: Callable
+  batch: Callable
+  validate: Callable
+  export: Callable
+
+
+def read_training(config):
+  """Checks the config of a training run.
+
+  Raises:
+    ValueError: lists all faults.
+  """
+  faults = []
+  if config.part not in PARTS:
+    faults.append(f"part is {config.part!r}; accepted: 'vae', 'model'")
+  stages = [config[name].to_dict() for name in sorted(config) if name.startswith('stage')]
+  devices = jax.device_count()
+  for i, stage in enumerate(stages, 1):
+    for name in ('images', 'clips'):
+      if stage[name] < 0 or stage[name] % devices:
+        faults.append(f'stage{i}.{name} is {stage[name]}; accepted: multiples of the {devices} devices')
+    if stage['steps'] < 1 or not stage['images'] + stage['clips']:
+      faults.append(f'stage{i} is {stage}; accepted: at least one step, and images or clips')
+  if config.data.clips < 1 or config.data.validation < LOOKS:
+    faults.append(f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation')
+  for name in ('init', *(['vae'] if config.part == 'model' else [])):
+    if config[name] and not (checkpoint.locate(config[name]) / 'config.json').exists():
+      faults.append(
+        f'{name} is {config[name]!r}, which is no checkpoint; accepted: {", ".join(checkpoint.SHIPPED)}, a folder'
+      )
+  try:
+    dtype = pipeline.resolve_dtype(config.dtype)
+  except ValueError as error:
+    faults.append(str(error))
+  if faults:
+    raise ValueError('training cannot start:\n' + '\n'.join(f'  - {fault}' for fault in faults))
+  return Request(dtype, stages)
+
+
+def resolve_training(config, request):
+  """The config as a dict for config.json, without what does not change the result."""
+  aside = ('cache', 'max_minutes', 'save_minutes', 'look_every')
+  resolved = {name: value for name, value in config.to_dict().items() if name not in aside}
+  return {**resolved, 'dtype': request.dtype}
+
+
+def make_task(config, request, progress):
+  """The task of a config.
+
+  Args:
+    config: ConfigDict.
+    request: `read_training(config)`.
+    progress: label -> wrapper of an iterable.
+
+  Returns:
+    `Task`.
+  """
+  return {'vae': _vae_task, 'model': _model_task}[config.part](config, request, progress)
+
+
+def _draw(config, progress):
+  """Clips and scenes to train on, and to validate with; the latter's seed lies outside those of other runs."""
+  size = CONFIG.height
+  train = data.draw_clips(config.seed, config.data.clips, size, progress=progress('render'))
+  return train, data.draw_clips(2**32 + config.seed, config.data.validation, size)
+
+
+def _vae_task(config, request, progress):
+  (clips, _), (validation, _) = _draw(config, progress)
+  frames, held_back = clips.reshape(-1, *clips.shape[2:]), validation[:, ::4].reshape(-1, *clips.shape[2:])
+  vae_config = dataclasses.replace(CONFIG.vae, scale=1.0)
+  vae = vae_lib.VAE(vae_config, dtype=jnp.dtype(request.dtype))
+  if config.init:
+    params = checkpoint.load(config.init, parts=('vae',)).params['vae']
+  else:
+    params = jax.jit(vae.init)(jax.random.key(config.seed), jnp.zeros((1, *frames.shape[1:])))['params']
+  reconstruct = jax.jit(lambda params, frames: vae.apply({'params': params}, frames))
+
+  def validate(params):
+    wanted = video.to_model(held_back)
+    made = np.clip(reconstruct(params, wanted), -1, 1)
+    psnr = 10 * np.log10(4 / np.mean((made - wanted) ** 2))
+    pairs = np.concatenate([held_back[:LOOKS], video.from_model(made[:LOOKS])])
+    return {'validation_psnr': float(psnr)}, panels.contact_sheet(_enlarge(pairs), LOOKS)
+
+  def export(params, step, folder):
+    encode = functools.partial(vae_lib.encode_frames, vae, params)
+    deviation = np.std([encode(video.to_model(clip)) for clip in validation])
+    scaled = dataclasses.replace(CONFIG, vae=dataclasses.replace(CONFIG.vae, scale=float(1 / deviation)))
+    with checkpoint.creating(folder, scaled, {}) as staging:
+      checkpoint.save_params(staging, 'vae', params, f'experiments.train, {step} steps', compact=True)
+
+  return Task(
+    *(params, losses.vae_loss(vae, config.kl_weight)),
+    lambda step: data.frame_batch(frames, config.seed, step, stage_at(request.stages, step)['images']),
+    *(validate, export),
+  )
+
+
+def _model_task(config, request, progress):
+  source = checkpoint.load(config.vae, parts=('vae',))
+  model_config = dataclasses.replace(CONFIG, vae=source.config.vae)
+  tokenizer = WordTokenizer(vocabulary(), CONFIG.text)
+  (clips, scenes), (validation, validation_scenes) = _draw(config, progress)
+  encode = functools.partial(data.encode_clips, pipeline.module(model_config, 'vae', 'float32'), source.params['vae'])
+  latents, validation_latents = encode(clips, progress('encode')), encode(validation)
+  words = lambda scenes: tokenizer.encode([scene.caption for scene in scenes])
+  tokens, validation_tokens, null = words(scenes), words(validation_scenes), tokenizer.encode([''])[0]
+
+  unet, tower = (network(model_config, part, jnp.dtype(request.dtype)) for part in ('unet', 'text'))
+  if config.init:
+    params = checkpoint.load(config.init, parts=('unet', 'text')).params
+  else:
+    params = initial(unet, tower, config.seed, latents[0, :1], tokens[0])
+  loss = losses.denoising_loss(unet, tower, model_config.schedule)
+  fixed = data.text_batch(validation_latents, validation_tokens, null, 0, 0, len(validation), len(validation) // 4, 0.0)
+  encode_text = jax.jit(lambda params, tokens: tower.apply({'params': params}, tokens))
+  decode = functools.partial(
+    vae_lib.decode_frames, pipeline.module(model_config, 'vae', 'float32'), source.params['vae']
+  )
+  validation_loss = jax.jit(lambda params: loss(params, fixed, jax.random.key(0))[1])
+
+  def validate(params):
+    measures = {f'validation_{name}': float(value) for name, value in validation_loss(params).items()}
+    text = encode_text(params['text'], np.concatenate([null[None], validation_tokens[:LOOKS]]))
+    noise = jax.random.normal(jax.random.key(0), validation_latents[:LOOKS].shape)
+    made = sampling.sample_prompts(
+      unet.apply, params['unet'], noise, text[1:], text[0], model_config.schedule, **SAMPLING
+    )
+    made = np.stack([video.from_model(decode(clip)) for clip in made])
+    right = [probe.read(clip).matches(scene) for clip, scene in zip(made, validation_scenes[:LOOKS], strict=True)]
+    measures |= {f'{name}_right': float(np.mean([r[name] for r in right])) for name in right[0]}
+    return measures, panels.contact_sheet(_enlarge(made[:, ::2].reshape(-1, *made.shape[2:])), 16)
+
+  def export(params, step, folder):
+    with checkpoint.creating(folder, model_config, {checkpoint.WORDS_FILE: '\n'.join(vocabulary()) + '\n'}) as staging:
+      for part, tree in {**params, **source.params}.items():
+        checkpoint.save_params(staging, part, tree, f'experiments.train, {step} steps', compact=True)
+
+  def batch(step):
+    stage = stage_at(request.stages, step)
+    sizes = stage['images'], stage['clips']
+    return data.text_batch(latents, tokens, null, config.seed, step, *sizes, config.prompt_dropout)
+
+  return Task(params, loss, batch, validate, export)
+
+
+def initial(unet, tower, seed, latents, tokens):
+  """Random parameters with which the UNet predicts no noise, and temporal attention adds nothing to the image model."""
+  unet_key, text_key = jax.random.split(jax.random.key(seed))
+  text = jax.jit(tower.init)(text_key, tokens)['params']
+  embedded = jnp.zeros((len(tokens), unet.config.text_width))
+  params = jax.jit(unet.init)(unet_key, jnp.asarray(latents, jnp.float32), 0, embedded)['params']
+  silent = lambda path: 'conv_out' in path or ('attn_temp' in path and 'to_out_0' in path)
+  params = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: jnp.zeros_like(leaf) if silent([entry.key for entry in path]) else leaf, params
+  )
+  return {'unet': params, 'text': text}
+
+
+def stage_at(stages, step):
+  """The stage that a step belongs to."""
+  ends = np.cumsum([stage['steps'] for stage in stages])
+  return stages[int(np.searchsorted(ends, step, side='right'))]
+
+
+def _enlarge(frames, factor=2):
+  return frames.repeat(factor, axis=1).repeat(factor, axis=2)

@@ -1,0 +1,193 @@
+"""Training: the update, its losses, its data, and that a killed run goes on as if it had not been."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments import training_tasks
+from uniedit_jax import sharding
+from uniedit_jax.diffusion import NoiseSchedule
+from uniedit_jax.models.clip import TextConfig, TextEncoder
+from uniedit_jax.models.unet import UNet, UNetConfig
+from uniedit_jax.sprites import curves, data, losses, training
+
+TEXT = TextConfig(vocabulary=9, positions=4, width=8, layers=1, heads=1, mlp_width=8, bos=7, eos=8)
+UNET = UNetConfig(channels=(32, 64), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8)
+SCHEDULE = NoiseSchedule('scaled_linear', 0.00085, 0.012)
+NULL = np.array([7, 8, 8, 8], np.int32)
+
+
+@pytest.fixture(scope='module')
+def bank():
+  rng = np.random.default_rng(0)
+  return rng.standard_normal((6, 3, 4, 4, 2)).astype(np.float16), rng.integers(0, 7, (6, 4)).astype(np.int32)
+
+
+@pytest.fixture(scope='module')
+def model(bank):
+  """(loss, initial parameters) of a model that compiles fast."""
+  unet, tower = UNet(UNET), TextEncoder(TEXT)
+  params = training_tasks.initial(unet, tower, 0, bank[0][0, :1], bank[1][0])
+  return losses.denoising_loss(unet, tower, SCHEDULE), params
+
+
+def batch(bank, step, images=4, clips=4):
+  return data.text_batch(*bank, NULL, 0, step, images, clips, 0.25)
+
+
+def copied(tree):
+  return jax.tree.map(jnp.array, tree)  # updates donate their state
+
+
+def leaves(tree, *names):
+  """The leaves whose path holds one of the names, and the others."""
+  flat = jax.tree_util.tree_leaves_with_path(tree)
+  chosen = lambda path: any(name in jax.tree_util.keystr(path) for name in names)
+  return [x for path, x in flat if chosen(path)], [x for path, x in flat if not chosen(path)]
+
+
+def test_the_untrained_unet_predicts_no_noise(bank, model):
+  loss, params = model
+  value, parts = jax.jit(loss)(params, batch(bank, 0), jax.random.key(0))
+  # Noise of unit variance, times weights between 1 and sqrt(8).
+  assert 1 < parts['images'] < 8**0.5 and 1 < parts['clips'] < 8**0.5
+  np.testing.assert_allclose(value, (parts['images'] + parts['clips']) / 2, rtol=1e-6)
+
+
+def test_single_frames_bypass_temporal_attention_and_clips_do_not(bank, model):
+  loss, params = model
+  noisy = jax.tree.map(lambda x: x + 0.1, params)  # the zeros of the start would hide gradients
+  gradient = jax.jit(jax.grad(lambda *inputs: loss(*inputs)[0]))
+  for images, clips in ((4, 0), (0, 4)):
+    temporal, spatial = leaves(
+      gradient(noisy, batch(bank, 0, images, clips), jax.random.key(0))['unet'], 'attn_temp', 'norm_temp'
+    )
+    assert any(np.abs(x).max() > 0 for x in temporal) == bool(clips)
+    assert all(np.abs(x).max() > 0 for x in spatial if x.ndim > 1)
+
+
+def test_weights_of_the_loss():
+  """A UNet that predicts zero has the loss E[weight]; the weights are between 1 and sqrt(8) and not all equal."""
+  alphas = SCHEDULE.alphas_cumprod
+  expected = np.mean(np.sqrt(np.clip((1 - alphas) / alphas, 1, 8)))
+
+  class Zero:
+    def apply(self, params, latents, *_, temporal):
+      return jnp.zeros_like(latents), {}
+
+  class Text:
+    def apply(self, params, tokens):
+      return jnp.zeros((*tokens.shape, 8))
+
+  loss = losses.denoising_loss(Zero(), Text(), SCHEDULE)
+  latents, tokens = np.zeros((512, 1, 4, 4, 2), np.float32), np.zeros((512, 4), np.int32)
+  value, _ = loss({'unet': {}, 'text': {}}, {'images': (latents, tokens)}, jax.random.key(0))
+  np.testing.assert_allclose(value, expected, rtol=0.02)
+
+
+def test_a_resumed_run_has_the_same_losses(bank, model, tmp_path):
+  loss, params = model
+  optimizer = training.make_optimizer(training.learning_rate([(4, 1e-2, 1e-3), (4, 1e-3, 0.0)], warmup=2))
+
+  def advance(state, steps):
+    values = []
+    for step in range(int(state.step), int(state.step) + steps):
+      state, measures = training.update(loss, optimizer, state, batch(bank, step), jax.random.key(1), 0.9)
+      values.append(float(measures['loss']))
+    return state, values
+
+  whole, values = advance(training.start(copied(params), optimizer), 6)
+  state, before = advance(training.start(copied(params), optimizer), 3)
+  with training.state_store(tmp_path / 'states') as store:
+    training.save(store, state)
+  with training.state_store(tmp_path / 'states') as store:
+    state = training.restore(store, training.start(copied(params), optimizer))
+  assert int(state.step) == 3
+  state, after = advance(state, 3)
+  assert before + after == values
+  jax.tree.map(np.testing.assert_array_equal, state, whole)
+  assert len(set(values)) == 6
+
+
+def test_a_store_without_states_leaves_the_start(model, tmp_path):
+  optimizer = training.make_optimizer(1e-3)
+  state = training.start(copied(model[1]), optimizer)
+  with training.state_store(tmp_path / 'states') as store:
+    assert training.restore(store, state) is state
+
+
+def test_sharded_equals_unsharded(bank, model):
+  loss, params = model
+  optimizer = training.make_optimizer(1e-3)
+  results = []
+  for devices in (jax.devices()[:1], jax.devices()):
+    mesh = sharding.data_mesh(devices)
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    state = jax.device_put(training.start(copied(params), optimizer), everywhere)
+    state, measures = training.update(loss, optimizer, state, data.shard(batch(bank, 0), mesh), jax.random.key(1), 0.9)
+    results.append((float(measures['loss']), jax.tree.map(np.asarray, state.params)))
+  (one, params_one), (many, params_many) = results
+  np.testing.assert_allclose(one, many, rtol=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), params_one, params_many)
+
+
+def test_the_average_follows_the_parameters():
+  optimizer = optax.sgd(1.0)
+  loss = lambda params, batch, key: (jnp.sum(params['x']), {})
+  state = training.start({'x': jnp.zeros(1)}, optimizer)
+  expected = value = 0.0
+  for step in range(30):
+    state, _ = training.update(loss, optimizer, state, {}, jax.random.key(0), 0.6)
+    value -= 1
+    expected += (1 - min(0.6, (step + 1) / (step + 10))) * (value - expected)
+  np.testing.assert_allclose(state.ema['x'], expected, rtol=1e-6)
+
+
+def test_learning_rate_warms_up_and_falls_within_each_stage():
+  rate = training.learning_rate([(10, 1.0, 0.5), (10, 0.2, 0.0)], warmup=2)
+  np.testing.assert_allclose([rate(step) for step in (0, 1, 5, 10, 15, 20)], [0.5, 0.95, 0.75, 0.2, 0.1, 0], atol=1e-6)
+
+
+def test_batches_depend_on_seed_and_step_alone(bank):
+  one, again, other = batch(bank, 3), batch(bank, 3), batch(bank, 4)
+  jax.tree.map(np.testing.assert_array_equal, one, again)
+  assert not np.array_equal(one['clips'][0], other['clips'][0])
+  assert one['images'][0].shape == (4, 1, 4, 4, 2) and one['clips'][0].shape == (4, 3, 4, 4, 2)
+  assert list(batch(bank, 0, clips=0)) == ['images']
+
+
+def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
+  latents, tokens = bank
+  drawn, prompts = data.text_batch(latents, tokens, NULL, 0, 0, 0, 200, 0.25)['clips']
+  dropped = 0
+  for clip, prompt in zip(drawn, prompts, strict=True):
+    (i,) = [i for i in range(len(latents)) if np.array_equal(latents[i].astype(np.float32), clip)]
+    if np.array_equal(prompt, NULL):
+      dropped += 1
+    else:
+      np.testing.assert_array_equal(prompt, tokens[i])
+  assert 30 < dropped < 70
+
+
+def test_curves_are_cut_where_a_run_goes_on(tmp_path):
+  rows = [{'step': 20, 'loss': 1.5}, {'step': 40, 'loss': 1.25, 'psnr': 20.0}, {'step': 60, 'loss': 1.0}]
+  curves.write(tmp_path / 'losses.csv', rows)
+  assert curves.read(tmp_path / 'losses.csv', until=40) == rows[:2]
+  assert curves.read(tmp_path / 'none.csv', until=40) == []
+  curves.plot(tmp_path / 'losses.png', rows)
+  assert (tmp_path / 'losses.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_clips_are_drawn_from_what_is_trained_on_or_from_the_rest():
+  frames, scenes = data.draw_clips(5, 4, 32)
+  assert frames.shape == (4, 16, 32, 32, 3) and frames.dtype == np.uint8
+  assert not any(scene.held_out for scene in scenes)
+  assert all(scene.held_out for scene in data.draw_clips(5, 4, 32, held_out=True)[1])
+  assert data.draw_clips(5, 4, 32)[1] == scenes and data.draw_clips(6, 4, 32)[1] != scenes
+
+
+def test_stages_follow_each_other():
+  stages = [{'steps': 2, 'name': 'a'}, {'steps': 3, 'name': 'b'}]
+  assert [training_tasks.stage_at(stages, step)['name'] for step in range(5)] == ['a', 'a', 'b', 'b', 'b']

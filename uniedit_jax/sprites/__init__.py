@@ -1,0 +1,1 @@
+"""A procedural video world whose right answers can be rendered, and the small model trained on it."""

@@ -1,0 +1,41 @@
+"""Plain text-to-video for many prompts at once: what training looks at, and what the benchmark scores first."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from uniedit_jax.diffusion import ddim_step, guide
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _step(apply, params, latents, texts, null, timestep, alpha_from, alpha_to, guidance):
+  """One step of every clip, both guidance halves in one pass."""
+  predict = lambda x, text: apply({'params': params}, x, timestep, text)[0]
+  both = jax.vmap(predict)(jnp.concatenate([latents, latents]), jnp.concatenate([null, texts]))
+  epsilon = guide(*jnp.split(both, 2), guidance)
+  return ddim_step(latents, epsilon, alpha_from, alpha_to)
+
+
+def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance, progress=iter):
+  """Samples one clip a prompt.
+
+  Args:
+    apply: `unet.apply`, the same object from call to call.
+    params: the UNet's parameters.
+    noise: f32[P, F, H, W, C]; F = 1 makes stills with the temporal layers of a clip of one frame.
+    texts: f[P, T, E].
+    null: f[T, E], the null prompt.
+    schedule: `NoiseSchedule`.
+    steps: number of DDIM steps.
+    guidance: scale.
+    progress: wraps the iterable of steps.
+
+  Returns:
+    f32[P, F, H, W, C].
+  """
+  latents, null = jnp.array(noise), jnp.broadcast_to(null, texts.shape)
+  timesteps, levels = schedule.timesteps(steps), schedule.levels(steps)
+  for i in progress(range(steps)):
+    latents = _step(apply, params, latents, texts, null, timesteps[i], levels[i], levels[i + 1], guidance)
+  return latents
