@@ -38,6 +38,7 @@ setuptools.setup(
   description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
   license='Apache-2.0',
   packages=setuptools.find_packages(include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'experiments']),
+  package_data={'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*']},
   python_requires='>=3.11',
   install_requires=INSTALL_REQUIRES,
   extras_require=EXTRAS_REQUIRE,

@@ -19,7 +19,7 @@ from etils import epath
 from tqdm import tqdm
 
 from convert import rules
-from uniedit_jax import checkpoint, diffusion
+from uniedit_jax import checkpoint, diffusion, model_config
 from uniedit_jax.models import clip, unet, vae
 
 ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
@@ -147,7 +147,7 @@ def convert(sd, lavie, out, groups=32):
   rows = []
   started = time.monotonic()
   state = read_tensors(lavie)
-  config = checkpoint.ModelConfig(
+  config = model_config.ModelConfig(
     unet=infer_unet_config(state, groups),
     vae=vae_config,
     text=text_config,
@@ -155,10 +155,10 @@ def convert(sd, lavie, out, groups=32):
   )
   tokenizer = {name: (sd / 'tokenizer' / name).read_text() for name in clip.TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
-    for part in tqdm(checkpoint.PARTS, unit='part'):
+    for part in tqdm(model_config.PARTS, unit='part'):
       state = state if part == 'unet' else read_tensors(sources[part])
       try:
-        params = rules.convert(state, checkpoint.abstract_params(config, part))
+        params = rules.convert(state, model_config.abstract_params(config, part))
       except ValueError as error:
         raise ValueError(f'{sources[part]}: {error}') from error
       state = None  # lets go of the file

@@ -15,9 +15,9 @@ from absl import app, flags, logging
 from etils import epath
 from flax import traverse_util
 
-from uniedit_jax import checkpoint
+from uniedit_jax import model_config, random_init
 
-SIZES = {'small': checkpoint.SMALL, 'lavie': checkpoint.ModelConfig()}
+SIZES = {'small': model_config.SMALL, 'lavie': model_config.ModelConfig()}
 
 
 def torch_state(params):
@@ -57,7 +57,7 @@ def write(out, config, seed=0):
   sd = epath.Path(out) / 'sd'
   for folder in ('vae', 'text_encoder', 'tokenizer'):
     (sd / folder).mkdir(parents=True, exist_ok=True)
-  make = lambda part: torch_state(checkpoint.random_params(checkpoint.abstract_params(config, part), seed, part))
+  make = lambda part: torch_state(random_init.random_params(model_config.abstract_params(config, part), seed, part))
 
   state = make('unet')
   frequencies = 10000.0 ** (-torch.arange(0, config.unet.rotary_dim, 2) / config.unet.rotary_dim)
@@ -82,7 +82,7 @@ def write(out, config, seed=0):
   text_config = {theirs: text[ours] for ours, theirs in names.items()} | {'hidden_act': 'quick_gelu'}
   (sd / 'vae/config.json').write_text(json.dumps(vae_config))
   (sd / 'text_encoder/config.json').write_text(json.dumps(text_config))
-  for name, content in checkpoint.byte_tokenizer(config.text).items():
+  for name, content in random_init.byte_tokenizer(config.text).items():
     (sd / 'tokenizer' / name).write_text(content)
 
 

@@ -15,6 +15,7 @@ from experiments import progress
 from experiments.launch import launch
 from experiments.request import read_edit
 from uniedit_jax import checkpoint, editing, injection, outputs, pipeline, record, report, sharding, video
+from uniedit_jax.sprites import world
 
 
 def run(config, request, workdir):
@@ -41,6 +42,8 @@ def run(config, request, workdir):
     clips, floor, fps = {}, None, model.config.fps
     if not config.generated:
       clips['source'], fps = video.read_clip(config.video, **request.clip)
+      if warning := world.stranger(model.config, clips['source']):
+        log.warn(warning)
       latents = pipeline.encode_clip(model, clips['source'], dtype)
       floor = pipeline.decode_clip(model, latents, dtype)
 

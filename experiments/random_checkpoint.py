@@ -8,9 +8,9 @@
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from uniedit_jax import checkpoint
+from uniedit_jax import model_config, random_init
 
-SIZES = {'small': checkpoint.SMALL, 'lavie': checkpoint.ModelConfig(name='lavie-random')}
+SIZES = {'small': model_config.SMALL, 'lavie': model_config.ModelConfig(name='lavie-random')}
 
 
 def main(argv):
@@ -20,7 +20,7 @@ def main(argv):
   given = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   try:
-    checkpoint.init_random(given.out, SIZES[given.size], given.seed, lambda x: tqdm(x, unit='tensor'))
+    random_init.init_random(given.out, SIZES[given.size], given.seed, lambda x: tqdm(x, unit='tensor'))
   except OSError as error:
     raise SystemExit(f'random_checkpoint: {error}') from error
   print(f'wrote {given.out}')

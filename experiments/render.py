@@ -18,16 +18,16 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, Scene
 FLAGS = flags.FLAGS
 for name, values in ATTRIBUTES.items():
   flags.DEFINE_enum(name, getattr(Scene(), name), values, f'The {name} of the scene.')
-flags.DEFINE_integer('size', 64, 'Height and width in pixels.')
+flags.DEFINE_integer('pixels', 64, 'Height and width in pixels.')
 flags.DEFINE_string('out', None, 'Folder to write into.', required=True)
 
 
 def main(_):
   """Renders the scene of the flags."""
-  if FLAGS.size < 16 or FLAGS.size % 2:
-    sys.exit(f'--size is {FLAGS.size}; accepted: even numbers from 16 on')
+  if FLAGS.pixels < 16 or FLAGS.pixels % 2:
+    sys.exit(f'--pixels is {FLAGS.pixels}; accepted: even numbers from 16 on')
   scene = Scene(**{name: FLAGS[name].value for name in ATTRIBUTES})
-  rendering, folder = render(scene, FLAGS.size), epath.Path(FLAGS.out).expanduser()
+  rendering, folder = render(scene, FLAGS.pixels), epath.Path(FLAGS.out).expanduser()
   video.write_mp4(folder / 'clip.mp4', rendering.frames, CONFIG.fps)
   video.write_frames(folder / 'masks', rendering.masks[..., None].repeat(3, -1).astype('uint8') * 255)
   print(f'{folder / "clip.mp4"}: {scene.caption}')

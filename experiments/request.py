@@ -1,19 +1,16 @@
 """From a config to checked dataclasses: everything that can be wrong is found here, before anything is loaded."""
 
 import dataclasses
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
-from etils import epath
 
-from uniedit_jax import editing, masks, pipeline, video
+from uniedit_jax import checkpoint, editing, masks, pipeline, video
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections, preset
 from uniedit_jax.model_config import ModelConfig
-from uniedit_jax.models.clip import Tokenizer
 
-ACCEPTED_CHECKPOINT = 'a folder made by `python -m convert.lavie` or `python -m experiments.random_checkpoint`'
+ACCEPTED_CHECKPOINT = f'a folder made by `python -m convert.lavie`, or a shipped model: {", ".join(checkpoint.SHIPPED)}'
 
 
 class Request(NamedTuple):
@@ -45,7 +42,7 @@ class Request(NamedTuple):
   warnings: tuple[str, ...] = ()
 
 
-class _Faults(list):
+class Faults(list):
   """Collects faults; `attempt` turns a raised ValueError into one."""
 
   def attempt(self, function, *args, field='', **kwargs):
@@ -70,7 +67,7 @@ def read_generation(config):
   Raises:
     ValueError: lists all faults.
   """
-  faults = _Faults()
+  faults = Faults()
   faults.unless(config.prompt.strip(), "prompt is ''; accepted: what the clip shows")
   model_config, clip = _model(config, faults)
   request = _request(config, model_config, clip, ['', config.prompt], faults)
@@ -84,8 +81,8 @@ def read_edit(config):
   Raises:
     ValueError: lists all faults, each with the field, what was given and what is accepted.
   """
-  faults, warnings = _Faults(), []
-  model_config, clip = _model(config, model_faults := _Faults())
+  faults, warnings = Faults(), []
+  model_config, clip = _model(config, model_faults := Faults())
   if config.generated:
     faults.unless(not config.video, f'video is {config.video!r} with generated=True; accepted: one of the two')
     faults.unless(config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt")
@@ -111,7 +108,7 @@ def read_edit(config):
     faults.append(f"mask.{needed} is '' but mask.{given} is given; accepted: both or neither")
 
   blocks = (model_config or ModelConfig()).unet.blocks
-  injections = faults.attempt(_injections, config, masked, blocks)
+  injections = faults.attempt(read_injections, config, masked, blocks)
   if injections:
     faults += injections.faults(config.steps, blocks)
     for name in () if masked else ('motion_query', 'background', 'guided'):
@@ -147,7 +144,7 @@ def read_edit(config):
 def _model(config, faults):
   """The checkpoint's config (None if it has none) and the arguments of `read_clip`; reads one small file."""
   model_config = None
-  path = epath.Path(config.checkpoint).expanduser() / 'config.json'
+  path = checkpoint.locate(config.checkpoint) / 'config.json'
   if config.checkpoint and path.exists():
     model_config = faults.attempt(ModelConfig.from_json, path.read_text())
   else:
@@ -171,8 +168,7 @@ def _request(config, model_config, clip, prompts, faults):
   schedule = None
   if model_config:
     schedule = faults.attempt(pipeline.with_overrides, model_config.schedule, config.schedule.to_dict())
-    folder = os.path.join(os.path.expanduser(config.checkpoint), 'tokenizer')
-    tokenizer = faults.attempt(Tokenizer, folder, model_config.text)
+    tokenizer = faults.attempt(checkpoint.read_tokenizer, config.checkpoint, model_config)
     for prompt in prompts if tokenizer else ():
       faults.attempt(tokenizer.encode, [prompt])
   faults.attempt((schedule or NoiseSchedule()).timesteps, config.steps)
@@ -180,7 +176,7 @@ def _request(config, model_config, clip, prompts, faults):
   return Request(model_config, clip, schedule, dtype, prompts)
 
 
-def _injections(config, masked, blocks):
+def read_injections(config, masked, blocks):
   """The preset's injections with the fields that the config sets."""
   chosen = preset(config.preset, config.task, masked, config.steps, blocks)
   changed = {}

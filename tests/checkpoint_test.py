@@ -9,21 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uniedit_jax import checkpoint
+from uniedit_jax import checkpoint, model_config, random_init
 
 # The text tower alone is enough for most tests, and quick.
-CONFIG = dataclasses.replace(checkpoint.SMALL, text=dataclasses.replace(checkpoint.SMALL.text, layers=1, mlp_width=64))
+CONFIG = dataclasses.replace(
+  model_config.SMALL, text=dataclasses.replace(model_config.SMALL.text, layers=1, mlp_width=64)
+)
 
 
 @pytest.fixture(scope='module')
 def text_params():
-  return checkpoint.random_params(checkpoint.abstract_params(CONFIG, 'text'), seed=3, part='text')
+  return random_init.random_params(model_config.abstract_params(CONFIG, 'text'), seed=3, part='text')
 
 
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory, text_params):
   folder = tmp_path_factory.mktemp('checkpoint') / 'model'
-  with checkpoint.creating(folder, CONFIG, checkpoint.byte_tokenizer(CONFIG.text)) as staging:
+  with checkpoint.creating(folder, CONFIG, random_init.byte_tokenizer(CONFIG.text)) as staging:
     checkpoint.save_params(staging, 'text', text_params, source='a test')
   return folder
 
@@ -31,7 +33,7 @@ def saved(tmp_path_factory, text_params):
 @pytest.fixture(scope='module')
 def random_small(tmp_path_factory):
   folder = tmp_path_factory.mktemp('random') / 'small'
-  checkpoint.init_random(folder, checkpoint.SMALL, seed=1)
+  random_init.init_random(folder, model_config.SMALL, seed=1)
   return folder
 
 
@@ -40,10 +42,10 @@ def count(tree):
 
 
 def test_full_size_has_the_parameters_of_lavie():
-  config = checkpoint.ModelConfig()
+  config = model_config.ModelConfig()
   # 909,124,356 in the file, of which 16 x 16 are rotary frequencies that the model computes.
   expected = {'unet': 909_124_356 - 256, 'vae': 83_653_863, 'text': 123_060_480}
-  assert {part: count(checkpoint.abstract_params(config, part)) for part in checkpoint.PARTS} == expected
+  assert {part: count(model_config.abstract_params(config, part)) for part in model_config.PARTS} == expected
 
 
 def test_what_goes_in_comes_out(saved, text_params):
@@ -69,7 +71,7 @@ def test_hash_follows_parameters_and_config(saved, text_params, tmp_path):
   changed['text_model']['final_layer_norm']['bias'][0] += 1e-3
   other = dataclasses.replace(CONFIG, frames=9)
   for i, (config, params) in enumerate([(CONFIG, text_params), (CONFIG, changed), (other, text_params)]):
-    with checkpoint.creating(tmp_path / str(i), config, checkpoint.byte_tokenizer(config.text)) as staging:
+    with checkpoint.creating(tmp_path / str(i), config, random_init.byte_tokenizer(config.text)) as staging:
       checkpoint.save_params(staging, 'text', params)
     hashes.add(checkpoint.load(tmp_path / str(i), parts=()).hash)
   assert len(hashes) == 3
@@ -77,13 +79,13 @@ def test_hash_follows_parameters_and_config(saved, text_params, tmp_path):
 
 def test_relative_paths(text_params, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  with checkpoint.creating('here', CONFIG, checkpoint.byte_tokenizer(CONFIG.text)) as staging:
+  with checkpoint.creating('here', CONFIG, random_init.byte_tokenizer(CONFIG.text)) as staging:
     checkpoint.save_params(staging, 'text', text_params)
   assert checkpoint.load('here', parts=('text',)).config == CONFIG
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-  files = checkpoint.byte_tokenizer(CONFIG.text)
+  files = random_init.byte_tokenizer(CONFIG.text)
   (tmp_path / 'model.partial').mkdir()  # left over from a kill
   (tmp_path / 'model.partial' / 'junk').touch()
   with pytest.raises(KeyboardInterrupt), checkpoint.creating(tmp_path / 'model', CONFIG, files):
@@ -92,11 +94,11 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_nothing_is_overwritten(saved, tmp_path):
-  files = checkpoint.byte_tokenizer(CONFIG.text)
+  files = random_init.byte_tokenizer(CONFIG.text)
   before = sorted(saved.rglob('*'))
   for folder, what in ((saved, 'a checkpoint'), (saved / 'tokenizer', 'something else')):
     with pytest.raises(FileExistsError, match=f'already holds {what}'):
-      checkpoint.init_random(folder, CONFIG)
+      random_init.init_random(folder, CONFIG)
   assert sorted(saved.rglob('*')) == before
   (tmp_path / 'empty').mkdir()
   with checkpoint.creating(tmp_path / 'empty', CONFIG, files):
@@ -105,7 +107,7 @@ def test_nothing_is_overwritten(saved, tmp_path):
 
 
 def test_a_folder_that_is_no_checkpoint(saved, tmp_path):
-  with pytest.raises(FileNotFoundError, match=r'lacks: config.json, .*unet, .*convert.lavie.*random_checkpoint'):
+  with pytest.raises(FileNotFoundError, match=r'lacks: config.json, .*unet, .*convert.lavie.*sprites'):
     checkpoint.load(tmp_path)
   with pytest.raises(FileNotFoundError, match='lacks: unet, vae'):
     checkpoint.load(saved)
@@ -115,7 +117,7 @@ def test_other_parameters_list_both_sides(text_params, tmp_path):
   params = jax.tree.map(np.copy, text_params)
   norm = params['text_model']['final_layer_norm']
   norm['gain'], norm['bias'] = norm.pop('scale'), np.zeros(3, np.float32)
-  with checkpoint.creating(tmp_path / 'model', CONFIG, checkpoint.byte_tokenizer(CONFIG.text)) as staging:
+  with checkpoint.creating(tmp_path / 'model', CONFIG, random_init.byte_tokenizer(CONFIG.text)) as staging:
     checkpoint.save_params(staging, 'text', params)
   with pytest.raises(ValueError, match=r'does not match its config\.json') as error:
     checkpoint.load(tmp_path / 'model', parts=('text',))
@@ -127,14 +129,14 @@ def test_other_parameters_list_both_sides(text_params, tmp_path):
 
 def test_config_is_strict():
   text = CONFIG.to_json()
-  assert checkpoint.ModelConfig.from_json(text) == CONFIG
+  assert model_config.ModelConfig.from_json(text) == CONFIG
   data = json.loads(text)
   data['unet']['attention'] = data['unet'].pop('heads')
   del data['frames']
   data['fps'] = '8'
   data['vae'] = 3
   with pytest.raises(ValueError) as error:
-    checkpoint.ModelConfig.from_json(json.dumps(data))
+    model_config.ModelConfig.from_json(json.dumps(data))
   for fault in (
     'unknown field unet.attention',
     'missing field unet.heads',
@@ -155,7 +157,7 @@ def test_random_small_model_is_sane(random_small):
   model = checkpoint.load(random_small)
   config, size = model.config, (2, model.config.height, model.config.width, 3)
   apply = lambda part, *inputs, **kw: jax.jit(
-    lambda p, *x: checkpoint.network(config, part).apply({'params': p}, *x, **kw)
+    lambda p, *x: model_config.network(config, part).apply({'params': p}, *x, **kw)
   )(model.params[part], *inputs)
   text = apply('text', model.tokenizer.encode(['a cat']))[0]
   frames = np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32)
@@ -168,13 +170,13 @@ def test_random_small_model_is_sane(random_small):
 
 
 def test_random_parameters_depend_on_seed_and_path_only(random_small):
-  abstract = checkpoint.abstract_params(checkpoint.SMALL, 'text')
+  abstract = model_config.abstract_params(model_config.SMALL, 'text')
   loaded = checkpoint.load(random_small, parts=('text',)).params['text']
-  again = checkpoint.random_params(abstract, seed=1, part='text')
+  again = random_init.random_params(abstract, seed=1, part='text')
   jax.tree.map(np.testing.assert_array_equal, loaded, again)
   layer = again['text_model']['encoder']['layers_0']
   assert not np.array_equal(layer['mlp']['fc1']['kernel'], layer['mlp']['fc2']['kernel'].T)
-  other = checkpoint.random_params(abstract, seed=2, part='text')
+  other = random_init.random_params(abstract, seed=2, part='text')
   assert not np.array_equal(
     layer['layer_norm1']['bias'], other['text_model']['encoder']['layers_0']['layer_norm1']['bias']
   )
@@ -182,10 +184,42 @@ def test_random_parameters_depend_on_seed_and_path_only(random_small):
 
 def test_byte_tokenizer_needs_room():
   with pytest.raises(ValueError, match='vocabulary of at least 514'):
-    checkpoint.byte_tokenizer(dataclasses.replace(CONFIG.text, bos=0))
+    random_init.byte_tokenizer(dataclasses.replace(CONFIG.text, bos=0))
 
 
 def test_loading_is_quiet(saved, caplog):
   with caplog.at_level(logging.INFO):
     checkpoint.load(saved, parts=('text',))
   assert not [r for r in caplog.records if 'orbax' in r.pathname]
+
+
+def test_compact_parts_are_float16_files(text_params, tmp_path):
+  with checkpoint.creating(tmp_path / 'model', CONFIG, random_init.byte_tokenizer(CONFIG.text)) as staging:
+    checkpoint.save_params(staging, 'text', text_params, compact=True)
+  assert not (tmp_path / 'model' / 'text').exists()
+  size = (tmp_path / 'model' / 'text.safetensors').stat().st_size
+  assert 2 * count(text_params) < size < 2.2 * count(text_params)
+  loaded = checkpoint.load(tmp_path / 'model', parts=('text',)).params['text']
+  half = lambda x: x.astype(np.float16).astype(np.float32)
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, half(b)), loaded, text_params)
+  assert {x.dtype for x in jax.tree.leaves(loaded)} == {jnp.dtype('float32')}
+
+
+def test_compact_parts_of_another_shape_are_refused(text_params, tmp_path):
+  params = jax.tree.map(np.copy, text_params)
+  params['text_model']['final_layer_norm']['bias'] = np.zeros(3, np.float32)
+  with checkpoint.creating(tmp_path / 'model', CONFIG, {}) as staging:
+    checkpoint.save_params(staging, 'text', params, compact=True)
+    for name, text in random_init.byte_tokenizer(CONFIG.text).items():
+      (staging / 'tokenizer' / name).write_text(text)
+  with pytest.raises(ValueError, match=r'text.safetensors does not match[\s\S]*final_layer_norm/bias \(3,\)'):
+    checkpoint.load(tmp_path / 'model', parts=('text',))
+
+
+def test_the_shipped_model_goes_by_name():
+  model = checkpoint.load('sprites')
+  assert model.config.name == 'sprites' and model.config.unet.blocks == 16
+  assert model.tokenizer.encode(['a big red square jumping']).shape == (1, 16)
+  folder = checkpoint.locate('sprites')
+  assert sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) <= 25e6
+  assert checkpoint.locate('./sprites') != folder

@@ -13,7 +13,7 @@ import pytest
 
 from convert import rules
 from tests.tolerances import VAE_TEXT, agreement
-from uniedit_jax import checkpoint, video
+from uniedit_jax import checkpoint, model_config, random_init, video
 from uniedit_jax.models import clip, vae
 
 pytestmark = pytest.mark.parity
@@ -90,7 +90,7 @@ def sd(tmp_path, references, torch):
   torch.save(state, folder / CLIP_MODEL[0])
   (folder / 'tokenizer').mkdir()
   config = clip.TextConfig(vocabulary=514, width=WIDTH, heads=2, bos=512, eos=513)
-  for name, text in checkpoint.byte_tokenizer(config).items():
+  for name, text in random_init.byte_tokenizer(config).items():
     (folder / 'tokenizer' / name).write_text(text)
   return folder
 
@@ -127,7 +127,7 @@ def check(out, unet_state, references):
   assert (config.text.bos, config.text.eos, config.text.layers, config.text.mlp_width) == (512, 513, 2, 64)
   assert (config.schedule.beta_schedule, config.schedule.beta_start) == ('linear', 1e-4)
 
-  abstract = checkpoint.abstract_params(config, 'unet')
+  abstract = model_config.abstract_params(config, 'unet')
   expected = rules.convert({name: x.numpy() for name, x in unet_state.items()}, abstract)
   jax.tree.map(np.testing.assert_array_equal, model.params['unet'], expected)
 
@@ -138,10 +138,10 @@ def check(out, unet_state, references):
   tokens = model.tokenizer.encode(['a cat'])
   with torch.no_grad(), jax.default_matmul_precision('highest'):
     mean = vae_reference.encode(torch.from_numpy(frames.transpose(0, 3, 1, 2))).latent_dist.mean
-    latents = vae.encode_frames(checkpoint.network(config, 'vae'), model.params['vae'], frames)
+    latents = vae.encode_frames(model_config.network(config, 'vae'), model.params['vae'], frames)
     assert agreement(latents, 0.18215 * mean.permute(0, 2, 3, 1)) <= VAE_TEXT
     reference = text_reference(input_ids=torch.from_numpy(tokens).long()).last_hidden_state
-    text = jax.jit(checkpoint.network(config, 'text').apply)({'params': model.params['text']}, tokens)
+    text = jax.jit(model_config.network(config, 'text').apply)({'params': model.params['text']}, tokens)
     assert agreement(text, reference) <= VAE_TEXT
 
 

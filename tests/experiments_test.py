@@ -11,12 +11,12 @@ from configs import appearance, generate, motion
 from experiments import edit as edit_entry
 from experiments import generate as generate_entry
 from experiments.request import read_edit, read_generation, resolve
-from uniedit_jax import checkpoint, record, video
+from uniedit_jax import model_config, random_init, record, video
 from uniedit_jax.models.clip import TextConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
 
-TINY = checkpoint.ModelConfig(
+TINY = model_config.ModelConfig(
   name='tiny',
   unet=UNetConfig(channels=(32, 32, 32, 32), heads=1, groups=8, text_width=32),
   vae=VAEConfig(channels=(8, 8, 8, 8), layers=1, groups=4),
@@ -32,7 +32,7 @@ CLIPS = ('source.mp4', 'reconstruction.mp4', 'motion_reference.mp4', 'edit.mp4',
 def folder(tmp_path_factory):
   """A folder with a checkpoint, a clip and masks."""
   folder = tmp_path_factory.mktemp('experiments')
-  checkpoint.init_random(folder / 'tiny', TINY)
+  random_init.init_random(folder / 'tiny', TINY)
   grid = np.arange(64)
   frames = [np.stack(np.broadcast_arrays(4 * grid, 4 * grid[:, None], 60 * i), -1) for i in range(4)]
   video.write_mp4(folder / 'clip.mp4', np.uint8(frames), 8)

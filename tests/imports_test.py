@@ -30,6 +30,7 @@ ALLOWED = {
   f'{P}.metrics': (f'{P}.models', f'{P}.video'),
   f'{P}.report': (f'{P}.models', f'{P}.video'),
   f'{P}.checkpoint': (f'{P}.models', f'{P}.model_config'),
+  f'{P}.random_init': (f'{P}.checkpoint', f'{P}.model_config'),
   f'{P}.sharding': (f'{P}.models', f'{P}.model_config'),
   f'{P}.pipeline': EVERYTHING,
   f'{P}.baselines': EVERYTHING,

@@ -9,7 +9,7 @@ import pytest
 
 from convert import rules
 from tests.tolerances import EXACT, MODULE, VAE_TEXT, agreement
-from uniedit_jax import checkpoint
+from uniedit_jax import random_init
 from uniedit_jax.models import clip
 
 TINY = clip.TextConfig(vocabulary=12, positions=8, width=16, layers=2, heads=2, mlp_width=32, bos=10, eos=11)
@@ -23,7 +23,7 @@ def abstract(config):
 @pytest.fixture(scope='module')
 def tiny():
   encoder = clip.TextEncoder(TINY)
-  return encoder, checkpoint.random_params(abstract(TINY))
+  return encoder, random_init.random_params(abstract(TINY))
 
 
 @pytest.fixture

@@ -154,3 +154,18 @@ def test_grids_in_execution_order():
   assert [config.grids(18, 30)[block] for block in (0, 2, 4, 6, 7, 10, 13)] == [
     *((18, 30), (9, 15), (5, 8), (3, 4), (5, 8), (9, 15), (18, 30))
   ]
+
+
+def test_single_frames_bypass_temporal_attention(tiny):
+  rng = np.random.default_rng(2)
+  latents = rng.standard_normal((1, 4, 4, 4)).astype(np.float32)
+  text = rng.standard_normal((5, 16)).astype(np.float32)
+  run = jax.jit(
+    lambda params, temporal: tiny.apply({'params': params}, latents, 5, text, temporal=temporal)[0], static_argnums=1
+  )
+  temporal = lambda path: any(name in jax.tree_util.keystr(path) for name in ('attn_temp', 'norm_temp'))
+  changed = jax.tree_util.tree_map_with_path(lambda path, x: x + 1 if temporal(path) else x, tiny.params)
+  np.testing.assert_array_equal(run(tiny.params, False), run(changed, False))
+  assert np.abs(run(tiny.params, True) - run(changed, True)).max() > 1e-3
+  # Without temporal attention the frame's residual stream lacks what SA-T adds even to a single frame.
+  assert np.abs(run(tiny.params, True) - run(tiny.params, False)).max() > 1e-3

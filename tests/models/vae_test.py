@@ -7,7 +7,7 @@ import pytest
 
 from convert import rules
 from tests.tolerances import BF16, VAE_TEXT, agreement
-from uniedit_jax import checkpoint
+from uniedit_jax import random_init
 from uniedit_jax.models import vae as vae_lib
 
 TINY = vae_lib.VAEConfig(channels=(8, 16), layers=1, groups=4)
@@ -21,7 +21,7 @@ def abstract(config):
 @pytest.fixture(scope='module')
 def tiny():
   vae = vae_lib.VAE(TINY)
-  return vae, checkpoint.random_params(abstract(TINY))
+  return vae, random_init.random_params(abstract(TINY))
 
 
 @pytest.fixture(scope='module')

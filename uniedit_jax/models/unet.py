@@ -95,7 +95,7 @@ class TransformerBlock(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, x, text, override, masks, taps):
+  def __call__(self, x, text, override, masks, taps, temporal):
     config, heads, dtype = self.config, self.config.heads, self.dtype
     norm = lambda name: layers.LayerNorm(dtype=dtype, name=name)(x)
     spatial, tapped_spatial = attention.SpatialAttention(heads, dtype, name='attn1')(
@@ -104,13 +104,16 @@ class TransformerBlock(nn.Module):
     x += spatial
     cross, tapped_text = attention.TextAttention(heads, dtype, name='attn2')(norm('norm2'), text, taps)
     x += cross
-    temporal, tapped_temporal = attention.TemporalAttention(
-      *(heads, dtype, config.rotary_dim, config.relative_buckets, config.relative_max_distance),
-      name='attn_temp',
-    )(norm('norm_temp'), override, masks, taps)
-    x += temporal
+    tapped = {**tapped_spatial, **tapped_text}
+    if temporal:
+      across_frames, tapped_temporal = attention.TemporalAttention(
+        *(heads, dtype, config.rotary_dim, config.relative_buckets, config.relative_max_distance),
+        name='attn_temp',
+      )(norm('norm_temp'), override, masks, taps)
+      x += across_frames
+      tapped |= tapped_temporal
     x += layers.FeedForward(dtype, name='ff')(norm('norm3'))
-    return x, {**tapped_spatial, **tapped_text, **tapped_temporal}
+    return x, tapped
 
 
 class Transformer(nn.Module):
@@ -121,7 +124,7 @@ class Transformer(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, x, text, routes, masks, taps):
+  def __call__(self, x, text, routes, masks, taps, temporal):
     """f[F, H, W, C] -> (f[F, H, W, C], tapped)."""
     frames, height, width, channels = x.shape
     override = routes and jax.tree.map(lambda leaf: leaf[self.block], routes)
@@ -132,7 +135,7 @@ class Transformer(nn.Module):
     tokens = tokens.reshape(frames, height * width, channels)
     tokens = nn.Dense(channels, dtype=self.dtype, name='proj_in')(tokens)
     tokens, tapped = TransformerBlock(self.config, self.dtype, name='transformer_blocks_0')(
-      tokens, text, override, masks, wanted
+      tokens, text, override, masks, wanted, temporal
     )
     tokens = nn.Dense(channels, dtype=self.dtype, name='proj_out')(tokens)
     return x + tokens.reshape(x.shape), {f'{self.block}/{name}': value for name, value in tapped.items()}
@@ -180,7 +183,7 @@ class Level(nn.Module):
   def transformer(self, j, x, *inputs):
     if self.first_block is None:
       return x, {}
-    make = nn.remat(Transformer, static_argnums=5) if self.remat else Transformer  # 5 = taps
+    make = nn.remat(Transformer, static_argnums=(5, 6)) if self.remat else Transformer  # taps, temporal
     return make(self.config, self.first_block + j, self.dtype, name=f'attentions_{j}')(x, *inputs)
 
 
@@ -241,7 +244,7 @@ class UNet(nn.Module):
   remat: bool = False
 
   @nn.compact
-  def __call__(self, latents, timestep, text, routes=None, masks=None, taps=()):
+  def __call__(self, latents, timestep, text, routes=None, masks=None, taps=(), temporal=True):
     """Predicts the noise.
 
     Args:
@@ -252,6 +255,7 @@ class UNet(nn.Module):
         the plain model. Needs the axis 'row' (see `overrides.exchange`).
       masks: dict {(H, W) of a block grid: `TokenMasks`}, or None.
       taps: names of intermediates to return, '<block>/<one of attention.TAPS>'.
+      temporal: False bypasses SA-T, so that a single frame (F = 1) is seen by the image model inside the video model.
 
     Returns:
       (epsilon f32[F, H, W, C], tapped {name: array}).
@@ -267,7 +271,7 @@ class UNet(nn.Module):
 
     levels = len(config.channels)
     time = layers.TimestepMLP(config.channels[0], dtype=dtype, name='time_embedding')(timestep)
-    inputs = (time, text.astype(dtype), routes, masks, taps)
+    inputs = (time, text.astype(dtype), routes, masks, taps, temporal)
     make = lambda kind, level, block, name, **kw: kind(
       config, config.channels[level], block, dtype, self.remat, name=name, **kw
     )

@@ -212,9 +212,11 @@ class VAE(nn.Module):
     factor = self.config.factor
     if height % factor or width % factor:
       raise ValueError(f'frames are {height} x {width} (height x width); accepted: multiples of {factor}')
-    moments = self.quant_conv(self.encoder(frames.astype(self.dtype)))
-    # The second half is the log variance, which nothing here samples from.
-    return moments[..., : self.config.latent_channels] * self.config.scale
+    return self.posterior(frames)[0] * self.config.scale
+
+  def posterior(self, frames):
+    """Mean and log variance of the unscaled latents, both f32[F, H/8, W/8, C]; training samples from them."""
+    return jnp.split(self.quant_conv(self.encoder(frames.astype(self.dtype))), 2, axis=-1)
 
   def decode(self, latents):
     """Latents f[F, H, W, C] to frames f32[F, 8 H, 8 W, 3], about [-1, 1] and not clipped."""

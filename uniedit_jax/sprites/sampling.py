@@ -34,7 +34,8 @@ def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance,
   Returns:
     f32[P, F, H, W, C].
   """
-  latents, null = jnp.array(noise), jnp.broadcast_to(null, texts.shape)
+  # A step's result is committed to a device as the texts are; start latents that are not would compile it again.
+  latents, null = jax.device_put(jnp.array(noise), texts.sharding), jnp.broadcast_to(null, texts.shape)
   timesteps, levels = schedule.timesteps(steps), schedule.levels(steps)
   for i in progress(range(steps)):
     latents = _step(apply, params, latents, texts, null, timesteps[i], levels[i], levels[i + 1], guidance)
