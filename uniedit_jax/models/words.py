@@ -55,7 +55,7 @@ class WordTokenizer:
     return out
 
   def _unknown(self, prompt, unknown):
-    nearest = {word: difflib.get_close_matches(word, self._ids, n=3, cutoff=0.4) for word in unknown}
+    nearest = {word: difflib.get_close_matches(word, self._ids, n=3, cutoff=0.5) for word in unknown}
     told = [f'{word!r}' + (f' (nearest: {", ".join(near)})' if near else '') for word, near in nearest.items()]
     accepted = ' '.join(self._ids)
     return f'prompt {prompt!r} has words that the model does not know: {", ".join(told)}; accepted: {accepted}'
