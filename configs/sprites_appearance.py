@@ -3,17 +3,17 @@
   python -m experiments.edit --config=configs/sprites_appearance.py --workdir=out/sprites_appearance
 
 The clip shows a red square by day; in the edit it is night. `--config.target_prompt` may change the colour, the shape
-or the background as well: see docs/sprites.md for the words that the model knows.
+or the background as well; docs/sprites.md has the words that the model knows, and how far it can be trusted.
 """
 
 from configs import common
 
 
 def get_config():
-  """The paper's appearance edit, with ranges tuned for this model on edits that the benchmark does not have."""
+  """The paper's appearance edit, rescaled to 25 steps."""
   config = common.edit(task='appearance', preset='paper')
   config.checkpoint = 'sprites'
   config.video = 'uniedit_jax/sprites/clip.mp4'
-  config.target_prompt = 'a big red square standing still in the middle on grass, night'
+  config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.steps = 25
   return config

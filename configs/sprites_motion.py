@@ -2,15 +2,15 @@
 
   python -m experiments.edit --config=configs/sprites_motion.py --workdir=out/sprites_motion
 
-The clip shows a red square that stands still; in the edit it moves as `target_prompt` says. Render other clips with
-`python -m experiments.render`, and see docs/sprites.md for the words that the model knows.
+The clip shows a red square that moves to the right; in the edit it moves as `target_prompt` says. Render other clips
+with `python -m experiments.render`; docs/sprites.md has the words that the model knows, and how far it can be trusted.
 """
 
 from configs import common
 
 
 def get_config():
-  """The paper's motion edit, with ranges tuned for this model on edits that the benchmark does not have."""
+  """The paper's motion edit, rescaled to 25 steps."""
   config = common.edit(task='motion', preset='paper')
   config.checkpoint = 'sprites'
   config.video = 'uniedit_jax/sprites/clip.mp4'
