@@ -58,11 +58,13 @@ def run(config, request, workdir):
       done = step + 1
       if done % LOG_EVERY and done < last:
         continue
-      rows.append({'step': done, **{name: float(np.mean([m[name] for m in recent])) for name in measures}})
+      # Where one stage ends within these steps, not all of them have every measure.
+      mean = lambda name, recent: float(np.mean([m[name] for m in recent if name in m]))
+      rows.append({'step': done, **{name: mean(name, recent) for name in measures}})
       recent, now = [], time.monotonic()
       stop = done == last or (config.max_minutes is not None and now - began > 60 * config.max_minutes)
       if stop or done % config.look_every == 0:
-        measures, picture = task.validate(state.ema)
+        measures, picture = task.validate(jax.device_get(state.ema))  # on one device
         rows[-1] |= measures
         with atomic_file(workdir / 'looks' / f'{done:06d}.png') as name:
           Image.fromarray(picture).save(name, format='png')
@@ -78,7 +80,7 @@ def run(config, request, workdir):
   folder = workdir / 'checkpoint'
   if folder.exists():
     folder.rmtree()
-  task.export(state.ema, done, folder)
+  task.export(jax.device_get(state.ema), done, folder)
   record.write_json(workdir / 'run.json', {**log.as_dict(), 'step': done})
   if done < last:
     progress.announce(f'{config.max_minutes:g} minutes are over at step {done} of {last}; the same command goes on')

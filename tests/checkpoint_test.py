@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -221,5 +222,5 @@ def test_the_shipped_model_goes_by_name():
   assert model.config.name == 'sprites' and model.config.unet.blocks == 16
   assert model.tokenizer.encode(['a big red square jumping']).shape == (1, 16)
   folder = checkpoint.locate('sprites')
-  assert sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) <= 25e6
+  assert sum(path.stat().st_size for path in pathlib.Path(folder).rglob('*') if path.is_file()) <= 25e6
   assert checkpoint.locate('./sprites') != folder

@@ -15,7 +15,7 @@ from uniedit_jax.sprites.model import CONFIG
 
 TINY = dataclasses.replace(
   CONFIG,
-  unet=UNetConfig(channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8),
+  unet=UNetConfig(channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8),
   vae=VAEConfig(channels=(4, 8, 8), layers=1, groups=4, latent_channels=2, scale=1.0),
   text=dataclasses.replace(CONFIG.text, width=8, heads=1, mlp_width=8, layers=1),
 )

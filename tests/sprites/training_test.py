@@ -14,7 +14,7 @@ from uniedit_jax.models.unet import UNet, UNetConfig
 from uniedit_jax.sprites import curves, data, losses, training
 
 TEXT = TextConfig(vocabulary=9, positions=4, width=8, layers=1, heads=1, mlp_width=8, bos=7, eos=8)
-UNET = UNetConfig(channels=(32, 64), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8)
+UNET = UNetConfig(channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8)
 SCHEDULE = NoiseSchedule('scaled_linear', 0.00085, 0.012)
 NULL = np.array([7, 8, 8, 8], np.int32)
 
