@@ -35,6 +35,7 @@ def run(config, request, workdir):
     request: `read_training(config)`.
     workdir: path.
   """
+  workdir = epath.Path(workdir)
   began = saved = time.monotonic()
   log = record.Record(announce=progress.announce)
   sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
