@@ -1,6 +1,6 @@
 """Reads what a clip shows from its pixels alone: of all the world's renderings, those that explain the clip best.
 
-Nothing is trained. A background repeats itself, so its median over frames and repetitions is free of the object.
+Nothing is trained. The rising light is undone. A background repeats itself, so its median over frames and repetitions is free of the object.
 Pixels that are closer to a colour of the object than to that background are evidence of it, and this evidence is
 correlated with the silhouettes of every size, shape and motion at all places.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uniedit_jax.sprites.render import EXTENT, PLACE, render
+from uniedit_jax.sprites.render import EXTENT, PLACE, light, render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, TEXTURE_PERIOD, Scene
 
 FRAME_ATTRIBUTES = ('style', 'background')
@@ -76,6 +76,7 @@ def read(frames):
     )
   scale = size // EXTENT
   pixels = frames.reshape(count, EXTENT, scale, EXTENT, scale, 3).mean((2, 4), dtype=np.float32) / 255
+  pixels /= light(count)[:, None, None, None].astype(np.float32)
 
   tile = _background_tile(pixels)
   found = dict.fromkeys(ATTRIBUTES, UNTOLD) | _best(_background_scores(tile), FRAME_ATTRIBUTES)
@@ -121,7 +122,7 @@ def _backgrounds():
   """Conjugate spectra of one period of every background, c[s, b, P, P // 2 + 1, 3], and its energy, f[s, b]."""
   inner = slice(8, 8 + TEXTURE_PERIOD)  # at the edge of a frame a sketch has other slopes
   scenes = [[Scene(style=style, background=name) for name in ATTRIBUTES['background']] for style in ATTRIBUTES['style']]
-  tiles = np.array([[render(scene, frames=2).background[inner, inner] for scene in row] for row in scenes]) / 255
+  tiles = np.array([[render(scene, frames=2).background[-1, inner, inner] for scene in row] for row in scenes]) / 255
   return np.fft.rfft2(tiles, axes=(2, 3)).conj(), (tiles**2).sum((2, 3, 4))
 
 
@@ -131,7 +132,7 @@ def _colours(style):
   ends = []
   for colour in ATTRIBUTES['colour']:
     rendering = render(Scene(style=style, colour=colour), frames=2)
-    frame, mask = rendering.frames[0] / 255, rendering.masks[0]
+    frame, mask = rendering.frames[-1] / 255, rendering.masks[-1]
     ends.append((min(frame[mask], key=np.sum), frame[EXTENT // 2, EXTENT // 2]))
   return np.array(ends, np.float32)
 
@@ -244,8 +245,8 @@ def _silhouettes(frames, motions):
       shift = (REACH - x, REACH - y)
       scene = Scene(size=size, colour='white', shape=shape, motion=motion, shift=shift)
       rendering = render(scene, EXTENT, frames)
-      light = rendering.frames.min(-1) > 128  # only the body is
-      pixels[:, :, y : y + EXTENT, x : x + EXTENT] = rendering.masks, light
+      bright = rendering.frames.min(-1) > 128 * light(frames)[:, None, None]  # only the body is
+      pixels[:, :, y : y + EXTENT, x : x + EXTENT] = rendering.masks, bright
     whole.append(pixels[0])
     body.append(pixels[1])
   wide = whole = np.stack(whole)

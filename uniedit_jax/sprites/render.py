@@ -12,7 +12,7 @@ from uniedit_jax.sprites.scenes import Scene
 
 EXTENT = 32
 RADIUS = {'small': 5.5, 'big': 8.0}
-PLACE = {'at the top': -3.0, 'in the middle': 0.0, 'at the bottom': 3.0}
+PLACE = {'at the top': -4.0, 'in the middle': 0.0, 'at the bottom': 4.0}
 TRAVEL = 7.0
 PALETTE = {
   'red': (0.90, 0.10, 0.10),
@@ -32,6 +32,7 @@ TEXTURES = {
 OUTLINE = 0.3  # of the object's colour
 OUTLINE_WIDTH = 1.0
 PAPER = np.array((0.96, 0.94, 0.88))
+DAWN = 0.6  # the light of the first frame; that of the last is 1
 
 
 class Rendering(NamedTuple):
@@ -40,7 +41,7 @@ class Rendering(NamedTuple):
   Attributes:
     frames: uint8[F, H, W, 3].
     masks: bool[F, H, W], True where the object covers most of a pixel.
-    background: uint8[H, W, 3], the frame without the object, in the scene's style.
+    background: uint8[F, H, W, 3], the frames without the object.
   """
 
   frames: np.ndarray
@@ -55,6 +56,15 @@ class Pose(NamedTuple):
   y: float
   radius: float
   angle: float
+
+
+def light(frames):
+  """The light of every frame, f64[F]: it rises evenly, so that no two frames of a clip are alike.
+
+  Temporal attention of this family sees relative time only, and attention over equal values returns that value: the
+  frames of a clip that are all alike would stay alike whatever is injected, and nothing in it could begin to move.
+  """
+  return np.linspace(DAWN, 1, frames)
 
 
 def pose(scene, time):
@@ -104,8 +114,9 @@ def render(scene: Scene, size=32, frames=16):
     body = colour * (OUTLINE + (1 - OUTLINE) * inside)
     pictures.append(texture + cover * (body - texture))
     masks.append(cover[..., 0] > 0.5)
-  *pictures, background = (_quantise(_styled(scene.style, picture, pixel)) for picture in [*pictures, texture])
-  return Rendering(np.stack(pictures), np.stack(masks), background)
+  *pictures, background = (_styled(scene.style, picture, pixel) for picture in [*pictures, texture])
+  lights = light(frames)[:, None, None, None]
+  return Rendering(_quantise(lights * np.stack(pictures)), np.stack(masks), _quantise(lights * background))
 
 
 def _distance(shape, x, y, pose):

@@ -30,7 +30,8 @@ KINDS = {
 # A combination of these five is either trained on or held out.
 COMBINED = ('shape', 'colour', 'background', 'style', 'motion')
 TEXTURE_PERIOD = 16
-JITTER = 2
+TEXTURE_STEP = 4  # a latent covers as many pixels, so a moved texture is the same latents elsewhere
+JITTER = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Scene:
   Attributes:
     size, colour, shape, motion, place, background, style: values of `ATTRIBUTES`; the caption names them.
     shift: (x, y) of the object off its place, within `JITTER`; the caption does not tell.
-    texture: (x, y) by which the background's texture is moved, 0 <= value < `TEXTURE_PERIOD`; nor this.
+    texture: (x, y) by which the background's texture is moved, multiples of
+      `TEXTURE_STEP` below `TEXTURE_PERIOD`; nor this.
   """
 
   size: str = 'big'
@@ -90,7 +92,7 @@ def random_scene(rng, held_out=False):
     scene = Scene(
       **{name: values[rng.integers(len(values))] for name, values in ATTRIBUTES.items()},
       shift=tuple(float(x) for x in np.round(rng.uniform(-JITTER, JITTER, 2) * (1, 0.5), 2)),
-      texture=tuple(int(x) for x in rng.integers(0, TEXTURE_PERIOD, 2)),
+      texture=tuple(int(x) for x in TEXTURE_STEP * rng.integers(0, TEXTURE_PERIOD // TEXTURE_STEP, 2)),
     )
     if scene.held_out == held_out:
       return scene
