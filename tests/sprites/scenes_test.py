@@ -43,7 +43,8 @@ def test_random_scenes(rng, held_out):
   shifts = np.array([scene.shift for scene in drawn])
   assert (np.abs(shifts) <= (scenes.JITTER, scenes.JITTER / 2)).all()
   assert (np.abs(shifts).max(0) > (0.9 * scenes.JITTER, 0.45 * scenes.JITTER)).all()
-  assert {offset for scene in drawn for offset in scene.texture} == set(range(0, scenes.TEXTURE_PERIOD, scenes.TEXTURE_STEP))
+  offsets = range(0, scenes.TEXTURE_PERIOD, scenes.TEXTURE_STEP)
+  assert {offset for scene in drawn for offset in scene.texture} == set(offsets)
 
 
 def test_edits_change_one_attribute():

@@ -1,8 +1,8 @@
 """Reads what a clip shows from its pixels alone: of all the world's renderings, those that explain the clip best.
 
-Nothing is trained. The rising light is undone. A background repeats itself, so its median over frames and repetitions is free of the object.
-Pixels that are closer to a colour of the object than to that background are evidence of it, and this evidence is
-correlated with the silhouettes of every size, shape and motion at all places.
+Nothing is trained. The rising light is undone. A background repeats itself, so its median over frames and repetitions
+is free of the object. Pixels that are closer to a colour of the object than to that background are evidence of it, and
+this evidence is correlated with the silhouettes of every size, shape and motion at all places.
 """
 
 import functools
