@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from uniedit_jax.sprites.scenes import vocabulary
 
 PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
 LOOKS = 12  # clips in a validation picture
+LOOKS_AWAY = -4.0  # bias of the logits towards the frames on one side
 SAMPLING = {'steps': 20, 'guidance': 4.0}
 
 
@@ -194,16 +196,28 @@ def _model_task(config, request, progress):
 
 
 def initial(unet, tower, seed, latents, tokens):
-  """Random parameters with which the UNet predicts no noise, and temporal attention adds nothing to the image model."""
+  """Random parameters with which the UNet predicts no noise, and temporal attention adds nothing to the image model.
+
+  Temporal attention starts by looking back in one block and ahead in the next. All that it knows are distances, so a
+  frame can find its place in a clip only by how many frames there are on either side of it.
+  """
   unet_key, text_key = jax.random.split(jax.random.key(seed))
   text = jax.jit(tower.init)(text_key, tokens)['params']
   embedded = jnp.zeros((len(tokens), unet.config.text_width))
   params = jax.jit(unet.init)(unet_key, jnp.asarray(latents, jnp.float32), 0, embedded)['params']
-  silent = lambda path: 'conv_out' in path or ('attn_temp' in path and 'to_out_0' in path)
-  params = jax.tree_util.tree_map_with_path(
-    lambda path, leaf: jnp.zeros_like(leaf) if silent([entry.key for entry in path]) else leaf, params
-  )
-  return {'unet': params, 'text': text}
+  blocks = itertools.count()  # the names of the levels sort in execution order
+
+  def start(path, leaf):
+    names = [entry.key for entry in path]
+    if 'conv_out' in names or {'attn_temp', 'to_out_0'} <= set(names):
+      return jnp.zeros_like(leaf)
+    if 'relative_attention_bias' in names:
+      half = len(leaf) // 2  # buckets of frames in the past and their own; those of the future follow
+      away = slice(1, half) if next(blocks) % 2 else slice(half, None)
+      return jnp.zeros_like(leaf).at[away].set(LOOKS_AWAY)
+    return leaf
+
+  return {'unet': jax.tree_util.tree_map_with_path(start, params), 'text': text}
 
 
 def stage_at(stages, step):

@@ -9,6 +9,7 @@ import pytest
 from experiments import training_tasks
 from uniedit_jax import sharding
 from uniedit_jax.diffusion import NoiseSchedule
+from uniedit_jax.models.attention import relative_buckets
 from uniedit_jax.models.clip import TextConfig, TextEncoder
 from uniedit_jax.models.unet import UNet, UNetConfig
 from uniedit_jax.sprites import curves, data, losses, training
@@ -54,6 +55,19 @@ def test_the_untrained_unet_predicts_no_noise(bank, model):
   # Noise of unit variance, times weights between 1 and sqrt(8).
   assert 1 < parts['images'] < 8**0.5 and 1 < parts['clips'] < 8**0.5
   np.testing.assert_allclose(value, (parts['images'] + parts['clips']) / 2, rtol=1e-6)
+
+
+def test_temporal_attention_starts_by_looking_back_and_ahead_in_turn():
+  unet = UNet(UNetConfig(channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8))
+  latents = np.zeros((1, 4, 4, 2), np.float32)
+  params = training_tasks.initial(unet, TextEncoder(TEXT), 0, latents, NULL)['unet']
+  tables, _ = leaves(params, 'relative_attention_bias')
+  assert len(tables) == unet.config.blocks == 4
+  buckets = relative_buckets(16, unet.config.relative_buckets, unet.config.relative_max_distance)
+  for block, table in enumerate(tables):
+    bias = np.asarray(table)[buckets, 0]
+    seen = np.tril(np.ones((16, 16), bool)) if block % 2 == 0 else np.triu(np.ones((16, 16), bool))
+    assert (bias[seen] == 0).all() and (bias[~seen] < -2).all()
 
 
 def test_single_frames_bypass_temporal_attention_and_clips_do_not(bank, model):

@@ -1,8 +1,8 @@
 """Reads what a clip shows from its pixels alone: of all the world's renderings, those that explain the clip best.
 
-Nothing is trained. The rising light is undone. A background repeats itself, so its median over frames and repetitions
-is free of the object. Pixels that are closer to a colour of the object than to that background are evidence of it, and
-this evidence is correlated with the silhouettes of every size, shape and motion at all places.
+Nothing is trained. The light of every frame is measured and undone. A background repeats itself, so its median over
+frames and repetitions is free of the object. Pixels that are closer to a colour of the object than to that background
+are evidence of it, and this evidence is correlated with the silhouettes of every size, shape and motion at all places.
 """
 
 import functools
@@ -76,7 +76,7 @@ def read(frames):
     )
   scale = size // EXTENT
   pixels = frames.reshape(count, EXTENT, scale, EXTENT, scale, 3).mean((2, 4), dtype=np.float32) / 255
-  pixels /= light(count)[:, None, None, None].astype(np.float32)
+  pixels /= _light(pixels)[:, None, None, None]
 
   tile = _background_tile(pixels)
   found = dict.fromkeys(ATTRIBUTES, UNTOLD) | _best(_background_scores(tile), FRAME_ATTRIBUTES)
@@ -101,6 +101,13 @@ def _best(scores, names):
   others = [np.delete(scores, i, axis).max() for axis, i in enumerate(best)]
   margins = [float(np.clip(1 - other / scores[best], 0, 1)) if scores[best] > 0 else 0.0 for other in others]
   return {name: (ATTRIBUTES[name][i], margin) for name, i, margin in zip(names, best, margins, strict=True)}
+
+
+def _light(pixels):
+  """The light of every frame, f32[F]: how bright most pixels are beside the median frame, the mean as in the world."""
+  brightness = pixels.sum(-1)
+  relative = np.median(brightness / np.maximum(np.median(brightness, axis=0), 1e-3), axis=(1, 2))
+  return np.maximum(relative / max(relative.mean(), 1e-3), 0.1) * light(len(pixels)).mean(dtype=np.float32)
 
 
 def _background_tile(pixels):
