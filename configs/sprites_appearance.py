@@ -16,4 +16,5 @@ def get_config():
   config.video = 'uniedit_jax/sprites/clip.mp4'
   config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.steps = 25
+  config.guidance = 3.0
   return config

@@ -2,8 +2,15 @@
 
 import os
 
-# Before jax is imported: tests of sharding need several devices.
-os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
+# Before jax is imported: tests of sharding need several devices, and most of a test's time goes into compilation.
+os.environ['XLA_FLAGS'] = ' '.join(
+  [
+    os.environ.get('XLA_FLAGS', ''),
+    '--xla_force_host_platform_device_count=4',
+    '--xla_backend_optimization_level=0',
+    '--xla_llvm_disable_expensive_passes=true',
+  ]
+)
 
 import jax
 import numpy as np
