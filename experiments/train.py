@@ -60,8 +60,8 @@ def run(config, request, workdir):
       if done % LOG_EVERY and done < last:
         continue
       # Where one stage ends within these steps, not all of them have every measure.
-      mean = lambda name, recent: float(np.mean([m[name] for m in recent if name in m]))
-      rows.append({'step': done, **{name: mean(name, recent) for name in measures}})
+      means = {name: float(np.mean([m[name] for m in recent if name in m])) for name in measures}
+      rows.append({'step': done, **means})
       recent, now = [], time.monotonic()
       stop = done == last or (config.max_minutes is not None and now - began > 60 * config.max_minutes)
       if stop or done % config.look_every == 0:

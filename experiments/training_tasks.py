@@ -20,7 +20,7 @@ from uniedit_jax.sprites.scenes import vocabulary
 
 PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
 LOOKS = 12  # clips in a validation picture
-LOOKS_AWAY = -4.0  # bias of the logits towards the frames on one side
+ONE_WAY_BIAS = -4.0  # of temporal attention, at the start, against the frames on one side
 SAMPLING = {'steps': 20, 'guidance': 4.0}
 
 
@@ -214,7 +214,7 @@ def initial(unet, tower, seed, latents, tokens):
     if 'relative_attention_bias' in names:
       half = len(leaf) // 2  # buckets of frames in the past and their own; those of the future follow
       away = slice(1, half) if next(blocks) % 2 else slice(half, None)
-      return jnp.zeros_like(leaf).at[away].set(LOOKS_AWAY)
+      return jnp.zeros_like(leaf).at[away].set(ONE_WAY_BIAS)
     return leaf
 
   return {'unet': jax.tree_util.tree_map_with_path(start, params), 'text': text}

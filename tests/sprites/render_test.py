@@ -139,7 +139,7 @@ def test_a_style_changes_the_whole_frame(rng):
 
 @pytest.mark.parametrize('background', ATTRIBUTES['background'])
 def test_textures_repeat_and_move(background):
-  here, there = (render(Scene(background=background, texture=t), frames=2).background for t in ((0, 0), (3, 5)))
-  here, there = here[-1], there[-1]
+  last = lambda texture: render(Scene(background=background, texture=texture), frames=2).background[-1]
+  here, there = last((0, 0)), last((3, 5))
   np.testing.assert_array_equal(here, np.roll(here, (TEXTURE_PERIOD, TEXTURE_PERIOD), (0, 1)))
   np.testing.assert_array_equal(there, np.roll(here, (-5, -3), (0, 1)))

@@ -41,8 +41,8 @@ class Scene:
   Attributes:
     size, colour, shape, motion, place, background, style: values of `ATTRIBUTES`; the caption names them.
     shift: (x, y) of the object off its place, within `JITTER`; the caption does not tell.
-    texture: (x, y) by which the background's texture is moved, multiples of
-      `TEXTURE_STEP` below `TEXTURE_PERIOD`; nor this.
+    texture: (x, y) by which the background's texture is moved, 0 <= value < `TEXTURE_PERIOD`; nor this. Random
+      scenes have multiples of `TEXTURE_STEP`.
   """
 
   size: str = 'big'
