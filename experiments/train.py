@@ -81,6 +81,7 @@ def run(config, request, workdir):
   folder = workdir / 'checkpoint'
   if folder.exists():
     folder.rmtree()
+  done = int(state.step)  # no step was left to a run that was killed after its last state
   task.export(jax.device_get(state.ema), done, folder)
   record.write_json(workdir / 'run.json', {**log.as_dict(), 'step': done})
   if done < last:

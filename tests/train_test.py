@@ -1,6 +1,7 @@
 """`experiments.train`: both parts from end to end, interrupted and not, and what it refuses."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -59,6 +60,14 @@ def test_the_vae_is_exported_with_the_scale_of_its_latents(vae_run):
   assert (vae_run / 'run' / 'looks' / '000004.png').exists()
   last = curves.read(vae_run / 'run' / 'losses.csv', until=99)[-1]
   assert last['step'] == 6 and {'loss', 'error', 'kl', 'validation_psnr'} <= set(last)
+
+
+def test_a_run_that_was_killed_before_its_export_exports(vae_run, tmp_path):
+  folder = shutil.copytree(vae_run / 'run', tmp_path / 'run')
+  shutil.rmtree(folder / 'checkpoint')
+  start(small(sprites_vae.get_config(), vae_run / 'cache'), folder)
+  made, whole = (checkpoint.load(path / 'checkpoint', parts=('vae',)) for path in (folder, vae_run / 'run'))
+  assert made.hash == whole.hash
 
 
 def test_a_run_that_is_stopped_goes_on_with_the_same_losses(vae_run, tmp_path):
