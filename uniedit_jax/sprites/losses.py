@@ -29,8 +29,9 @@ def vae_loss(vae, kl_weight):
 def denoising_loss(unet, text_encoder, schedule):
   """The noise that the UNet fails to predict, on clips and on single frames, which bypass temporal attention.
 
-  A sample with signal power a weighs sqrt(clip((1 - a) / a, 1, 8)): in a small model the noisiest steps decide
-  colour and place, and plain weighting neglects them. Timesteps are stratified over the batch.
+  A sample with signal power a weighs sqrt(clip((1 - a) / a, 1, 64)), and timesteps are drawn in proportion to
+  themselves, stratified over the batch: so few latents show their content and their motion through much noise, so the
+  noisiest steps decide what is made, and plain weighting neglects them.
 
   Args:
     unet, text_encoder: modules, trained together.
@@ -41,13 +42,13 @@ def denoising_loss(unet, text_encoder, schedule):
     (latents f[B, F, H, W, C], tokens i32[B, T]), F = 1 for images.
   """
   alphas = jnp.asarray(schedule.alphas_cumprod)
-  weights = jnp.sqrt(jnp.clip((1 - alphas) / alphas, 1, 8))
+  weights = jnp.sqrt(jnp.clip((1 - alphas) / alphas, 1, 64))
 
   def part_loss(params, latents, tokens, key, temporal):
     time_key, noise_key = jax.random.split(key)
     size = len(latents)
     strata = (jnp.arange(size) + jax.random.uniform(time_key, (size,))) / size
-    timesteps = (strata * schedule.train_steps).astype(jnp.int32)
+    timesteps = (jnp.sqrt(strata) * schedule.train_steps).astype(jnp.int32)
     noise = jax.random.normal(noise_key, latents.shape)
     alpha = alphas[timesteps][:, None, None, None, None]
     noisy = jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
