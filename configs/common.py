@@ -45,10 +45,10 @@ def edit(task, preset):
   config.target_prompt = ''
 
   config.inversion = ml_collections.ConfigDict()
-  config.inversion.method = 'ddim'  # 'ddim', 'direct' or 'null_text'
+  config.inversion.method = 'ddim'  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (docs/inversion.md)
   config.inversion.prompt = ''  # '' = null prompt
   config.inversion.guidance = 1.0
-  config.inversion.inner_steps = 10  # null_text: most updates in a step
+  config.inversion.inner_steps = placeholder(int)  # fixed_point: repetitions (2); null_text: most updates a step (10)
   config.inversion.epsilon = 1e-5  # null_text: loss below which the first step stops
 
   config.mask = ml_collections.ConfigDict()  # folder of PNGs, npz or mask video; 1 or white = foreground

@@ -70,7 +70,8 @@ def run(config, request, workdir):
       *(pipeline.unet_apply(model.config, dtype), model.params['unet'], source.trajectory[-1], texts, layout),
       *(request.schedule, config.guidance),
       masks=token_masks,
-      trajectory=source.trajectory if options.method == 'direct' else None,
+      trajectory=source.trajectory,
+      sampler=options.sampler,
       progress=bar('edit'),
     )
 
@@ -84,6 +85,8 @@ def run(config, request, workdir):
     outputs.write_masks(workdir, clips, fps, source=request.mask_source, target=request.mask_target)
     measures = outputs.measure(clips, floor, free, options.method == 'direct', request.mask_source)
     record.write_json(workdir / 'metrics.json', measures)
+    if warning := outputs.distrust(measures, options.method):
+      log.warn(warning)
     progress.announce(', '.join(f'{name} {value:.4g}' for name, value in measures.items() if value is not None))
   log.facts |= {
     **{'seed': config.seed, 'preset': config.preset, 'dtype': dtype, 'checkpoint_hash': model.hash},

@@ -126,14 +126,13 @@ def read_edit(config):
     f'rows_per_pass is {config.rows_per_pass}; accepted: a positive number',
   )
   prompts = ['', config.source_prompt, config.target_prompt, inversion.prompt]
-  request = _request(config, model_config, clip, prompts, faults)
+  request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion)
   faults.stop()
   layout = faults.attempt(_layout, config, request, injections, masked)
   warnings += _check_memory(config, request, layout, faults)
   faults.stop()
   return request._replace(
     injections=injections,
-    inversion=inversion,
     mask_source=source,
     mask_target=target,
     layout=layout,
@@ -201,7 +200,7 @@ def _layout(config, request, injections, masked):
     targets=[number[config.target_prompt]],
     uncond=len(number) + np.arange(config.steps) if null_text else None,
     wanted=[kind for kind, is_wanted in wanted.items() if is_wanted],
-    stored=config.inversion.method == 'direct',
+    stored=request.inversion.stored(config.steps),
     masked=masked,
     blocks=request.model_config.unet.blocks,
     rows_per_pass=config.rows_per_pass,

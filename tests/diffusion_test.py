@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from tests.tolerances import MODULE
-from uniedit_jax.diffusion import NoiseSchedule, ddim_step, guide
+from uniedit_jax.diffusion import NoiseSchedule, ddim_update, guide, obelm_update, sampler_updates
 
 LAVIE = NoiseSchedule()
 ANIMATEDIFF = NoiseSchedule(beta_start=0.00085, beta_end=0.012)
 STABLE_DIFFUSION = NoiseSchedule('scaled_linear', 0.00085, 0.012)
+
+
+def ddim_step(latents, epsilon, alpha_from, alpha_to):
+  return ddim_update(alpha_from, alpha_to)(latents, latents, epsilon)
 
 
 def test_timesteps_are_leading_with_offset():
@@ -55,9 +59,40 @@ def test_ddim_step_there_and_back_is_the_identity(rng):
   np.testing.assert_allclose(ddim_step(latents, epsilon, 0.2, 0.2), latents, atol=1e-6)
 
 
+def test_obelm_is_exact_where_ddim_is_not(rng):
+  """Along a parabola in sigma: the slope at the last latents and the latents before them say all about it."""
+  position, slope, curve = rng.standard_normal((3, 5))
+
+  def at(alpha):
+    sigma = np.sqrt((1 - alpha) / alpha)
+    return np.sqrt(alpha) * (position + slope * sigma + curve * sigma**2), slope + 2 * curve * sigma
+
+  for alphas in ((0.1, 0.3, 0.6), (0.6, 0.3, 0.1)):
+    (before, _), (latents, epsilon), (wanted, _) = map(at, alphas)
+    np.testing.assert_allclose(obelm_update(*alphas)(before, latents, epsilon), wanted, atol=1e-5)
+    assert np.abs(ddim_step(latents, epsilon, *alphas[1:]) - wanted).max() > 0.1
+
+
+def test_obelm_goes_back_where_it_came_from(rng):
+  before, latents, epsilon = rng.standard_normal((3, 4)).astype(np.float32)
+  after = obelm_update(0.1, 0.2, 0.4)(before, latents, epsilon)
+  np.testing.assert_allclose(obelm_update(0.4, 0.2, 0.1)(after, latents, epsilon), before, atol=1e-5)
+
+
+def test_samplers_end_with_ddim():
+  levels = LAVIE.levels(5)
+  ddim, obelm = (sampler_updates(name, levels) for name in ('ddim', 'obelm'))
+  assert len(ddim) == len(obelm) == 5
+  assert [a == b for a, b in zip(ddim, obelm, strict=True)] == [True, False, False, False, True]
+  assert sampler_updates('obelm', LAVIE.levels(1)) == sampler_updates('ddim', LAVIE.levels(1))
+  with pytest.raises(ValueError, match=r"sampler is 'euler'; accepted: \('ddim', 'obelm'\)"):
+    sampler_updates('euler', levels)
+
+
 def test_updates_are_in_float32(rng):
-  latents, epsilon = rng.standard_normal((2, 3, 4)).astype(np.float16)
+  before, latents, epsilon = rng.standard_normal((3, 4)).astype(np.float16)
   assert ddim_step(latents, epsilon, 0.2, 0.7).dtype == np.float32
+  assert obelm_update(0.1, 0.2, 0.7)(before, latents, epsilon).dtype == np.float32
   assert guide(latents, epsilon, 7.5).dtype == np.float32
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tolerances import MODULE, UNET, agreement
 from uniedit_jax import editing
-from uniedit_jax.diffusion import NoiseSchedule, ddim_step, guide
+from uniedit_jax.diffusion import NoiseSchedule, ddim_update, guide
 from uniedit_jax.editing import edit, lay_out
 from uniedit_jax.injection import (
   Branch,
@@ -21,6 +21,7 @@ from uniedit_jax.injection import (
   preset,
   token_masks,
 )
+from uniedit_jax.inversion import obelm_invert
 from uniedit_jax.plan import Rows
 from uniedit_jax.sharding import data_mesh
 
@@ -172,7 +173,7 @@ def test_sampling_is_guided_ddim(tiny, clip, masks):
   x, timesteps, levels = start, SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
   for i in range(STEPS):
     halves = [denoise(tiny.params, x, timesteps[i], texts[t]) for t in (0, 2)]
-    x = ddim_step(x, guide(*halves, 7.5), levels[i], levels[i + 1])
+    x = ddim_update(*levels[i : i + 2])(x, x, guide(*halves, 7.5))
   assert agreement(found, x) < UNET
 
 
@@ -208,17 +209,32 @@ def test_stored_reconstruction(tiny, clip, masks):
   trajectory[-1] = clip[0]
   injections = small_preset('release', 'appearance', True)
   lay = functools.partial(lay_out_small, 'appearance', [injections], wanted=('main', 'reconstruction'), masked=True)
-  found = run(tiny, clip, lay(stored=True), masks, trajectory=trajectory)
+  found = run(tiny, clip, lay(stored=STEPS), masks, trajectory=trajectory)
   np.testing.assert_array_equal(found[R], trajectory[0])
-  full = run(tiny, clip, lay(stored=True, exact_savings=False), masks, trajectory=trajectory)
+  full = run(tiny, clip, lay(stored=STEPS, exact_savings=False), masks, trajectory=trajectory)
   assert_agree(found, full, UNET)
   # Main reads the stored latents: step i those of noise level S - i, so that the first and the last are not read.
   for changed, felt in ((0, False), (1, False), (2, False), (3, True)):
     other = trajectory.copy()
     other[changed] += 1
-    difference = agreement(run(tiny, clip, lay(stored=True), masks, trajectory=other)[M], found[M])
+    difference = agreement(run(tiny, clip, lay(stored=STEPS), masks, trajectory=other)[M], found[M])
     assert (difference > 1e-4) == felt, changed
   assert agreement(run(tiny, clip, lay(), masks)[M], found[M]) > 1e-4
+
+
+def test_obelm_reconstruction_comes_back_whatever_main_does(tiny, clip, masks):
+  start, texts = clip
+  schedule = NoiseSchedule('scaled_linear', 0.00085, 0.012)
+  trajectory = obelm_invert(tiny.denoise, tiny.params, start, texts[0], schedule, STEPS)
+  layout = lay_out_small(
+    *('appearance', [small_preset('paper', 'appearance', False)]), source=0, wanted=('main', 'reconstruction'), stored=1
+  )
+  options = dict(trajectory=trajectory, sampler='obelm')
+  found = edit(tiny.apply, tiny.params, trajectory[-1], texts, layout, schedule, **options)
+  assert agreement(found[R], start) < UNET
+  assert agreement(found[M], start) > 0.1
+  ddim = edit(tiny.apply, tiny.params, trajectory[-1], texts, layout, schedule, trajectory=trajectory)
+  assert agreement(ddim[R], start) > 1e-2
 
 
 def test_progress_wraps_the_steps(tiny, clip, masks):
@@ -276,10 +292,10 @@ def test_batched_step_has_no_collectives(tiny, clip, mesh):
   stack = lambda trees: jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
   latents = np.repeat(starts[:, None], 2, axis=1)
   steps = [layout.plan.steps[1] for layout in layouts]
-  moves = [editing._moves(layout.plan.steps, SCHEDULE, 7.5, None, None, latents.shape[1:])[1] for layout in layouts]
+  moves = [editing._moves(layout.plan.steps, SCHEDULE, 7.5, latents.shape[1:])[1] for layout in layouts]
   step = editing._sharded(editing.move_branches, mesh)
   rows = stack([s.passes[0] for s in steps])
-  lowered = step.lower(tiny.apply, tiny.params, latents, prompts, rows, stack(moves), stack(masks), [])
+  lowered = step.lower(tiny.apply, tiny.params, latents, latents, prompts, rows, stack(moves), stack(masks), [])
   text = lowered.compile().as_text()
   assert 'num_partitions=4' in text
   for collective in ('all-gather', 'all-reduce', 'all-to-all', 'collective-permute', 'reduce-scatter'):

@@ -122,6 +122,11 @@ def test_direct_inversion_reports_its_drift(folder):
   assert metrics['free_running_reconstruction_psnr_db'] != metrics['reconstruction_psnr_db']
 
 
+def test_obelm_comes_back_to_what_the_vae_makes_of_the_clip(folder):
+  _, metrics, _ = run(config_of(appearance, folder, inversion__method='obelm', steps=4), folder / 'obelm')
+  assert metrics['reconstruction_psnr_db'] == pytest.approx(metrics['vae_round_trip_psnr_db'], abs=0.02)
+
+
 def test_masks_are_used_and_written(folder, motion_run):
   masks = {f'mask__{side}': str(folder / f'{side}.npz') for side in ('source', 'target')}
   config = config_of(motion, folder, preset='release', **masks)
@@ -174,6 +179,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
     ({'clip__height': 60}, 'accepted: a positive multiple of 8'),
     ({'rows_per_pass': 1}, 'rows_per_pass is 1; accepted: at least'),
     ({'steps': 0}, 'steps is 0; accepted: 1 to 999'),
+    ({'inversion__inner_steps': 3}, "inner_steps is 3 with method 'ddim'; accepted: at least 1, with fixed_point or"),
     ({'preset': 'papr'}, "preset is 'papr'"),
     ({'schedule__beta_end': 2.0}, 'betas'),
     ({'generated': True}, 'with generated=True; accepted: one of the two'),

@@ -1,13 +1,16 @@
 """Inversion and null-text optimisation against the original, and what holds for any model."""
 
+import itertools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import reference
 from tests.tolerances import EDIT, NULL_TEXT, NULL_TEXT_LOSS, agreement
-from uniedit_jax.diffusion import NoiseSchedule, ddim_step
-from uniedit_jax.inversion import ddim_invert, optimise_null_text
+from uniedit_jax.diffusion import NoiseSchedule, ddim_update, sampler_updates
+from uniedit_jax.inversion import ddim_invert, obelm_invert, optimise_null_text
 
 SCHEDULE = NoiseSchedule()
 
@@ -60,10 +63,45 @@ def test_sampling_recovers_an_inverted_clip(clip):
     x = ddim_invert(denoise, np.float32(0.05), latents, text, SCHEDULE, steps)[-1]
     timesteps, levels = SCHEDULE.timesteps(steps), SCHEDULE.levels(steps)
     for i in range(steps):
-      x = ddim_step(x, denoise(0.05, x, timesteps[i], text), levels[i], levels[i + 1])
+      x = ddim_update(*levels[i : i + 2])(x, x, denoise(0.05, x, timesteps[i], text))
     errors.append(agreement(x, latents))
   assert errors[1] < errors[0] / 2
   assert errors[1] < 0.1
+
+
+def sample(denoise, start, before, updates, timesteps, text):
+  """Samples by hand."""
+  x = start
+  for update, timestep in zip(updates, timesteps, strict=True):
+    x, before = update(before, x, denoise(None, x, timestep, text)), x
+  return x
+
+
+def curved(_, x, timestep, text):
+  """Noise that depends on everything, and strongly enough that DDIM inversion drifts."""
+  return 0.3 * jnp.sin(3 * x) + jnp.float32(timestep) / 1000 * jnp.tanh(x) + text.mean()
+
+
+def test_fixed_point_inversion_comes_back(clip):
+  latents, text, _ = clip
+  timesteps, updates = SCHEDULE.timesteps(20), sampler_updates('ddim', SCHEDULE.levels(20))
+  drifts = []
+  for inner_steps in range(4):
+    start = ddim_invert(curved, {}, latents, text, SCHEDULE, 20, inner_steps=inner_steps)[-1]
+    drifts.append(agreement(sample(curved, start, start, updates, timesteps, text), latents))
+  assert drifts[0] > 0.05
+  assert all(drift < 0.5 * before for before, drift in itertools.pairwise(drifts))
+
+
+def test_obelm_comes_back_exactly(clip):
+  latents, text, _ = clip
+  steps, schedule = 20, NoiseSchedule('scaled_linear', 0.00085, 0.012)
+  trajectory = obelm_invert(curved, {}, latents, text, schedule, steps)
+  np.testing.assert_array_equal(trajectory[0], latents)
+  timesteps, updates = schedule.timesteps(steps), sampler_updates('obelm', schedule.levels(steps))
+  back = lambda before: sample(curved, trajectory[-2], before, updates[1:], timesteps[1:], text)
+  assert agreement(back(trajectory[-1]), latents) < 1e-4
+  assert agreement(back(trajectory[-2]), latents) > 1e-2  # it takes both latents
 
 
 def test_inversion_predicts_at_the_noisier_level(clip):
@@ -74,7 +112,7 @@ def test_inversion_predicts_at_the_noisier_level(clip):
   trajectory = ddim_invert(ramp, np.float32(0.5), latents, text, SCHEDULE, 3, progress=lambda i: seen.append(i) or i)
   alphas, x = SCHEDULE.alphas_cumprod, latents
   for i, (before, after) in enumerate([(0, 1), (1, 334), (334, 667)]):
-    x = ddim_step(x, 0.5 * after / 1000 * x, alphas[before], alphas[after])
+    x = ddim_update(alphas[before], alphas[after])(x, x, 0.5 * after / 1000 * x)
     assert agreement(trajectory[i + 1], x) < 1e-5
   np.testing.assert_array_equal(trajectory[0], latents)
   assert seen == [range(3)]

@@ -112,11 +112,18 @@ def test_null_text_has_an_uncond_half_of_its_own():
 
 
 def test_stored_reconstruction_is_computed_only_to_be_read():
-  plan = planned('release', 'appearance', False, stored=True).plan
+  plan = planned('release', 'appearance', False, stored=50).plan
   assert plan.rows == table([(2, 1), (3, 19), (2, 30)])
   assert not any(step.updated[0] for step in plan.steps)
-  wanted = planned('release', 'appearance', False, stored=True, wanted=('main', 'reconstruction')).plan
+  wanted = planned('release', 'appearance', False, stored=50, wanted=('main', 'reconstruction')).plan
   assert wanted.rows == plan.rows
+
+
+def test_a_reconstruction_that_is_stored_at_first_is_sampled_from_there():
+  layout = planned('release', 'appearance', False, stored=1, wanted=('main', 'reconstruction'))
+  assert layout.stored[:, 0].tolist() == [True] + [False] * 49
+  assert not layout.stored[:, 1].any()
+  assert [bool(step.updated[0]) for step in layout.plan.steps] == [False] + [True] * 49
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 5])
@@ -164,13 +171,15 @@ def brute_force(symbol, routes, texts, start, stored=None):
   """Computes all 2 K rows: the symbols of the rows [S, K, 2] and of the latents after every step [S, K]."""
   count, branches, _ = texts.shape
   latents, all_rows, all_latents = [symbol('start', s) for s in start], [], []
+  before = latents
   for i in range(count):
     at = lambda table, i=i: np.asarray(table)[i].T  # [K, L]
     one = routes._replace(**{s: type(getattr(routes, s))(*map(at, getattr(routes, s))) for s in SLOTS})
     one = one._replace(guided=at(routes.guided))
     rows = np.stack([symbol.epsilons(latents, texts[i, :, half].tolist(), one) for half in (UNCOND, COND)], 1)
-    moved = [symbol('move', i, latents[k], *rows[k].tolist()) for k in range(branches)]
-    latents = [symbol('stored', i) if stored is not None and stored[k] else moved[k] for k in range(branches)]
+    moved = [symbol('move', i, before[k], latents[k], *rows[k].tolist()) for k in range(branches)]
+    before = latents
+    latents = [symbol('stored', i) if stored is not None and stored[i][k] else moved[k] for k in range(branches)]
     all_rows.append(rows)
     all_latents.append(latents)
   return np.array(all_rows), np.array(all_latents)
@@ -178,15 +187,18 @@ def brute_force(symbol, routes, texts, start, stored=None):
 
 def follow(symbol, plan, start, stored=None):
   """Evaluates what a plan computes: the symbols of every step's rows and of the latents after it."""
-  latents = [symbol('start', s) for s in start]
+  before = latents = [symbol('start', s) for s in start]
   for i, step in enumerate(plan.steps):
     rows = []
     for p in step.passes:
       rows += symbol.epsilons([latents[k] for k in p.branch], p.text.tolist(), p.routes)
-    moved = [symbol('move', i, latents[k], rows[step.uncond[k]], rows[step.cond[k]]) for k in range(len(latents))]
+    moved = [
+      symbol('move', i, before[k], latents[k], rows[step.uncond[k]], rows[step.cond[k]]) for k in range(len(latents))
+    ]
+    before = latents
     latents = [new if step.updated[k] else latents[k] for k, new in enumerate(moved)]
     if stored is not None:
-      latents = [symbol('stored', i) if stored[k] else x for k, x in enumerate(latents)]
+      latents = [symbol('stored', i) if stored[i][k] else x for k, x in enumerate(latents)]
     yield rows, latents
 
 
@@ -219,8 +231,9 @@ def test_oracle_of_presets(key, source):
   check(routes, texts, wanted, [0] * len(wanted))
   check(routes, texts, [True] * len(wanted), [0] * len(wanted))
   check(routes, texts, wanted, range(len(wanted)))  # branches that start from different latents
-  stored = [k == 0 for k in range(len(wanted))]
-  check(routes, texts, wanted, [0] * len(wanted), stored)
+  for steps in (1, 12):
+    stored = (np.arange(12) < steps)[:, None] & (np.arange(len(wanted)) == 0)
+    check(routes, texts, wanted, [0] * len(wanted), stored)
   check(routes, np.where([True, False], 10 + np.arange(12)[:, None, None], texts), wanted, [0] * len(wanted))
 
 
@@ -243,7 +256,7 @@ def test_oracle_of_random_routes(seed):
     rng.integers(2, size=(steps, branches, 2)),
     rng.random(branches) < 0.6,
     rng.integers(2, size=branches),
-    rng.random(branches) < 0.2,
+    rng.random((steps, branches)) < [[0.3], [0.3], [0.0]],
     minimal=False,
     rows_per_pass=None if seed % 2 else 8,
   )

@@ -1,9 +1,13 @@
-"""The noise schedule and the deterministic DDIM update, in float32 (DDIM paper Eq. 12 with eta 0)."""
+"""The noise schedule and deterministic samplers, in float32: DDIM (Eq. 12 of its paper with eta 0) and O-BELM."""
 
 import dataclasses
+import itertools
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+
+SAMPLERS = ('ddim', 'obelm')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,22 +56,70 @@ class NoiseSchedule:
     return np.append(alphas[self.timesteps(steps)], alphas[0])
 
 
-def ddim_step(latents, epsilon, alpha_from, alpha_to):
-  """Moves latents between two noise levels along the predicted noise.
+class Update(NamedTuple):
+  """A step of a linear sampler: x_to = before * x_before + latents * x + noise * epsilon(x).
 
-  Denoising goes to the larger alpha, inversion to the smaller one; the update is the same.
+  Data, so that samplers share one program. All fields are f32[] (or f32[S] where they are stacked).
+  """
+
+  before: np.ndarray
+  latents: np.ndarray
+  noise: np.ndarray
+
+  def __call__(self, before, latents, epsilon):
+    """Moves latents f[*b] to the next level, f32[*b]; `before` are those of the level before."""
+    terms = zip(self, (before, latents, epsilon), strict=True)
+    return sum(weight * jnp.asarray(x, jnp.float32) for weight, x in terms)
+
+
+def ddim_update(alpha_from, alpha_to):
+  """Deterministic DDIM between two levels; denoising goes to the larger alpha, inversion to the smaller one.
 
   Args:
-    latents: f[*b] at level `alpha_from`.
-    epsilon: f[*b], the predicted noise.
-    alpha_from, alpha_to: f32[], alphas_cumprod of the two levels.
+    alpha_from, alpha_to: float, alphas_cumprod of the two levels.
+  """
+  alpha_from, alpha_to = np.float64(alpha_from), np.float64(alpha_to)
+  scale = np.sqrt(alpha_to / alpha_from)
+  return Update(*np.float32([0, scale, np.sqrt(1 - alpha_to) - scale * np.sqrt(1 - alpha_from)]))
+
+
+def obelm_update(alpha_before, alpha_from, alpha_to):
+  """O-BELM (Wang et al. 2024, arXiv 2410.07273): exact to invert, as it is the same formula in both directions.
+
+  In x / sqrt(alpha) over sigma = sqrt((1 - alpha) / alpha), where the slope is epsilon, it follows the parabola through
+  the last two latents that has the predicted slope at the last one.
+
+  Args:
+    alpha_before, alpha_from, alpha_to: float, alphas_cumprod of three successive levels, in either direction.
+  """
+  alphas = np.float64([alpha_before, alpha_from, alpha_to])
+  sigmas = np.sqrt((1 - alphas) / alphas)
+  last, this = np.diff(sigmas)
+  ratio = this / last
+  before, latents = np.sqrt(alphas[2] / alphas[:2]) * [ratio**2, 1 - ratio**2]
+  return Update(*np.float32([before, latents, np.sqrt(alphas[2]) * this * (1 + ratio)]))
+
+
+def sampler_updates(sampler, levels):
+  """The updates between successive levels.
+
+  Args:
+    sampler: 'ddim' or 'obelm'. The latter takes its first and last steps by DDIM: the first has no latents before it,
+      the last is so short beside the one before that its inverse would amplify every error.
+    levels: f32[S + 1] (`NoiseSchedule.levels`).
 
   Returns:
-    f32[*b] at level `alpha_to`.
+    list of S `Update`.
+
+  Raises:
+    ValueError: another sampler.
   """
-  latents, epsilon = jnp.asarray(latents, jnp.float32), jnp.asarray(epsilon, jnp.float32)
-  clean = (latents - jnp.sqrt(1 - alpha_from) * epsilon) / jnp.sqrt(alpha_from)
-  return jnp.sqrt(alpha_to) * clean + jnp.sqrt(1 - alpha_to) * epsilon
+  if sampler not in SAMPLERS:
+    raise ValueError(f'sampler is {sampler!r}; accepted: {SAMPLERS}')
+  updates = [ddim_update(*pair) for pair in itertools.pairwise(levels)]
+  if sampler == 'obelm':
+    updates[1:-1] = [obelm_update(*levels[i - 1 : i + 2]) for i in range(1, len(updates) - 1)]
+  return updates
 
 
 def guide(uncond, cond, scale):

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from uniedit_jax import plan as plan_lib
-from uniedit_jax.diffusion import ddim_step, guide
+from uniedit_jax.diffusion import Update, guide, sampler_updates
 from uniedit_jax.injection import BLOCKS, Branch, Injections, compose
 from uniedit_jax.overrides import EDIT_AXIS, ROW_AXIS
 
@@ -24,15 +24,15 @@ class Move(NamedTuple):
 
   Attributes:
     timestep: i32[].
-    alpha_from, alpha_to, guidance: f32[].
+    update: `Update`.
+    guidance: f32[].
     uncond, cond: i32[K], the rows of each branch's halves; updated: bool[K] (see `plan.Step`).
-    stored: bool[K], branches that read `trajectory` instead of being sampled.
+    stored: bool[K], branches that take `trajectory` instead.
     trajectory: f32[F, H, W, C], the stored latents after this step.
   """
 
   timestep: jax.Array
-  alpha_from: jax.Array
-  alpha_to: jax.Array
+  update: Update
   guidance: jax.Array
   uncond: jax.Array
   cond: jax.Array
@@ -63,27 +63,28 @@ def predict_rows(apply, params, latents, texts, rows, timestep, masks=None):
   return jax.vmap(row, axis_name=ROW_AXIS)(*rows)
 
 
-def move_branches(apply, params, latents, texts, rows, move, masks, earlier):
+def move_branches(apply, params, latents, before, texts, rows, move, masks, earlier):
   """One denoising step: predicts the rows of its last pass, then moves the latents of all branches.
 
   Args:
     apply, params, latents, texts, rows, masks: as in `predict_rows`.
+    before: f32[K, F, H, W, C], the latents before the last step; any for a step that does not read them.
     move: `Move`.
     earlier: list of f32[R, F, H, W, C], the noise of earlier passes; empty where the step has one pass.
 
   Returns:
-    f32[K, F, H, W, C].
+    f32[K, F, H, W, C], and those before it, which are `latents`.
   """
   epsilon = predict_rows(apply, params, latents, texts, rows, move.timestep, masks)
   epsilon = jnp.concatenate([*earlier, epsilon])
   epsilon = guide(epsilon[move.uncond], epsilon[move.cond], move.guidance)
-  moved = ddim_step(latents, epsilon, move.alpha_from, move.alpha_to)
+  moved = move.update(before, latents, epsilon)
   choose = lambda flags, a, b: jnp.where(flags[:, None, None, None, None], a, b)
-  return choose(move.stored, move.trajectory, choose(move.updated, moved, latents))
+  return choose(move.stored, move.trajectory, choose(move.updated, moved, latents)), latents
 
 
 predict = jax.jit(predict_rows, static_argnums=0)
-step = jax.jit(move_branches, static_argnums=0, donate_argnums=2)
+step = jax.jit(move_branches, static_argnums=0, donate_argnums=(2, 3))
 
 
 @functools.cache
@@ -96,7 +97,7 @@ def _sharded(function, mesh):
     # shard_map, so that kernels which do not partition under jit run unchanged; no edit sees another.
     return jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)(params, *inputs)
 
-  return jax.jit(over_edits, static_argnums=0, donate_argnums=2 if function is move_branches else ())
+  return jax.jit(over_edits, static_argnums=0, donate_argnums=(2, 3) if function is move_branches else ())
 
 
 def sample(
@@ -111,6 +112,7 @@ def sample(
   masks=None,
   stored=None,
   trajectory=None,
+  sampler='ddim',
   progress=iter,
 ):
   """Samples all branches of one edit.
@@ -124,8 +126,9 @@ def sample(
     schedule: `NoiseSchedule`.
     guidance: scale of classifier-free guidance.
     masks: dict of `TokenMasks` (`injection.token_masks`) or None.
-    stored: bool[K], branches that read `trajectory` (direct inversion), or None.
-    trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first.
+    stored: bool[S, K], branches that take `trajectory` after a step, or None.
+    trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed with `stored`.
+    sampler: 'ddim' or 'obelm' (`diffusion.sampler_updates`).
     progress: wraps the iterable of step indices, as tqdm does.
 
   Returns:
@@ -137,7 +140,7 @@ def sample(
   beside = jax.tree.leaves(params)[0]
   if getattr(beside, 'committed', False):
     latents = jax.device_put(latents, beside.sharding)
-  moves = _moves(plan.steps, schedule, guidance, stored, trajectory, latents.shape)
+  moves = _moves(plan.steps, schedule, guidance, latents.shape, stored, trajectory, sampler)
   return _loop(run, latents, texts, plan.steps, moves, masks, progress)
 
 
@@ -165,22 +168,22 @@ def sample_batch(apply, params, latents, texts, plans, schedule, guidance=7.5, *
   run = tuple(functools.partial(_sharded(f, mesh), apply, params) for f in (predict_rows, move_branches))
   stack = lambda per_edit: jax.tree.map(lambda *leaves: np.stack(leaves), *per_edit)
   steps = [stack(steps) for steps in zip(*(plan.steps for plan in plans), strict=True)]
-  moves = [_moves(plan.steps, schedule, guidance, None, None, latents.shape[1:]) for plan in plans]
+  moves = [_moves(plan.steps, schedule, guidance, latents.shape[1:]) for plan in plans]
   latents = jax.device_put(latents, NamedSharding(mesh, PartitionSpec('data')))
   return _loop(run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress)
 
 
-def _moves(steps, schedule, guidance, stored, trajectory, shape):
+def _moves(steps, schedule, guidance, shape, stored=None, trajectory=None, sampler='ddim'):
   """The `Move` of every step."""
   count = len(steps)
-  timesteps, levels = schedule.timesteps(count), schedule.levels(count)
-  stored = np.zeros(shape[0], bool) if stored is None else np.asarray(stored)
+  timesteps, updates = schedule.timesteps(count), sampler_updates(sampler, schedule.levels(count))
+  stored = np.zeros((count, shape[0]), bool) if stored is None else stored
   nothing = np.zeros(shape[1:], np.float32)
   return [
     Move(
-      *(timesteps[i], levels[i], levels[i + 1], np.float32(guidance)),
+      *(timesteps[i], updates[i], np.float32(guidance)),
       *(steps[i].uncond, steps[i].cond, steps[i].updated),
-      *(stored, nothing if trajectory is None else trajectory[count - 1 - i]),
+      *(stored[i], trajectory[count - 1 - i] if stored[i].any() else nothing),
     )
     for i in range(count)
   ]
@@ -188,10 +191,11 @@ def _moves(steps, schedule, guidance, stored, trajectory, shape):
 
 def _loop(run, latents, texts, steps, moves, masks, progress):
   predict, step = run
+  before = jnp.copy(latents)  # as both are donated
   for i in progress(range(len(steps))):
     *passes, last = steps[i].passes
     earlier = [predict(latents, texts, rows, moves[i].timestep, masks) for rows in passes]
-    latents = step(latents, texts, last, moves[i], masks, earlier)
+    latents, before = step(latents, before, texts, last, moves[i], masks, earlier)
     # Progress, interruption and seconds per step are true only if the step is waited for.
     jax.block_until_ready(latents)
   return latents
@@ -205,12 +209,14 @@ class Layout(NamedTuple):
     texts: i32[S, K, 2], the text of each branch's (uncond, cond) half at every step.
     plan: `plan.Plan`.
     wanted: kinds of branches whose latents are wanted.
+    stored: bool[S, K], the branches that take a stored trajectory after a step.
   """
 
   branches: tuple[Branch, ...]
   texts: np.ndarray
   plan: plan_lib.Plan
   wanted: tuple[str, ...]
+  stored: np.ndarray
 
 
 def lay_out(
@@ -222,7 +228,7 @@ def lay_out(
   targets: Sequence[int] = (1,),
   uncond: Sequence[int] | None = None,
   wanted: Sequence[str] = ('main',),
-  stored: bool = False,
+  stored: int = 0,
   masked: bool = False,
   blocks: int = BLOCKS,
   rows_per_pass: int | None = None,
@@ -240,7 +246,8 @@ def lay_out(
     targets: the text of each setting's target prompt.
     uncond: i[S], the text of every uncond half (null-text inversion), or None for text 0 = the null prompt.
     wanted: kinds of branches whose final latents are wanted.
-    stored: whether the reconstruction reads a stored trajectory (direct inversion).
+    stored: number of steps, from the first, after which the reconstruction is a stored trajectory's: all for direct
+      inversion, one for O-BELM, whose inverse ends in two latents.
     masked, blocks: as in `injection.compose`.
     rows_per_pass, exact_savings: as in `plan.make_plan`.
 
@@ -257,37 +264,37 @@ def lay_out(
   texts = np.zeros((steps, len(branches), 2), np.int32)
   texts[:, :, plan_lib.UNCOND] = 0 if uncond is None else np.asarray(uncond)[:, None]
   texts[:, :, plan_lib.COND] = [source if b.kind == 'reconstruction' else targets[b.setting] for b in branches]
+  follows = [branch.kind == 'reconstruction' for branch in branches]
+  stored = (np.arange(steps) < stored)[:, None] & follows
   plan = plan_lib.make_plan(
     compose(branches, settings, steps, blocks, masked),
     texts,
     wanted=[b.kind in wanted for b in branches],
-    stored=[stored and b.kind == 'reconstruction' for b in branches],
+    stored=stored,
     rows_per_pass=rows_per_pass,
     exact_savings=exact_savings,
   )
-  return Layout(branches, texts, plan, tuple(wanted))
+  return Layout(branches, texts, plan, tuple(wanted), stored)
 
 
-def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, masks=None, trajectory=None, progress=iter):
+def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, trajectory=None, **options):
   """Edits one clip: all branches start from the same latents.
 
   Args:
     start: f32[F, H, W, C], the inverted latents z_T.
     layout: `Layout`.
-    trajectory: the stored trajectory f32[S + 1, F, H, W, C] for a layout with `stored=True`.
-    apply, params, texts, schedule, guidance, masks, progress: as in `sample`.
+    trajectory: f32[S + 1, F, H, W, C], needed for a layout with stored steps.
+    apply, params, texts, schedule, guidance: as in `sample`.
+    **options: `masks`, `sampler` and `progress` of `sample`.
 
   Returns:
     dict {`Branch`: f32[F, H, W, C]} of the branches that the layout wants; a stored reconstruction is
     `trajectory[0]`.
   """
   latents = jnp.repeat(jnp.asarray(start, jnp.float32)[None], len(layout.branches), axis=0)
-  stored = None
-  if trajectory is not None:
-    stored = [branch.kind == 'reconstruction' for branch in layout.branches]
   latents = sample(
     *(apply, params, latents, texts, layout.plan, schedule, guidance),
-    **dict(masks=masks, stored=stored, trajectory=trajectory, progress=progress),
+    **dict(stored=layout.stored, trajectory=trajectory, **options),
   )
   branches = zip(layout.branches, latents, strict=True)
   return {branch: latents for branch, latents in branches if branch.kind in layout.wanted}

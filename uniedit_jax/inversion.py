@@ -1,8 +1,12 @@
 """From a clip's latents to the latents that sampling starts from.
 
-`ddim_invert` walks the DDIM update backwards. *Direct* inversion is the same walk: its trajectory is kept, and the
-reconstruction reads it at every step instead of being sampled. `optimise_null_text` repairs the drift of guided
-sampling by optimising the unconditional text of every step.
+| method | how | UNet calls for S steps |
+|---|---|---|
+| ddim | walks the DDIM update backwards, with the noise that the cleaner latents show | S |
+| direct | the same walk, whose trajectory the reconstruction then reads instead of being sampled | S |
+| fixed_point | predicts every step's noise again, k times, of the latents it arrives at | S (k + 1) |
+| obelm | inverts the O-BELM sampler, exactly; clips are then sampled with it | S + 8 |
+| null_text | ddim, then optimises the unconditional text of every step against the drift of guidance | see below |
 
 All take a callable `denoise(params, latents f[F, H, W, C], timestep i32[], text f[T, E]) -> epsilon f32[F, H, W, C]`;
 keep it the same object from call to call so that programs are reused.
@@ -16,19 +20,51 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from uniedit_jax.diffusion import ddim_step, guide
+from uniedit_jax.diffusion import ddim_update, guide, obelm_update
+
+METHODS = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
+INNER_STEPS = {'fixed_point': 2, 'null_text': 10}  # unless it is asked for another number
+START_INNER_STEPS = 4  # of the two DDIM steps that O-BELM starts with: in float32 they are exact then
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _invert_step(denoise, params, latents, texts, timestep, alpha_from, alpha_to, guidance):
-  """Predicts the noise at the noisier level's timestep and moves there; texts f[1 or 2, T, E]: (uncond,) cond."""
+def _step(denoise, params, before, latents, seen, texts, timestep, update, guidance):
+  """Moves `latents` by the noise that `seen` shows; texts f[1 or 2, T, E]: (uncond,) cond."""
   # One half after the other: the same program body, and the memory of one row.
-  halves = jax.lax.map(lambda text: denoise(params, latents, timestep, text), texts)
-  return ddim_step(latents, guide(halves[0], halves[-1], guidance), alpha_from, alpha_to)
+  halves = jax.lax.map(lambda text: denoise(params, seen, timestep, text), texts)
+  return update(before, latents, guide(halves[0], halves[-1], guidance))
 
 
-def ddim_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, progress=iter):
+def _stepper(denoise, params, text, guidance, null_text):
+  """`_step` with a prompt: (before, latents, seen, timestep, update) -> latents."""
+  if guidance != 1.0 and null_text is None:
+    raise ValueError(f'inversion guidance is {guidance} without a null text; accepted: 1, or give null_text')
+  guided = guidance != 1.0 and null_text is not text
+  texts = jnp.stack([null_text, text] if guided else [text])
+
+  def step(before, latents, seen, timestep, update):
+    return jax.block_until_ready(
+      _step(denoise, params, before, latents, seen, texts, timestep, update, np.float32(guidance))
+    )
+
+  return step
+
+
+def _ddim_step(step, latents, timestep, update, inner_steps):
+  moved = latents
+  for _ in range(inner_steps + 1):
+    moved = step(latents, latents, moved, timestep, update)
+  return moved
+
+
+def ddim_invert(
+  denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, inner_steps=0, progress=iter
+):
   """DDIM inversion (of the DDIM paper; the paper inverts real videos with the null prompt and no guidance).
+
+  A denoising step predicts the noise of the noisier latents, which its inverse does not know yet: it predicts that of
+  the cleaner ones at the noisier timestep. `inner_steps` repeat this with the latents found so far (fixed-point
+  iteration, as in ReNoise, Garibi et al. 2024), and sampling with the same prompt and guidance then comes back.
 
   Args:
     denoise: see the module's docstring.
@@ -40,6 +76,7 @@ def ddim_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.0
     guidance: scale of classifier-free guidance; 1 is none.
     null_text: f[T, E], the encoded null prompt; needed for guidance other than 1. A `null_text` that is `text`
       itself (the same object) needs no second half.
+    inner_steps: repetitions k of every step.
     progress: wraps the iterable of step indices.
 
   Returns:
@@ -48,17 +85,38 @@ def ddim_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.0
   Raises:
     ValueError: guidance without a null text.
   """
-  if guidance != 1.0 and null_text is None:
-    raise ValueError(f'inversion guidance is {guidance} without a null text; accepted: 1, or give null_text')
-  guided = guidance != 1.0 and null_text is not text
-  texts = jnp.stack([null_text, text] if guided else [text])
+  step = _stepper(denoise, params, text, guidance, null_text)
   timesteps, levels = schedule.timesteps(steps)[::-1], schedule.levels(steps)[::-1]
   trajectory = [jnp.asarray(latents, jnp.float32)]
   for i in progress(range(steps)):
-    moved = _invert_step(
-      *(denoise, params, trajectory[-1], texts, timesteps[i], levels[i], levels[i + 1], np.float32(guidance))
-    )
-    trajectory.append(jax.block_until_ready(moved))
+    trajectory.append(_ddim_step(step, trajectory[-1], timesteps[i], ddim_update(*levels[i : i + 2]), inner_steps))
+  return jnp.stack(trajectory)
+
+
+def obelm_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, progress=iter):
+  """Inverts O-BELM sampling (`diffusion.obelm_update`): the same formula, with the levels in reverse.
+
+  Sampling with the same prompt and guidance that starts with z_T and, after its first step, the z_{T-1} found here
+  comes back to the clip within rounding.
+
+  Args: as in `ddim_invert`.
+
+  Returns:
+    f32[S + 1, F, H, W, C]: z_0, ..., z_T.
+
+  Raises:
+    ValueError: guidance without a null text.
+  """
+  step = _stepper(denoise, params, text, guidance, null_text)
+  timesteps, levels = schedule.timesteps(steps)[::-1], schedule.levels(steps)[::-1]
+  trajectory = [jnp.asarray(latents, jnp.float32)]
+  for i in progress(range(steps)):
+    if i < 2:  # the sampler's last step is DDIM's; where its last but one comes from, is free
+      moved = _ddim_step(step, trajectory[-1], timesteps[i], ddim_update(*levels[i : i + 2]), START_INNER_STEPS)
+    else:
+      update = obelm_update(*levels[i - 1 : i + 2])
+      moved = step(trajectory[-2], trajectory[-1], trajectory[-1], timesteps[i - 1], update)
+    trajectory.append(moved)
   return jnp.stack(trajectory)
 
 
@@ -79,13 +137,13 @@ class NullText(NamedTuple):
 @functools.partial(jax.jit, static_argnums=(0, 6))
 def _null_text_step(denoise, params, latents, target, cond, uncond, inner_steps, numbers):
   """Optimises the unconditional text of one step; `numbers` holds the step's scalars."""
-  timestep, alpha_from, alpha_to, guidance, learning_rate, threshold = numbers
+  timestep, move, guidance, learning_rate, threshold = numbers
   epsilon_cond = denoise(params, latents, timestep, cond)
   adam = optax.adam(learning_rate)
 
   def denoised(uncond):
     epsilon = guide(denoise(params, latents, timestep, uncond), epsilon_cond, guidance)
-    return ddim_step(latents, epsilon, alpha_from, alpha_to)
+    return move(latents, latents, epsilon)
 
   def unfinished(carry):
     _, _, losses, j = carry
@@ -129,7 +187,7 @@ def optimise_null_text(
   found = []
   for i in progress(range(steps)):
     learning_rate, threshold = 1e-2 * (1 - i / 100), epsilon + 2e-5 * i
-    numbers = [timesteps[i], *np.float32([levels[i], levels[i + 1], guidance, learning_rate, threshold])]
+    numbers = timesteps[i], ddim_update(*levels[i : i + 2]), *np.float32([guidance, learning_rate, threshold])
     uncond, latents, losses = jax.block_until_ready(
       _null_text_step(denoise, params, latents, trajectory[steps - 1 - i], text, uncond, inner_steps, numbers)
     )

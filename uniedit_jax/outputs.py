@@ -5,6 +5,7 @@ from etils import epath
 from uniedit_jax import masks, panels, video
 from uniedit_jax.metrics import pixel
 
+TRUSTED_DB = 6.0  # how far below the VAE's round trip a reconstruction may be: twice its error
 # The clip that each kind of branch becomes, in the order in which they are shown after the source.
 NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
 
@@ -83,3 +84,26 @@ def measure(clips, floor=None, free=None, stored=False, mask=None):
       measures['reconstruction_is_stored_trajectory'] = 1
       measures['free_running_reconstruction_psnr_db'] = psnr(source, free)
   return {name: None if value is None else round(value, 6) for name, value in measures.items()}
+
+
+def distrust(measures, method):
+  """Why an edit should not be trusted, and the knob to try: the inversion lost the source.
+
+  Args:
+    measures: dict of `measure`.
+    method: the inversion's.
+
+  Returns:
+    str, or None where there is no reason, or no reconstruction.
+  """
+  names = 'free_running_reconstruction_psnr_db', 'reconstruction_psnr_db'
+  floor, found = measures.get('vae_round_trip_psnr_db'), next(filter(None, map(measures.get, names)), None)
+  if found is None or found >= floor - TRUSTED_DB:
+    return None
+  knob = 'inversion.method=fixed_point or obelm'
+  if method not in ('ddim', 'direct'):
+    knob = 'more steps, or inversion.prompt and inversion.guidance as the reconstruction has them'
+  return (
+    f'the reconstruction by {method} inversion has {found:.1f} dB and the VAE alone {floor:.1f} dB: edits may lose what '
+    f'they should keep; try {knob}'
+  )

@@ -19,7 +19,6 @@ from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.model_config import PARTS, abstract_params, network
 from uniedit_jax.models import attention, vae
 
-INVERSIONS = ('ddim', 'direct', 'null_text')
 # Memory of one row while it is sampled, in units of f[F, H, W, channels[0]]: the difference of the process peaks with
 # three and with six rows a pass in docs/performance.md.
 ROW_UNITS = 36
@@ -120,21 +119,38 @@ class InversionOptions:
   method: str = 'ddim'
   prompt: str = ''
   guidance: float = 1.0
-  inner_steps: int = 10
+  inner_steps: int | None = None
   epsilon: float = 1e-5
+
+  @property
+  def sampler(self):
+    """The sampler that comes back to the clip."""
+    return 'obelm' if self.method == 'obelm' else 'ddim'
+
+  @property
+  def repetitions(self):
+    """`inner_steps`, or else the method's own number."""
+    return self.inner_steps or inversion.INNER_STEPS.get(self.method, 0)
+
+  def stored(self, steps):
+    """Of so many steps, those after which the reconstruction is the inversion's trajectory (`editing.lay_out`)."""
+    return {'direct': steps, 'obelm': 1}.get(self.method, 0)
 
   def faults(self):
     """What is wrong with the options, as a list of sentences."""
     faults = []
-    if self.method not in INVERSIONS:
-      faults.append(f'inversion.method is {self.method!r}; accepted: {INVERSIONS}')
+    if self.method not in inversion.METHODS:
+      faults.append(f'inversion.method is {self.method!r}; accepted: {inversion.METHODS}')
     if self.method == 'null_text' and self.guidance != 1.0:
       faults.append(
         f'inversion.guidance is {self.guidance}; accepted: 1.0 with method null_text, which repairs an '
         'unguided inversion'
       )
-    if self.inner_steps < 1:
-      faults.append(f'inversion.inner_steps is {self.inner_steps}; accepted: at least 1')
+    if self.inner_steps is not None and (self.method not in inversion.INNER_STEPS or self.inner_steps < 1):
+      faults.append(
+        f'inversion.inner_steps is {self.inner_steps} with method {self.method!r}; accepted: at least 1, with '
+        f'{" or ".join(inversion.INNER_STEPS)}'
+      )
     return faults
 
 
@@ -168,8 +184,8 @@ def invert(model, latents, text, source_prompt, schedule, steps, options, guidan
     'steps': steps,
     'options': dataclasses.asdict(options),
     'dtype': dtype,
-    # Plain DDIM inversion knows nothing of the sampling to come.
-    'sampling': None if options.method == 'ddim' else [guidance, source_prompt],
+    # The others know nothing of the sampling to come.
+    'sampling': [guidance, source_prompt] if options.method in ('direct', 'null_text') else None,
   }
   digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
   digest.update(np.ascontiguousarray(latents))
@@ -180,7 +196,10 @@ def invert(model, latents, text, source_prompt, schedule, steps, options, guidan
 
   params, apply = model.params['unet'], unet_apply(model.config, dtype)
   found = {}
-  found['trajectory'] = inversion.ddim_invert(
+  walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
+  if options.method == 'fixed_point':
+    walk = functools.partial(walk, inner_steps=options.repetitions)
+  found['trajectory'] = walk(
     *(denoiser(model.config, dtype), params, latents, text[options.prompt], schedule, steps),
     **dict(guidance=options.guidance, null_text=text[''], progress=progress('invert')),
   )
@@ -188,7 +207,7 @@ def invert(model, latents, text, source_prompt, schedule, steps, options, guidan
     found['null_texts'] = inversion.optimise_null_text(
       *(denoiser(model.config, dtype, remat=True), params, found['trajectory']),
       *(text[source_prompt], text[''], schedule),
-      **dict(guidance=guidance, inner_steps=options.inner_steps, epsilon=options.epsilon),
+      **dict(guidance=guidance, inner_steps=options.repetitions, epsilon=options.epsilon),
       progress=progress('null text'),
     ).texts
   if options.method == 'direct':

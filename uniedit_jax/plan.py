@@ -83,7 +83,7 @@ def make_plan(routes, texts, wanted, start=None, stored=None, rows_per_pass=None
     texts: i32[S, K, 2], the text of each branch's (uncond, cond) half; equal numbers are equal texts.
     wanted: bool[K], the branches whose final latents are wanted.
     start: i32[K], which start latents a branch has; equal numbers are equal latents. Default: all the same.
-    stored: bool[K], branches that read a stored trajectory instead of being sampled (direct inversion).
+    stored: bool[S, K], branches whose latents after a step are those of a stored trajectory, or None.
     rows_per_pass: most rows of one pass, or None for one pass a step. Halves are split first; a row that several
       passes read is computed in each.
     exact_savings: False computes all 2 K rows in every step: the oracle of tests and benchmarks.
@@ -95,7 +95,7 @@ def make_plan(routes, texts, wanted, start=None, stored=None, rows_per_pass=None
     ValueError: `rows_per_pass` is too small for a row and what it reads, or no sampled branch is wanted.
   """
   count, branches, _ = texts.shape
-  stored = np.zeros(branches, bool) if stored is None else np.asarray(stored)
+  stored = np.zeros((count, branches), bool) if stored is None else np.asarray(stored)
   latents = np.zeros(branches, int) if start is None else np.asarray(start)
   reads = _reads(routes)
 
@@ -106,18 +106,19 @@ def make_plan(routes, texts, wanted, start=None, stored=None, rows_per_pass=None
     else:
       classes.append(np.arange(2 * branches).reshape(branches, 2))
     moved = _number(np.concatenate([latents[:, None], classes[i]], axis=1))
-    latents = np.where(stored, branches, moved)
+    latents = np.where(stored[i], branches + np.arange(branches), moved)  # equal latents have equal pasts
 
-  steps, needed = [], np.asarray(wanted) & ~stored
-  if not needed.any():
-    raise ValueError(f'wanted is {list(wanted)}, stored {stored.tolist()}; accepted: at least one sampled branch')
+  steps, needed = [], np.asarray(wanted)
+  if not (needed & ~stored[-1]).any():
+    raise ValueError(f'wanted is {list(wanted)}, stored {stored[-1].tolist()}; accepted: at least one sampled branch')
   for i in reversed(range(count)):
+    needed = needed & ~stored[i]
     targets = np.repeat(needed[:, None], 2, axis=1) if exact_savings else np.ones((branches, 2), bool)
     closure = _closure(targets, reads[i])
     passes = _passes(targets, classes[i], reads[i], closure, rows_per_pass)
     here = jax.tree.map(lambda leaf, i=i: leaf[i], routes)
-    steps.append(_step(passes, targets, classes[i], texts[i], here, needed if exact_savings else ~stored))
-    needed = closure.any(axis=1) & ~stored
+    steps.append(_step(passes, targets, classes[i], texts[i], here, needed if exact_savings else ~stored[i]))
+    needed = closure.any(axis=1)
   return Plan(tuple(reversed(steps)))
 
 

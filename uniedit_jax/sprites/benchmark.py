@@ -67,7 +67,7 @@ class Task:
     steps: number of denoising steps S.
     guidance: scale of classifier-free guidance.
     schedule: `NoiseSchedule`.
-    inversion: `InversionOptions`, method 'ddim' or 'direct'; its prompt is not read.
+    inversion: `InversionOptions`, any method but 'null_text'; its prompt is not read.
     captioned: whether inversion and reconstruction have the source's caption as prompt, or else the null prompt.
     blocks: number of attention blocks L.
   """
@@ -89,7 +89,7 @@ class Task:
       source=SOURCE if self.captioned else NULL,
       targets=[TARGET] * len(self.settings),
       wanted=('main', 'reconstruction'),
-      stored=self.inversion.method == 'direct',
+      stored=self.inversion.stored(self.steps),
       blocks=self.blocks,
     )
 
@@ -120,7 +120,8 @@ def make_clips(model, task, edit, source, target, dtype, cache):
   sampled = editing.edit(
     *(pipeline.unet_apply(model.config, dtype), model.params['unet'], inverted.trajectory[-1], texts, task.layout),
     *(task.schedule, task.guidance),
-    trajectory=inverted.trajectory if task.inversion.method == 'direct' else None,
+    trajectory=inverted.trajectory,
+    sampler=task.inversion.sampler,
   )
   named = list(task.settings)
   latents = {'vae floor': floor} | {

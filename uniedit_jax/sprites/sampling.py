@@ -5,16 +5,16 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from uniedit_jax.diffusion import ddim_step, guide
+from uniedit_jax.diffusion import ddim_update, guide
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def _step(apply, params, latents, texts, null, timestep, alpha_from, alpha_to, guidance):
+def _step(apply, params, latents, texts, null, timestep, update, guidance):
   """One step of every clip, both guidance halves in one pass."""
   predict = lambda x, text: apply({'params': params}, x, timestep, text)[0]
   both = jax.vmap(predict)(jnp.concatenate([latents, latents]), jnp.concatenate([null, texts]))
   epsilon = guide(*jnp.split(both, 2), guidance)
-  return ddim_step(latents, epsilon, alpha_from, alpha_to)
+  return update(latents, latents, epsilon)
 
 
 def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance, progress=iter):
@@ -38,5 +38,6 @@ def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance,
   latents, null = jax.device_put(jnp.array(noise), texts.sharding), jnp.broadcast_to(null, texts.shape)
   timesteps, levels = schedule.timesteps(steps), schedule.levels(steps)
   for i in progress(range(steps)):
-    latents = _step(apply, params, latents, texts, null, timesteps[i], levels[i], levels[i + 1], guidance)
+    update = ddim_update(levels[i], levels[i + 1])
+    latents = _step(apply, params, latents, texts, null, timesteps[i], update, guidance)
   return latents
