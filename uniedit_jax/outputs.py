@@ -104,6 +104,6 @@ def distrust(measures, method):
   if method not in ('ddim', 'direct'):
     knob = 'more steps, or inversion.prompt and inversion.guidance as the reconstruction has them'
   return (
-    f'the reconstruction by {method} inversion has {found:.1f} dB and the VAE alone {floor:.1f} dB: edits may lose what '
-    f'they should keep; try {knob}'
+    f'the reconstruction by {method} inversion has {found:.1f} dB and the VAE alone {floor:.1f} dB: edits may lose '
+    f'what they should keep; try {knob}'
   )
