@@ -148,6 +148,12 @@ def test_config_is_strict():
     assert fault in str(error.value)
 
 
+def test_files_from_before_a_field_mean_what_was_then():
+  data = json.loads(CONFIG.to_json())
+  assert data['unet'].pop('frame_positions') == 0
+  assert model_config.ModelConfig.from_json(json.dumps(data)) == CONFIG
+
+
 def test_parts_must_fit_together():
   text = dataclasses.replace(CONFIG.text, width=32)
   with pytest.raises(ValueError, match=r'unet.text_width is 64, text.width is 32; 60 x 96 pixels'):

@@ -67,6 +67,8 @@ class ModelConfig:
     return _construct(cls, values)
 
 
+LATER = {'unet.frame_positions': 0}  # fields that files of earlier versions lack, and what these mean
+
 # A model of LaVie's family that runs in seconds on a CPU.
 SMALL = ModelConfig(
   name='small',
@@ -105,6 +107,7 @@ def _read_fields(cls, data, prefix, faults):
   """Checks the fields of nested dataclasses; returns values by name, dicts for nested ones."""
   kinds = _kinds(cls)
   faults += [f'unknown field {prefix}{name}' for name in data if name not in kinds]
+  data = {name: LATER[prefix + name] for name in kinds if prefix + name in LATER} | data
   faults += [f'missing field {prefix}{name}' for name in kinds if name not in data]
   values = {}
   for name, kind in kinds.items():

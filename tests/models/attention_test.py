@@ -147,6 +147,20 @@ def guided_attention(q, k, v, foreground_q, foreground_k):
   return np.where(foreground_q[:, :, None, None], inside, outside)
 
 
+def test_frame_positions_tell_equal_frames_apart(rng):
+  """Attention over equal values returns that value: without a table, a clip of equal frames stays one."""
+  tokens = np.broadcast_to(rng.standard_normal((1, 3, 32)), (5, 3, 32)).astype(np.float32)
+  attn = attention.TemporalAttention(heads=1, frame_positions=6)
+  params = attn.init(jax.random.key(0), tokens)['params']
+  params = jax.tree.map(lambda x: x + 0.1 * rng.standard_normal(x.shape).astype(np.float32), params)
+  spread = lambda module, params: np.ptp(module.apply({'params': params}, tokens)[0], axis=0).max()
+  assert spread(attn, params) > 0.05
+  assert params.pop('frame_positions').shape == (6, 32)
+  assert spread(attention.TemporalAttention(heads=1), params) < 1e-5
+  with pytest.raises(ValueError, match='the clip has 7 frames; accepted: at most frame_positions=6'):
+    attn.init(jax.random.key(0), np.zeros((7, 3, 32)))
+
+
 def test_mask_guided_attention_equals_the_papers_two_attentions(rng):
   (q, k, v), _ = make_inputs(rng, (3,), False, False)
   foreground_q, foreground_k = rng.random((3, N)) < 0.5, rng.random((3, M)) < 0.5

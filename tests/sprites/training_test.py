@@ -83,9 +83,9 @@ def test_single_frames_bypass_temporal_attention_and_clips_do_not(bank, model):
 
 
 def test_weights_of_the_loss():
-  """A UNet that predicts zero has the loss E[weight]; the weights are between 1 and sqrt(8) and not all equal."""
+  """A UNet that predicts zero has the loss E[weight] over timesteps t, which are drawn in proportion to t."""
   alphas = SCHEDULE.alphas_cumprod
-  expected = np.mean(np.sqrt(np.clip((1 - alphas) / alphas, 1, 8)))
+  expected = np.average(np.sqrt(np.clip((1 - alphas) / alphas, 1, 64)), weights=np.arange(len(alphas)) + 0.5)
 
   class Zero:
     def apply(self, params, latents, *_, temporal):

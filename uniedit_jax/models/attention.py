@@ -208,15 +208,24 @@ class TextAttention(Attention):
 
 
 class TemporalAttention(Attention):
-  """SA-T: a location attends to itself in all frames, with rotary and relative positions."""
+  """SA-T: a location attends to itself in all frames, with rotary and relative positions.
+
+  These tell distances in time only. A table of `frame_positions` rows, added to the tokens, tells where a frame is.
+  """
 
   rotary_dim: int = 32
   buckets: int = 32
   max_distance: int = 32
+  frame_positions: int = 0
 
   @nn.compact
   def __call__(self, x, override=None, masks=None, taps=()):
     """f[F, N, C] -> (f[F, N, C], tapped)."""
+    if self.frame_positions:
+      if len(x) > self.frame_positions:
+        raise ValueError(f'the clip has {len(x)} frames; accepted: at most frame_positions={self.frame_positions}')
+      table = self.param('frame_positions', nn.initializers.zeros, (self.frame_positions, x.shape[-1]))
+      x += table[: len(x), None].astype(x.dtype)
     q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
     if override is not None:
       q = exchange(q, override.temporal_q, masks and masks.temporal)

@@ -30,6 +30,8 @@ class UNetConfig:
     text_width: width E of the text embedding.
     rotary_dim: leading head dims that carry the rotary position of the frame.
     relative_buckets, relative_max_distance: buckets of the relative position bias over frames.
+    frame_positions: rows of a table that is added to the tokens of SA-T by frame index, and the most frames of a clip
+      (AnimateDiff adds a fixed one); 0 = none, as in LaVie, whose frames see distances only.
   """
 
   channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -41,6 +43,7 @@ class UNetConfig:
   rotary_dim: int = 32
   relative_buckets: int = 32
   relative_max_distance: int = 32
+  frame_positions: int = 0
 
   def __post_init__(self):
     object.__setattr__(self, 'channels', tuple(self.channels))
@@ -107,7 +110,8 @@ class TransformerBlock(nn.Module):
     tapped = {**tapped_spatial, **tapped_text}
     if temporal:
       across_frames, tapped_temporal = attention.TemporalAttention(
-        *(heads, dtype, config.rotary_dim, config.relative_buckets, config.relative_max_distance),
+        *(heads, dtype, config.rotary_dim),
+        *(config.relative_buckets, config.relative_max_distance, config.frame_positions),
         name='attn_temp',
       )(norm('norm_temp'), override, masks, taps)
       x += across_frames
