@@ -40,6 +40,14 @@ def edit(task, preset):
   config.task = task
   config.preset = preset
   config.video = ''  # mp4, gif, webm, mov or a folder of frames
+  config.image = ''  # instead of a video: a still, filmed by the camera move
+  config.move = ml_collections.ConfigDict()
+  config.move.kind = 'zoom'  # 'pan', 'tilt', 'zoom', 'rotate', 'arc' or 'key_frames'
+  # Fraction of the picture (pan, tilt: 0.2), factor (zoom: 1.3), degrees (rotate: 10) or radius (arc: 0.1).
+  config.move.amount = placeholder(float)
+  config.move.sweep = placeholder(float)  # arc: degrees of the circle (180)
+  config.move.easing = 'linear'  # 'ease_in', 'ease_out' or 'ease_in_out'
+  config.move.key_frames = ()  # key_frames: ((time, x, y, zoom, degrees), ...), time from 0 to 1
   config.generated = False  # instead of a video: the clip that experiments.generate makes of source_prompt and seed
   config.source_prompt = ''  # '' = null prompt, right for a real video
   config.target_prompt = ''
@@ -51,9 +59,15 @@ def edit(task, preset):
   config.inversion.inner_steps = placeholder(int)  # fixed_point: repetitions (2); null_text: most updates a step (10)
   config.inversion.epsilon = 1e-5  # null_text: loss below which the first step stops
 
-  config.mask = ml_collections.ConfigDict()  # folder of PNGs, npz or mask video; 1 or white = foreground
-  config.mask.source = ''
+  config.mask = ml_collections.ConfigDict()
+  config.mask.source = ''  # folder of PNGs, npz or mask video, 1 or white = foreground; or 'auto': cross-attention
   config.mask.target = ''
+  config.mask.source_prompt = ''  # auto: what the source shows; '' = source_prompt
+  config.mask.source_words = ()  # auto: what to look for in it; () = the words that the other prompt lacks
+  config.mask.target_words = ()  # auto: the same in target_prompt
+  config.mask.blocks = placeholder(tuple)  # auto: blocks whose maps are read; the finest grid of at most 256 tokens
+  config.mask.threshold = 0.4
+  config.mask.smoothing = 0.5  # auto: of the maps, in tokens
 
   # Half-open ranges; an unset one is the preset's, (0, 0) is off.
   for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import NamedTuple
 
-from experiments.request import Faults, read_injections
+from experiments.faults import Faults
+from experiments.request import read_injections
 from uniedit_jax import checkpoint, pipeline
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.model_config import ModelConfig

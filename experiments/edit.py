@@ -13,8 +13,8 @@ from etils import epath
 
 from experiments import progress
 from experiments.launch import launch
-from experiments.request import read_edit
-from uniedit_jax import checkpoint, editing, injection, outputs, pipeline, record, report, sharding, video
+from experiments.request import read_edit, read_source
+from uniedit_jax import attention_masks, checkpoint, editing, injection, outputs, pipeline, record, report, sharding
 from uniedit_jax.sprites import world
 
 
@@ -41,7 +41,7 @@ def run(config, request, workdir):
     texts = pipeline.encode_prompts(model, request.prompts, dtype)
     clips, floor, fps = {}, None, model.config.fps
     if not config.generated:
-      clips['source'], fps = video.read_clip(config.video, **request.clip)
+      clips['source'], fps = read_source(config, request)
       if warning := world.stranger(model.config, clips['source']):
         log.warn(warning)
       latents = pipeline.encode_clip(model, clips['source'], dtype)
@@ -60,19 +60,24 @@ def run(config, request, workdir):
       if source.null_texts is not None:
         texts = jnp.concatenate([texts, source.null_texts])
 
+  unet = pipeline.unet_apply(model.config, dtype), model.params['unet'], source.trajectory[-1], texts
+  sampling = {'trajectory': source.trajectory, 'sampler': options.sampler}
+  masks, grids = dict(request.masks), model.config.unet.grids(*source.trajectory.shape[2:4])
+  if request.search:
+    with log.phase('masks'):
+      size = request.clip['height'], request.clip['width']
+      masks |= attention_masks.find_masks(
+        *(*unet, request.search, grids, size, request.schedule, config.guidance), **sampling, progress=bar
+      )
+
   with log.phase('edit'):
     token_masks = None
-    if request.mask_source is not None:
-      grids = model.config.unet.grids(*source.trajectory.shape[2:4])
-      masks = request.mask_source, request.mask_target
-      token_masks = injection.token_masks(*masks, grids, guided=request.injections.guided.on)
+    if masks:
+      token_masks = injection.token_masks(
+        masks['source'], masks.get('target'), grids, guided=request.injections.guided.on
+      )
     sampled = editing.edit(
-      *(pipeline.unet_apply(model.config, dtype), model.params['unet'], source.trajectory[-1], texts, layout),
-      *(request.schedule, config.guidance),
-      masks=token_masks,
-      trajectory=source.trajectory,
-      sampler=options.sampler,
-      progress=bar('edit'),
+      *(*unet, layout, request.schedule, config.guidance), **sampling, masks=token_masks, progress=bar('edit')
     )
 
   with log.phase('decode'):
@@ -82,8 +87,8 @@ def run(config, request, workdir):
 
   with log.phase('write'):
     outputs.write_clips(workdir, clips, fps, gif=config.outputs.gif, frames=config.outputs.frames)
-    outputs.write_masks(workdir, clips, fps, source=request.mask_source, target=request.mask_target)
-    measures = outputs.measure(clips, floor, free, options.method == 'direct', request.mask_source)
+    outputs.write_masks(workdir, clips, fps, masks)
+    measures = outputs.measure(clips, floor, free, options.method == 'direct', masks.get('source'))
     record.write_json(workdir / 'metrics.json', measures)
     if warning := outputs.distrust(measures, options.method):
       log.warn(warning)

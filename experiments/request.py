@@ -1,11 +1,14 @@
 """From a config to checked dataclasses: everything that can be wrong is found here, before anything is loaded."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from uniedit_jax import checkpoint, editing, masks, pipeline, video
+from experiments import mask_request
+from experiments.faults import Faults
+from uniedit_jax import attention_masks, checkpoint, editing, image_to_video, pipeline, video
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections, preset
 from uniedit_jax.model_config import ModelConfig
@@ -22,9 +25,11 @@ class Request(NamedTuple):
     schedule: `NoiseSchedule`.
     dtype: compute dtype.
     prompts: the distinct prompts, the null prompt first.
+    tokenizer: of the checkpoint.
     injections: `Injections`, preset and overrides resolved.
     inversion: `InversionOptions`.
-    mask_source, mask_target: bool[F, H, W] or None.
+    masks: dict {'source', 'target': bool[F, H, W]} of those that are files.
+    search: `attention_masks.Search` for masks that are to be found, or None.
     layout: `editing.Layout`: branches, the number of each text, the plan. Optimised null texts follow the prompts.
     warnings: what is odd but allowed.
   """
@@ -34,31 +39,13 @@ class Request(NamedTuple):
   schedule: NoiseSchedule
   dtype: str
   prompts: list[str]
+  tokenizer: Any
   injections: Injections | None = None
   inversion: pipeline.InversionOptions | None = None
-  mask_source: np.ndarray | None = None
-  mask_target: np.ndarray | None = None
+  masks: dict[str, np.ndarray] | None = None
+  search: attention_masks.Search | None = None
   layout: editing.Layout | None = None
   warnings: tuple[str, ...] = ()
-
-
-class Faults(list):
-  """Collects faults; `attempt` turns a raised ValueError into one."""
-
-  def attempt(self, function, *args, field='', **kwargs):
-    try:
-      return function(*args, **kwargs)
-    except (ValueError, OSError) as error:
-      self.append(f'{field}: {error}' if field else str(error))
-      return None
-
-  def unless(self, condition, fault):
-    if not condition:
-      self.append(fault)
-
-  def stop(self):
-    if self:
-      raise ValueError('the run cannot start:\n' + '\n'.join(f'  - {fault}' for fault in self))
 
 
 def read_generation(config):
@@ -83,14 +70,18 @@ def read_edit(config):
   """
   faults, warnings = Faults(), []
   model_config, clip = _model(config, model_faults := Faults())
+  sources = {name: config[name] for name in ('video', 'image', 'generated') if config[name]}
+  if len(sources) > 1:
+    faults.append(' and '.join(f'{name} is {value!r}' for name, value in sources.items()) + '; accepted: one of them')
   if config.generated:
-    faults.unless(not config.video, f'video is {config.video!r} with generated=True; accepted: one of the two')
     faults.unless(config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt")
     faults.unless(
       config.inversion.method == 'ddim',
       f'inversion.method is {config.inversion.method!r} with generated=True; accepted: the default, as a '
       'generated clip needs no inversion',
     )
+  elif config.image:
+    faults += image_to_video.check_image(*_film(config, clip))
   else:
     faults += video.check_clip(config.video, **clip)
   faults += model_faults
@@ -98,15 +89,8 @@ def read_edit(config):
   if config.target_prompt.strip() == config.source_prompt.strip() != '':
     warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
 
-  paths = {f'mask.{side}': config.mask[side] for side in ('source', 'target')}
-  source, target = (
-    faults.attempt(masks.read_masks, path, field=field, **clip) if path else None for field, path in paths.items()
-  )
-  masked = bool(config.mask.source)
-  if bool(config.mask.target) != masked and (config.task == 'motion' or not masked):
-    needed, given = ('target', 'source') if masked else ('source', 'target')
-    faults.append(f"mask.{needed} is '' but mask.{given} is given; accepted: both or neither")
-
+  mask_request.check_sides(config, faults)
+  masks, masked = mask_request.read_files(config, clip, faults), bool(config.mask.source)
   blocks = (model_config or ModelConfig()).unet.blocks
   injections = faults.attempt(read_injections, config, masked, blocks)
   if injections:
@@ -125,19 +109,34 @@ def read_edit(config):
     config.rows_per_pass is None or config.rows_per_pass > 0,
     f'rows_per_pass is {config.rows_per_pass}; accepted: a positive number',
   )
-  prompts = ['', config.source_prompt, config.target_prompt, inversion.prompt]
+  prompts = ['', config.source_prompt, config.target_prompt, inversion.prompt, mask_request.source_prompt(config)]
   request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion)
   faults.stop()
-  layout = faults.attempt(_layout, config, request, injections, masked)
+  lay_out = functools.partial(_layout, config, request)
+  layout = faults.attempt(lay_out, injections, _wanted(config), masked)
+  search = faults.attempt(mask_request.read_search, config, request, injections, lay_out)
   warnings += _check_memory(config, request, layout, faults)
   faults.stop()
   return request._replace(
     injections=injections,
-    mask_source=source,
-    mask_target=target,
+    masks=masks,
+    search=search,
     layout=layout,
     warnings=tuple(warnings),
   )
+
+
+def read_source(config, request):
+  """The source clip of a checked edit that is not generated: `video.Clip`."""
+  if config.image:
+    return video.Clip(image_to_video.film_image(*_film(config, request.clip)), request.model_config.fps)
+  return video.read_clip(config.video, **request.clip)
+
+
+def _film(config, clip):
+  """The arguments of `image_to_video.film_image`."""
+  move = image_to_video.Move(**config.move.to_dict())
+  return config.image, move, *(clip[name] for name in ('frames', 'height', 'width'))
 
 
 def _model(config, faults):
@@ -164,7 +163,7 @@ def _request(config, model_config, clip, prompts, faults):
     )
   faults.unless(clip['frames'] > 0, f'clip.frames is {clip["frames"]}; accepted: a positive number')
   prompts = list(dict.fromkeys(prompts))
-  schedule = None
+  schedule = tokenizer = None
   if model_config:
     schedule = faults.attempt(pipeline.with_overrides, model_config.schedule, config.schedule.to_dict())
     tokenizer = faults.attempt(checkpoint.read_tokenizer, config.checkpoint, model_config)
@@ -172,7 +171,7 @@ def _request(config, model_config, clip, prompts, faults):
       faults.attempt(tokenizer.encode, [prompt])
   faults.attempt((schedule or NoiseSchedule()).timesteps, config.steps)
   dtype = faults.attempt(pipeline.resolve_dtype, config.dtype)
-  return Request(model_config, clip, schedule, dtype, prompts)
+  return Request(model_config, clip, schedule, dtype, prompts, tokenizer)
 
 
 def read_injections(config, masked, blocks):
@@ -185,21 +184,26 @@ def read_injections(config, masked, blocks):
   return Injections(**changed)
 
 
-def _layout(config, request, injections, masked):
-  """The branches, texts and plan of an edit."""
-  number = {prompt: i for i, prompt in enumerate(request.prompts)}
-  null_text = config.inversion.method == 'null_text'
+def _wanted(config):
+  """The kinds of branches that become clips."""
   wanted = {
     'main': True,
     'reconstruction': config.outputs.reconstruction or config.generated,
     'motion': config.outputs.motion_reference,
   }
+  return [kind for kind, is_wanted in wanted.items() if is_wanted]
+
+
+def _layout(config, request, injections, wanted, masked=False):
+  """The branches, texts and plan of an edit."""
+  number = {prompt: i for i, prompt in enumerate(request.prompts)}
+  null_text = config.inversion.method == 'null_text'
   return editing.lay_out(
     *(config.task, [injections], config.steps),
     source=number[config.source_prompt],
     targets=[number[config.target_prompt]],
     uncond=len(number) + np.arange(config.steps) if null_text else None,
-    wanted=[kind for kind, is_wanted in wanted.items() if is_wanted],
+    wanted=wanted,
     stored=request.inversion.stored(config.steps),
     masked=masked,
     blocks=request.model_config.unet.blocks,

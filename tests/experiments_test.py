@@ -6,12 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from configs import appearance, generate, motion
+from configs import appearance, generate, image, motion
 from experiments import edit as edit_entry
 from experiments import generate as generate_entry
 from experiments.request import read_edit, read_generation, resolve
-from uniedit_jax import model_config, random_init, record, video
+from uniedit_jax import image_to_video, model_config, random_init, record, video
 from uniedit_jax.models.clip import TextConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
@@ -137,6 +138,15 @@ def test_masks_are_used_and_written(folder, motion_run):
   assert not np.array_equal(clips['edit'], unmasked['edit'])
 
 
+def test_a_photo_is_filmed_and_edited(folder):
+  Image.fromarray(np.uint8(np.random.default_rng(0).integers(256, size=(90, 160, 3)))).save(folder / 'photo.png')
+  changes = {'video': '', 'image': str(folder / 'photo.png'), 'move__kind': 'pan', 'move__amount': 0.3}
+  clips, metrics, _ = run(config_of(image, folder, **changes), folder / 'photo')
+  expected = image_to_video.film_image(changes['image'], image_to_video.Move('pan', 0.3), 4, 64, 64)
+  np.testing.assert_array_equal(clips['source'], expected)
+  assert (folder / 'photo/motion_reference.mp4').exists() and metrics['source_frame_difference'] > 0
+
+
 def test_a_generated_clip_is_the_reconstruction_of_its_edit(folder):
   config = config_of(generate, folder, prompt='a cat', seed=3)
   (folder / 'generated').mkdir()
@@ -182,7 +192,10 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
     ({'inversion__inner_steps': 3}, "inner_steps is 3 with method 'ddim'; accepted: at least 1, with fixed_point or"),
     ({'preset': 'papr'}, "preset is 'papr'"),
     ({'schedule__beta_end': 2.0}, 'betas'),
-    ({'generated': True}, 'with generated=True; accepted: one of the two'),
+    ({'generated': True}, "clip.mp4' and generated is True; accepted: one of them"),
+    ({'image': 'photo.png'}, "image is 'photo.png'; accepted: one of them"),
+    ({'image': 'photo.png', 'video': ''}, "image is 'photo.png', which does not exist here"),
+    ({'image': 'photo.png', 'video': '', 'move__kind': 'dolly'}, "move.kind is 'dolly'; accepted: 'pan'"),
     ({'dtype': 'f32'}, "dtype is 'f32'"),
   ],
 )

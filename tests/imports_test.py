@@ -25,6 +25,7 @@ ALLOWED = {
   f'{P}.plan': (f'{P}.overrides', f'{P}.masks'),
   f'{P}.inversion': (f'{P}.diffusion',),
   f'{P}.editing': tuple(f'{P}.{m}' for m in ('overrides', 'diffusion', 'plan', 'injection')),
+  f'{P}.attention_masks': (f'{P}.editing',),
   f'{P}.models': (f'{P}.overrides',),
   f'{P}.model_config': (f'{P}.diffusion', f'{P}.models'),
   f'{P}.metrics': (f'{P}.models', f'{P}.video'),

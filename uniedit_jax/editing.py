@@ -113,6 +113,7 @@ def sample(
   stored=None,
   trajectory=None,
   sampler='ddim',
+  visit=None,
   progress=iter,
 ):
   """Samples all branches of one edit.
@@ -129,6 +130,7 @@ def sample(
     stored: bool[S, K], branches that take `trajectory` after a step, or None.
     trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed with `stored`.
     sampler: 'ddim' or 'obelm' (`diffusion.sampler_updates`).
+    visit: called before every step with its index and the latents f32[K, F, H, W, C], to be copied if kept; or None.
     progress: wraps the iterable of step indices, as tqdm does.
 
   Returns:
@@ -141,7 +143,7 @@ def sample(
   if getattr(beside, 'committed', False):
     latents = jax.device_put(latents, beside.sharding)
   moves = _moves(plan.steps, schedule, guidance, latents.shape, stored, trajectory, sampler)
-  return _loop(run, latents, texts, plan.steps, moves, masks, progress)
+  return _loop(run, latents, texts, plan.steps, moves, masks, progress, visit)
 
 
 def sample_batch(apply, params, latents, texts, plans, schedule, guidance=7.5, *, mesh, masks=None, progress=iter):
@@ -189,10 +191,12 @@ def _moves(steps, schedule, guidance, shape, stored=None, trajectory=None, sampl
   ]
 
 
-def _loop(run, latents, texts, steps, moves, masks, progress):
+def _loop(run, latents, texts, steps, moves, masks, progress, visit=None):
   predict, step = run
   before = jnp.copy(latents)  # as both are donated
   for i in progress(range(len(steps))):
+    if visit:
+      visit(i, latents)
     *passes, last = steps[i].passes
     earlier = [predict(latents, texts, rows, moves[i].timestep, masks) for rows in passes]
     latents, before = step(latents, before, texts, last, moves[i], masks, earlier)
@@ -285,7 +289,7 @@ def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, traject
     layout: `Layout`.
     trajectory: f32[S + 1, F, H, W, C], needed for a layout with stored steps.
     apply, params, texts, schedule, guidance: as in `sample`.
-    **options: `masks`, `sampler` and `progress` of `sample`.
+    **options: `masks`, `sampler`, `visit` and `progress` of `sample`.
 
   Returns:
     dict {`Branch`: f32[F, H, W, C]} of the branches that the layout wants; a stored reconstruction is

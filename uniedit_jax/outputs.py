@@ -33,21 +33,21 @@ def write_clips(workdir, clips, fps, *, gif=True, frames=True):
     video.write_frames(workdir / 'frames', clips[main])
 
 
-def write_masks(workdir, clips, fps, **by_name):
-  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (over the source, to check them by eye).
+def write_masks(workdir, clips, fps, by_name):
+  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (over the clip they are of, to check them by eye).
 
   Args:
     workdir: path.
     clips: dict of uint8[F, H, W, 3] with 'source' or, where that was generated, 'reconstruction'.
     fps: frame rate.
-    **by_name: bool[F, H, W] or None.
+    by_name: dict {'source' or 'target': bool[F, H, W]}.
   """
   folder = epath.Path(workdir) / 'masks'
-  shown = clips.get('source', clips.get('reconstruction'))
+  source = clips.get('source', clips.get('reconstruction'))
   for name, mask in by_name.items():
-    if mask is not None:
-      video.write_frames(folder / name, mask[..., None].repeat(3, axis=-1).astype('uint8') * 255)
-      video.write_mp4(folder / f'{name}.mp4', masks.overlay(shown, mask), fps)
+    shown = clips.get('motion_reference', source) if name == 'target' else source
+    video.write_frames(folder / name, mask[..., None].repeat(3, axis=-1).astype('uint8') * 255)
+    video.write_mp4(folder / f'{name}.mp4', masks.overlay(shown, mask), fps)
 
 
 def measure(clips, floor=None, free=None, stored=False, mask=None):

@@ -1,0 +1,180 @@
+"""Foreground masks without a segmenter: where the tokens of the frames attend to the words of a prompt.
+
+Source and target are looked for in the latents of the reconstruction and of the motion reference, which are sampled
+without masks first. The maps come from predictions beside them: no result changes, and nothing is paid when it is off.
+"""
+
+import dataclasses
+import functools
+import re
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from uniedit_jax import editing
+
+MOST_TOKENS = 256  # of the grid whose blocks are read by default: 10 x 16 for LaVie's 40 x 64, 8 x 8 for sprites
+
+
+@dataclasses.dataclass(frozen=True)
+class MapOptions:
+  """How maps become masks; fields of `config.mask`.
+
+  Attributes:
+    blocks: attention blocks whose maps are averaged, all of one grid; None: `default_blocks`.
+    threshold: what is foreground, of the range 0..1 that a clip's maps are stretched to.
+    smoothing: standard deviation of a Gaussian over the grid, in tokens.
+  """
+
+  blocks: tuple[int, ...] | None = None
+  threshold: float = 0.4
+  smoothing: float = 0.5
+
+  def faults(self, grids):
+    """What is wrong with the options for block grids (H, W), as a list of sentences."""
+    faults = []
+    chosen = () if self.blocks is None else self.blocks
+    if self.blocks is not None and not (chosen and set(chosen) <= set(range(len(grids)))):
+      faults.append(f'mask.blocks is {self.blocks}; accepted: some of 0 to {len(grids) - 1}')
+    elif len(sizes := {grids[block] for block in chosen}) > 1:
+      faults.append(f'mask.blocks is {self.blocks}, of the grids {sorted(sizes)}; accepted: blocks of one grid')
+    if not 0 < self.threshold < 1:
+      faults.append(f'mask.threshold is {self.threshold}; accepted: between 0 and 1')
+    if not self.smoothing >= 0:
+      faults.append(f'mask.smoothing is {self.smoothing}; accepted: 0 or more')
+    return faults
+
+
+def default_blocks(grids):
+  """The blocks of the finest grid of at most `MOST_TOKENS` tokens, of the grids (H, W) of all blocks."""
+  sizes = [height * width for height, width in grids]
+  finest = max((size for size in sizes if size <= MOST_TOKENS), default=min(sizes))
+  return tuple(block for block, size in enumerate(sizes) if size == finest)
+
+
+def differing_words(prompt, other):
+  """The words of a prompt that another prompt lacks, in order; all of them where the other is the null prompt."""
+  words = lambda text: re.findall(r"[\w'-]+", text.lower())
+  return list(dict.fromkeys(word for word in words(prompt) if word not in words(other)))
+
+
+def word_positions(tokenizer, prompt, words):
+  """Where the tokens of some words are in a prompt.
+
+  Args:
+    tokenizer: has `encode` (list of P prompts -> i32[P, T], between a begin and an end token).
+    prompt: str.
+    words: list of str, each a word or several that follow each other.
+
+  Returns:
+    list of int, token positions.
+
+  Raises:
+    ValueError: no words, or words that the prompt does not have.
+  """
+  prompt_ids, *ids = tokenizer.encode([prompt, *words]).tolist()
+  end = prompt_ids[-1]  # the padding; a padding token that the prompt may have too is never searched for
+  positions = []
+  for word, (_, *tokens) in zip(words, ids, strict=True):
+    tokens = tokens[: tokens.index(end)]
+    starts = [i for i in range(len(prompt_ids)) if tokens and prompt_ids[i : i + len(tokens)] == tokens]
+    if not starts:
+      raise ValueError(f'{word!r} is not in the prompt {prompt!r}; accepted: words of the prompt')
+    positions += [i + j for i in starts for j in range(len(tokens))]
+  if not positions:
+    raise ValueError(f'there are no words of the prompt {prompt!r} to look for; accepted: at least one')
+  return sorted(set(positions))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def _read(apply, params, latents, timestep, text, taps, weights):
+  """The mean attention f32[F, N] of a frame's tokens to the words that `weights` f32[T] picks."""
+  tapped = apply({'params': params}, latents, timestep, text, None, None, taps)[1]
+  return jnp.mean(jnp.stack([jnp.mean(tapped[name], axis=0) @ weights for name in taps]), axis=0)
+
+
+def word_map(apply, params, latents, text, positions, schedule, blocks, grid, progress=iter):
+  """The mean attention to some words over steps, blocks and heads.
+
+  Args:
+    apply: `unet.apply`.
+    params: its parameters.
+    latents: f32[S, F, H, W, C], a clip's latents before each of S denoising steps, noisiest first.
+    text: f[T, E], the encoded prompt.
+    positions: token positions of the words.
+    schedule: `NoiseSchedule`.
+    blocks: attention blocks, all of the grid (H, W) `grid`.
+    progress: wraps the iterable of step indices.
+
+  Returns:
+    f32[F, H, W] on the grid of the blocks.
+  """
+  weights = np.zeros(len(text), np.float32)
+  weights[positions] = 1 / len(positions)
+  taps = tuple(f'{block}/text_map' for block in blocks)
+  timesteps, total = schedule.timesteps(len(latents)), 0.0
+  for i in progress(range(len(latents))):
+    total += np.asarray(_read(apply, params, latents[i], timesteps[i], text, taps, weights))
+  return (total / len(latents)).reshape(-1, *grid)
+
+
+def to_mask(maps, height, width, options):
+  """Maps f32[F, H, W] of a grid to a mask bool[F, height, width]: smoothed, stretched to 0..1 over the clip, cut."""
+  maps = ndimage.gaussian_filter(maps, (0, options.smoothing, options.smoothing), mode='nearest')
+  factors = 1, height / maps.shape[1], width / maps.shape[2]
+  maps = ndimage.zoom(maps, factors, order=1, mode='nearest', grid_mode=True)
+  low, high = maps.min(), maps.max()
+  return (maps - low) > options.threshold * (high - low)
+
+
+class Search(NamedTuple):
+  """Where masks come from.
+
+  Attributes:
+    layout: `editing.Layout` of what is sampled first, without masks: the reconstruction, and in motion editing the
+      motion reference.
+    words: dict {'source' or 'target': (text number, token positions)}: the prompt that a side's frames are shown, and
+      the words looked for.
+    options: `MapOptions`.
+  """
+
+  layout: editing.Layout
+  words: dict[str, tuple[int, list[int]]]
+  options: MapOptions
+
+
+def find_masks(apply, params, start, texts, search, grids, size, schedule, guidance, *, progress, **options):
+  """Finds the foreground of the source and of the motion reference.
+
+  Args:
+    apply: `unet.apply`; params: its parameters.
+    start: f32[F, H, W, C], the start latents.
+    texts: f[P, T, E], all encoded prompts.
+    search: `Search`.
+    grids: the (H, W) of every block.
+    size: (height, width) of the masks in pixels.
+    schedule, guidance: as in `editing.sample`.
+    progress: label -> wrapper of an iterable.
+    **options: `trajectory` and `sampler` of `editing.edit`.
+
+  Returns:
+    dict {side: bool[F, height, width]} of the sides that have words.
+  """
+  seen = []
+  editing.edit(
+    *(apply, params, start, texts, search.layout, schedule, guidance),
+    **dict(visit=lambda _, latents: seen.append(np.asarray(latents)), progress=progress('look'), **options),
+  )
+  branches = {branch.kind: k for k, branch in enumerate(search.layout.branches)}
+  blocks = default_blocks(grids) if search.options.blocks is None else search.options.blocks
+  found = {}
+  for side, (text, positions) in search.words.items():
+    latents = np.stack(seen)[:, branches[{'source': 'reconstruction', 'target': 'motion'}[side]]]
+    maps = word_map(
+      *(apply, params, latents, texts[text], positions, schedule, blocks, grids[blocks[0]]), progress(f'{side} mask')
+    )
+    found[side] = to_mask(maps, *size, search.options)
+  return found
