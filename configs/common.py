@@ -20,6 +20,10 @@ def model():
   config.clip.stride = 1  # every n-th frame
   config.clip.fit = 'stretch'  # or 'crop': the middle of the frame
 
+  config.window = ml_collections.ConfigDict()  # what the UNet sees of a clip with more frames
+  config.window.frames = placeholder(int)  # the checkpoint's
+  config.window.overlap = placeholder(int)  # of neighbouring windows; half of their frames
+
   config.steps = 50  # denoising steps
   config.guidance = 7.5
   config.schedule = ml_collections.ConfigDict()  # the checkpoint's unless set

@@ -55,19 +55,21 @@ def run(config, request, workdir):
       text = dict(zip(request.prompts, texts, strict=True))
       source, log.facts['inversion_cached'] = pipeline.invert(
         *(model, latents, text, config.source_prompt, request.schedule, config.steps, options),
-        *(config.guidance, dtype, cache / 'inversions', bar),
+        *(config.guidance, dtype, cache / 'inversions', bar, request.window),
       )
       if source.null_texts is not None:
         texts = jnp.concatenate([texts, source.null_texts])
 
-  unet = pipeline.unet_apply(model.config, dtype), model.params['unet'], source.trajectory[-1], texts
+  apply = functools.partial(pipeline.unet_apply, model.config, dtype)
+  unet = apply(request.window), model.params['unet'], source.trajectory[-1], texts
   sampling = {'trajectory': source.trajectory, 'sampler': options.sampler}
   masks, grids = dict(request.masks), model.config.unet.grids(*source.trajectory.shape[2:4])
   if request.search:
     with log.phase('masks'):
       size = request.clip['height'], request.clip['width']
       masks |= attention_masks.find_masks(
-        *(*unet, request.search, grids, size, request.schedule, config.guidance), **sampling, progress=bar
+        *(*unet, request.search, grids, size, request.schedule, config.guidance),
+        **dict(read=apply(), window=request.window, progress=bar, **sampling),
       )
 
   with log.phase('edit'):

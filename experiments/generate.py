@@ -37,7 +37,7 @@ def run(config, request, workdir):
     layout = editing.lay_out('appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks)
     noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
     sampled = editing.edit(
-      *(pipeline.unet_apply(model.config, request.dtype), model.params['unet'], noise, texts, layout),
+      *(pipeline.unet_apply(model.config, request.dtype, request.window), model.params['unet'], noise, texts, layout),
       *(request.schedule, config.guidance),
       progress=progress.steps('generate', log),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import mask_request
 from experiments.faults import Faults
-from uniedit_jax import attention_masks, checkpoint, editing, image_to_video, pipeline, video
+from uniedit_jax import attention_masks, checkpoint, editing, image_to_video, pipeline, video, windows
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections, preset
 from uniedit_jax.model_config import ModelConfig
@@ -26,6 +26,7 @@ class Request(NamedTuple):
     dtype: compute dtype.
     prompts: the distinct prompts, the null prompt first.
     tokenizer: of the checkpoint.
+    window: (length, overlap) of the windows that the UNet sees of the clip, or None where it sees all.
     injections: `Injections`, preset and overrides resolved.
     inversion: `InversionOptions`.
     masks: dict {'source', 'target': bool[F, H, W]} of those that are files.
@@ -40,6 +41,7 @@ class Request(NamedTuple):
   dtype: str
   prompts: list[str]
   tokenizer: Any
+  window: tuple[int, int] | None
   injections: Injections | None = None
   inversion: pipeline.InversionOptions | None = None
   masks: dict[str, np.ndarray] | None = None
@@ -171,7 +173,8 @@ def _request(config, model_config, clip, prompts, faults):
       faults.attempt(tokenizer.encode, [prompt])
   faults.attempt((schedule or NoiseSchedule()).timesteps, config.steps)
   dtype = faults.attempt(pipeline.resolve_dtype, config.dtype)
-  return Request(model_config, clip, schedule, dtype, prompts, tokenizer)
+  window = faults.attempt(_window, config, model_config or ModelConfig(), max(clip['frames'], 1))
+  return Request(model_config, clip, schedule, dtype, prompts, tokenizer, window)
 
 
 def read_injections(config, masked, blocks):
@@ -212,12 +215,22 @@ def _layout(config, request, injections, wanted, masked=False):
   )
 
 
+def _window(config, model_config, frames):
+  """(length, overlap) of the windows of a clip, or None where one window is all of it."""
+  length, overlap = config.window.frames, config.window.overlap
+  length = min(model_config.frames, frames) if length is None else length
+  overlap = length // 2 if overlap is None else overlap
+  starts = windows.window_starts(frames, length, overlap)
+  return (length, overlap) if len(starts) > 1 else None
+
+
 def _check_memory(config, request, layout, faults):
   """Compares what sampling needs with what the device has; a fault names the setting that fits."""
   available = pipeline.memory_available()
   if layout is None or available is None:
     return []
-  size = request.clip['frames'], request.clip['height'], request.clip['width']
+  frames = request.window[0] if request.window else request.clip['frames']
+  size = frames, request.clip['height'], request.clip['width']
   needed = lambda rows: pipeline.memory_needed(request.model_config, rows, *size, request.dtype)
   rows = max(max(phase['passes']) for phase in layout.plan.phases)
   if needed(rows) <= available:
@@ -236,6 +249,7 @@ def resolve(config, request):
   resolved = config.to_dict()
   resolved['dtype'] = request.dtype
   resolved['clip'] |= request.clip
+  resolved['window'] = dict(zip(('frames', 'overlap'), request.window or (None, None), strict=True))
   resolved['schedule'] |= {name: getattr(request.schedule, name) for name in resolved['schedule']}
   if request.injections is not None:
     resolved |= dataclasses.asdict(request.injections)

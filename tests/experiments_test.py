@@ -13,6 +13,7 @@ from experiments import edit as edit_entry
 from experiments import generate as generate_entry
 from experiments.request import read_edit, read_generation, resolve
 from uniedit_jax import image_to_video, model_config, random_init, record, video
+from uniedit_jax import masks as masks_lib
 from uniedit_jax.models.clip import TextConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
@@ -26,6 +27,7 @@ TINY = model_config.ModelConfig(
   height=64,
   width=64,
 )
+AUTO = {'mask__source': 'auto', 'mask__target': 'auto', 'mask__source_prompt': 'a cat'}
 CLIPS = ('source.mp4', 'reconstruction.mp4', 'motion_reference.mp4', 'edit.mp4', 'edit.gif', 'side_by_side.mp4')
 
 
@@ -138,6 +140,18 @@ def test_masks_are_used_and_written(folder, motion_run):
   assert not np.array_equal(clips['edit'], unmasked['edit'])
 
 
+def test_a_clip_of_windows_is_edited_as_one(folder, motion_run):
+  *_, whole, _, _ = motion_run
+  config = config_of(motion, folder, window__frames=3, window__overlap=1)
+  clips, *_ = run(config, folder / 'windows')
+  assert clips['edit'].shape == whole['edit'].shape and not np.array_equal(clips['edit'], whole['edit'])
+  auto = {'source': 'auto', 'target': 'auto', 'source_prompt': 'a cat', 'target_words': ('fox',), 'smoothing': 0.0}
+  changes = {f'mask__{name}': value for name, value in auto.items()}
+  run(config_of(motion, folder, window__frames=3, window__overlap=1, **changes), folder / 'windows_auto')
+  masks = [masks_lib.read_masks(folder / f'windows_auto/masks/{side}', 4, 64, 64) for side in ('source', 'target')]
+  assert not np.array_equal(*masks)
+
+
 def test_a_photo_is_filmed_and_edited(folder):
   Image.fromarray(np.uint8(np.random.default_rng(0).integers(256, size=(90, 160, 3)))).save(folder / 'photo.png')
   changes = {'video': '', 'image': str(folder / 'photo.png'), 'move__kind': 'pan', 'move__amount': 0.3}
@@ -185,11 +199,19 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   [
     ({'target_prompt': 'x' * 80}, 'has 82 tokens; accepted: at most 77'),
     ({'clip__frames': 9}, 'frames=9'),
+    ({'window__frames': 5}, 'window.frames is 5 for a clip of 4 frames; accepted: 1 to 4'),
+    ({'window__frames': 2, 'window__overlap': 2}, 'window.overlap is 2 for windows of 2 frames; accepted: 0 to 1'),
     ({'clip__frames': 0}, 'clip.frames is 0'),
     ({'clip__height': 60}, 'accepted: a positive multiple of 8'),
     ({'rows_per_pass': 1}, 'rows_per_pass is 1; accepted: at least'),
     ({'steps': 0}, 'steps is 0; accepted: 1 to 999'),
     ({'inversion__inner_steps': 3}, "inner_steps is 3 with method 'ddim'; accepted: at least 1, with fixed_point or"),
+    ({'mask__source': 'auto', 'mask__target': 'auto'}, "mask.source_prompt is '' with mask.source='auto'"),
+    ({'mask__source': 'auto'}, "mask.target is '' but mask.source is given; accepted: both or neither"),
+    ({**AUTO, 'mask__source_words': ('bear',)}, "mask.source_words: 'bear' is not in the prompt 'a cat'"),
+    ({**AUTO, 'mask__source_prompt': 'a fox'}, "mask.source_words is () and the prompt 'a fox' has no word that"),
+    ({**AUTO, 'mask__blocks': (0, 6)}, 'accepted: blocks of one grid'),
+    ({**AUTO, 'task': 'appearance'}, "mask.target is 'auto' with task 'appearance'"),
     ({'preset': 'papr'}, "preset is 'papr'"),
     ({'schedule__beta_end': 2.0}, 'betas'),
     ({'generated': True}, "clip.mp4' and generated is True; accepted: one of them"),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from uniedit_jax import editing
+from uniedit_jax import editing, windows
 
 MOST_TOKENS = 256  # of the grid whose blocks are read by default: 10 x 16 for LaVie's 40 x 64, 8 x 8 for sprites
 
@@ -96,7 +96,7 @@ def _read(apply, params, latents, timestep, text, taps, weights):
   return jnp.mean(jnp.stack([jnp.mean(tapped[name], axis=0) @ weights for name in taps]), axis=0)
 
 
-def word_map(apply, params, latents, text, positions, schedule, blocks, grid, progress=iter):
+def word_map(apply, params, latents, text, positions, schedule, blocks, grid, window=None, progress=iter):
   """The mean attention to some words over steps, blocks and heads.
 
   Args:
@@ -107,6 +107,7 @@ def word_map(apply, params, latents, text, positions, schedule, blocks, grid, pr
     positions: token positions of the words.
     schedule: `NoiseSchedule`.
     blocks: attention blocks, all of the grid (H, W) `grid`.
+    window: (length, overlap) of the windows that the UNet sees of the clip, or None.
     progress: wraps the iterable of step indices.
 
   Returns:
@@ -115,10 +116,17 @@ def word_map(apply, params, latents, text, positions, schedule, blocks, grid, pr
   weights = np.zeros(len(text), np.float32)
   weights[positions] = 1 / len(positions)
   taps = tuple(f'{block}/text_map' for block in blocks)
-  timesteps, total = schedule.timesteps(len(latents)), 0.0
-  for i in progress(range(len(latents))):
-    total += np.asarray(_read(apply, params, latents[i], timesteps[i], text, taps, weights))
-  return (total / len(latents)).reshape(-1, *grid)
+  steps, frames = latents.shape[:2]
+  length, overlap = window or (frames, 0)
+  starts = windows.window_starts(frames, length, overlap)
+  shares = windows.window_weights(starts, length, frames)
+  timesteps, total = schedule.timesteps(steps), np.zeros((frames, grid[0] * grid[1]))
+  for i in progress(range(steps)):
+    for start, share in zip(starts, shares, strict=True):
+      frames = slice(start, start + length)
+      found = _read(apply, params, latents[i, frames], timesteps[i], text, taps, weights)
+      total[frames] += np.asarray(found) * share[:, None] / steps
+  return total.reshape(-1, *grid)
 
 
 def to_mask(maps, height, width, options):
@@ -146,11 +154,13 @@ class Search(NamedTuple):
   options: MapOptions
 
 
-def find_masks(apply, params, start, texts, search, grids, size, schedule, guidance, *, progress, **options):
+def find_masks(
+  apply, params, start, texts, search, grids, size, schedule, guidance, *, progress, read=None, window=None, **options
+):
   """Finds the foreground of the source and of the motion reference.
 
   Args:
-    apply: `unet.apply`; params: its parameters.
+    apply: `unet.apply`, windowed or not; params: its parameters.
     start: f32[F, H, W, C], the start latents.
     texts: f[P, T, E], all encoded prompts.
     search: `Search`.
@@ -158,6 +168,7 @@ def find_masks(apply, params, start, texts, search, grids, size, schedule, guida
     size: (height, width) of the masks in pixels.
     schedule, guidance: as in `editing.sample`.
     progress: label -> wrapper of an iterable.
+    read, window: where `apply` is windowed, the plain `unet.apply` and its windows (length, overlap).
     **options: `trajectory` and `sampler` of `editing.edit`.
 
   Returns:
@@ -174,7 +185,8 @@ def find_masks(apply, params, start, texts, search, grids, size, schedule, guida
   for side, (text, positions) in search.words.items():
     latents = np.stack(seen)[:, branches[{'source': 'reconstruction', 'target': 'motion'}[side]]]
     maps = word_map(
-      *(apply, params, latents, texts[text], positions, schedule, blocks, grids[blocks[0]]), progress(f'{side} mask')
+      *(read or apply, params, latents, texts[text], positions, schedule, blocks, grids[blocks[0]]),
+      *(window, progress(f'{side} mask')),
     )
     found[side] = to_mask(maps, *size, search.options)
   return found

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from uniedit_jax import editing, inversion, video
+from uniedit_jax import editing, inversion, video, windows
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.model_config import PARTS, abstract_params, network
 from uniedit_jax.models import attention, vae
@@ -47,15 +47,25 @@ def module(config, part, dtype):
 
 
 @functools.cache
-def denoiser(config, dtype, remat=False):
-  """The UNet without routes, as `inversion` wants it; `remat` saves memory under differentiation."""
-  unet = module(config, 'unet', dtype).clone(remat=remat)
-  return lambda params, latents, timestep, text: unet.apply({'params': params}, latents, timestep, text)[0]
+def unet_apply(config, dtype, window=None, remat=False):
+  """The UNet's `apply`, as `editing` wants it.
+
+  Args:
+    config: `ModelConfig`.
+    dtype: compute dtype.
+    window: (length, overlap) of the windows that it sees of a longer clip (`windows.windowed`), or None.
+    remat: save memory under differentiation.
+  """
+  unet = module(config, 'unet', dtype)
+  apply = unet.clone(remat=True).apply if remat else unet.apply
+  return windows.windowed(apply, *window) if window else apply
 
 
-def unet_apply(config, dtype):
-  """The UNet's `apply`, as `editing` wants it."""
-  return module(config, 'unet', dtype).apply
+@functools.cache
+def denoiser(config, dtype, window=None, remat=False):
+  """The UNet without routes, as `inversion` wants it; arguments as of `unet_apply`."""
+  apply = unet_apply(config, dtype, window, remat)
+  return lambda params, latents, timestep, text: apply({'params': params}, latents, timestep, text)[0]
 
 
 def encode_prompts(model, prompts, dtype):
@@ -159,7 +169,9 @@ def latent_shape(config, frames, height, width, **_):
   return frames, height // config.vae.factor, width // config.vae.factor, config.unet.latent_channels
 
 
-def invert(model, latents, text, source_prompt, schedule, steps, options, guidance, dtype, cache, progress):
+def invert(
+  model, latents, text, source_prompt, schedule, steps, options, guidance, dtype, cache, progress, window=None
+):
   """Inverts a clip, or reads the inversion from the cache.
 
   Args:
@@ -174,6 +186,7 @@ def invert(model, latents, text, source_prompt, schedule, steps, options, guidan
     dtype: compute dtype.
     cache: path of the folder of inversions.
     progress: label -> wrapper of an iterable.
+    window: as in `unet_apply`.
 
   Returns:
     (`Inversion`, whether it came from the cache).
@@ -184,6 +197,7 @@ def invert(model, latents, text, source_prompt, schedule, steps, options, guidan
     'steps': steps,
     'options': dataclasses.asdict(options),
     'dtype': dtype,
+    'window': window,
     # The others know nothing of the sampling to come.
     'sampling': [guidance, source_prompt] if options.method in ('direct', 'null_text') else None,
   }
@@ -194,18 +208,18 @@ def invert(model, latents, text, source_prompt, schedule, steps, options, guidan
     with path.open('rb') as file, np.load(file) as arrays:
       return Inversion(**arrays), True
 
-  params, apply = model.params['unet'], unet_apply(model.config, dtype)
+  params, apply = model.params['unet'], unet_apply(model.config, dtype, window)
   found = {}
   walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
   if options.method == 'fixed_point':
     walk = functools.partial(walk, inner_steps=options.repetitions)
   found['trajectory'] = walk(
-    *(denoiser(model.config, dtype), params, latents, text[options.prompt], schedule, steps),
+    *(denoiser(model.config, dtype, window), params, latents, text[options.prompt], schedule, steps),
     **dict(guidance=options.guidance, null_text=text[''], progress=progress('invert')),
   )
   if options.method == 'null_text':
     found['null_texts'] = inversion.optimise_null_text(
-      *(denoiser(model.config, dtype, remat=True), params, found['trajectory']),
+      *(denoiser(model.config, dtype, window, remat=True), params, found['trajectory']),
       *(text[source_prompt], text[''], schedule),
       **dict(guidance=guidance, inner_steps=options.repetitions, epsilon=options.epsilon),
       progress=progress('null text'),
