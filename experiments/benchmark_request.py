@@ -58,7 +58,6 @@ def _read_task(name, config, model_config, all_faults):
   faults.attempt(model_config.schedule.timesteps, given.steps)
   inversion = pipeline.InversionOptions(**given.inversion.to_dict())
   faults += inversion.faults()
-  faults.unless(inversion.method != 'null_text', "inversion.method is 'null_text'; accepted: any other")
   if injections := faults.attempt(read_injections, given, False, blocks):
     settings, captioned = benchmark.methods(injections), config.source_prompt == 'caption'
     task = benchmark.Task(name, settings, given.steps, given.guidance, schedule, inversion, captioned, blocks)

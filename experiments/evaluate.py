@@ -16,7 +16,7 @@ from experiments import progress
 from experiments.benchmark_request import read_benchmark, resolve_benchmark
 from experiments.launch import launch
 from uniedit_jax import checkpoint, record, sharding
-from uniedit_jax.sprites import benchmark, page
+from uniedit_jax.sprites import benchmark, page, scores
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 
@@ -58,8 +58,8 @@ def run(config, request, workdir):
     methods = {name: {m: benchmark.parts(s) for m, s in task.settings.items()} for name, task in request.tasks.items()}
     summary = {
       **{'split': config.split, 'edits': len(edits), 'methods': methods, 'probe': checked},
-      'text_to_video': {group: benchmark.summarise_captions(found) for group, found in readings.items()},
-      'kinds': benchmark.summarise(rows),
+      'text_to_video': {group: scores.summarise_captions(found) for group, found in readings.items()},
+      'kinds': scores.summarise(rows),
     }
     record.write_json(workdir / 'summary.json', summary)
     page.write_csv(workdir / 'results.csv', rows)

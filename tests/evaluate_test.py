@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from configs import common, sprites_benchmark
-from experiments import evaluate
+from experiments import evaluate, inversions
 from uniedit_jax import checkpoint, model_config, pipeline, random_init, record, video
 from uniedit_jax.models.clip import TextConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
-from uniedit_jax.sprites import benchmark, model
+from uniedit_jax.sprites import benchmark, model, scores
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import Edit, Scene, draw_edits, vocabulary
 
@@ -94,7 +94,7 @@ def test_a_run_leaves_everything(finished):
   assert {kind: list(methods) for kind, methods in summary['kinds'].items()} == {
     'motion': per_edit['motion'],
     **dict.fromkeys(('style', 'background', 'rigid object', 'non-rigid object'), per_edit['appearance']),
-    benchmark.ALL_KINDS: per_edit['appearance'],
+    scores.ALL_KINDS: per_edit['appearance'],
   }
   assert summary['methods']['motion']['all'] == ['structure', 'content', 'motion']
   assert summary['text_to_video']['held out']['all together']['count'] == 2
@@ -240,7 +240,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
     motion__inversion__method='magic',
     motion__guided__steps=(0, 2),
     appearance__preset='papr',
-    appearance__inversion__method='null_text',
+    appearance__inversion__method='magic',
     appearance__steps=0,
     appearance__task='motion',
     appearance__schedule__beta_end=2.0,
@@ -250,7 +250,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   expected = ("checkpoint is '/nowhere'", "split is 'test'", 'per_kind is 0', 'seed is -1', "source_prompt is ''")
   expected += ("dtype is 'f32'", 'text_to_video.clips is -1', 'text_to_video.batch is 0', 'text_to_video: steps is 0')
   expected += ('motion.structure.steps is (0, 3)', "motion.inversion.method is 'magic'", "appearance.preset is 'papr'")
-  expected += ("appearance.inversion.method is 'null_text'", 'appearance.steps is 0', "appearance.task is 'motion'")
+  expected += ("appearance.inversion.method is 'magic'", 'appearance.steps is 0', "appearance.task is 'motion'")
   expected += ('appearance.betas',)
   assert [fault for fault in expected if fault not in str(caught.value)] == []
 
@@ -265,3 +265,25 @@ def test_a_model_of_another_world_is_refused(folder, tmp_path, change, message):
   with pytest.raises(ValueError) as caught:
     evaluate.read_benchmark(config_of(folder, checkpoint=str(tmp_path / 'other')))
   assert message in str(caught.value)
+
+
+def test_inversions_are_compared(folder, tmp_path):
+  config = config_of(folder)
+  with config.unlocked():
+    config.methods = ('ddim', 'obelm')
+    config.motion.steps = config.appearance.steps = 4
+  requests = inversions.read_inversions(config)
+  assert [request.tasks['motion'].inversion.method for request in requests.values()] == ['ddim', 'obelm']
+  inversions.run(config, requests, tmp_path)
+  with open(tmp_path / 'results.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert [(row['method'], row['kind']) for row in rows[::5]] == [('ddim', 'motion'), ('obelm', 'motion')]
+  assert len(rows) == 10 and {row['calls'] for row in rows} == {'4', '12'}
+  for row in rows[5:]:
+    assert abs(float(row['free_psnr']) - float(row['floor_psnr'])) < 0.1  # O-BELM is exact
+  lines = (tmp_path / 'table.md').read_text().splitlines()
+  assert lines[0].count('|') == 8 and [line.split()[1] for line in lines[2:]] == ['ddim', 'obelm']
+  with config.unlocked():
+    config.methods = ('ddim', 'magic')
+  with pytest.raises(ValueError, match=r"motion.inversion.method is 'magic'"):
+    inversions.read_inversions(config)

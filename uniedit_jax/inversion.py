@@ -6,7 +6,7 @@
 | direct | the same walk, whose trajectory the reconstruction then reads instead of being sampled | S |
 | fixed_point | predicts every step's noise again, k times, of the latents it arrives at | S (k + 1) |
 | obelm | inverts the O-BELM sampler, exactly; clips are then sampled with it | S + 8 |
-| null_text | ddim, then optimises the unconditional text of every step against the drift of guidance | see below |
+| null_text | ddim, then optimises the unconditional text of every step against the drift of guidance | S (3 k + 3) |
 
 All take a callable `denoise(params, latents f[F, H, W, C], timestep i32[], text f[T, E]) -> epsilon f32[F, H, W, C]`;
 keep it the same object from call to call so that programs are reused.
@@ -25,6 +25,15 @@ from uniedit_jax.diffusion import ddim_update, guide, obelm_update
 METHODS = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
 INNER_STEPS = {'fixed_point': 2, 'null_text': 10}  # unless it is asked for another number
 START_INNER_STEPS = 4  # of the two DDIM steps that O-BELM starts with: in float32 they are exact then
+
+
+def unet_calls(method, steps, inner_steps=0):
+  """The UNet calls of an unguided inversion; a gradient counts as two more, and early stops are not counted."""
+  if method == 'null_text':
+    return steps * (1 + 1 + 3 * inner_steps + 1)  # inversion; cond, updates, and the step itself
+  if method == 'obelm':
+    return steps + START_INNER_STEPS * min(steps, 2)
+  return steps * (1 + inner_steps)
 
 
 @functools.partial(jax.jit, static_argnums=0)

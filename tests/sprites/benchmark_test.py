@@ -7,7 +7,7 @@ import pytest
 
 from uniedit_jax import editing
 from uniedit_jax.injection import Injections, StructureControl, preset
-from uniedit_jax.sprites import benchmark
+from uniedit_jax.sprites import benchmark, scores
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, KINDS, Edit, Scene, draw_edits
 
@@ -32,7 +32,7 @@ def outcome(kind='motion', method='all', changed=True, success=True, psnr=20.0):
   'count, total, low, high', [(0, 10, 0, 0.2775), (8, 10, 0.4902, 0.9433), (100, 100, 0.9630, 1)]
 )
 def test_wilson_intervals_of_the_literature(count, total, low, high):
-  np.testing.assert_allclose(benchmark.wilson(count, total), (low, high), atol=5e-5)
+  np.testing.assert_allclose(scores.wilson(count, total), (low, high), atol=5e-5)
 
 
 def test_no_edit_is_in_both_splits():
@@ -138,21 +138,21 @@ def test_rates_and_means_by_kind_and_method():
   rows = [outcome(psnr=p, success=s) for p, s in ((10, True), (20, False), (60, False), (70, True))]
   rows += [outcome(method='structure', changed=False, success=False)]
   rows += [outcome('style', success=False, psnr=40), outcome('style', 'reconstruction')]
-  summary = benchmark.summarise(rows)
+  summary = scores.summarise(rows)
   assert {kind: list(methods) for kind, methods in summary.items()} == {
     'motion': ['all', 'structure'],
     'style': ['all', 'reconstruction'],
-    benchmark.ALL_KINDS: ['all'],
+    scores.ALL_KINDS: ['all'],
   }
   found = summary['motion']['all']
-  assert found['psnr'] == {'mean': 40, 'median': 40} and summary[benchmark.ALL_KINDS]['all']['psnr']['mean'] == 40
+  assert found['psnr'] == {'mean': 40, 'median': 40} and summary[scores.ALL_KINDS]['all']['psnr']['mean'] == 40
   assert found['success'] == {'rate': 0.5, 'low': 0.15, 'high': 0.85, 'count': 4}
   assert found['changed']['rate'] == 1 and summary['motion']['structure']['changed']['rate'] == 0
-  assert summary[benchmark.ALL_KINDS]['all']['success']['rate'] == 0.4
+  assert summary[scores.ALL_KINDS]['all']['success']['rate'] == 0.4
 
 
 def test_captions_are_right_as_a_whole_only_if_every_attribute_is():
   right = dict.fromkeys(ATTRIBUTES, True)
-  found = benchmark.summarise_captions([right, right, {**right, 'shape': False}, {**right, 'size': False}])
+  found = scores.summarise_captions([right, right, {**right, 'shape': False}, {**right, 'size': False}])
   assert found['shape']['rate'] == found['size']['rate'] == 0.75 and found['colour']['rate'] == 1
   assert found['all together']['rate'] == 0.5 and list(found) == [*ATTRIBUTES, 'all together']

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from uniedit_jax import video
-from uniedit_jax.sprites import benchmark, page
+from uniedit_jax.sprites import page, scores
 from uniedit_jax.sprites.scenes import ATTRIBUTES, KINDS
 
 METHODS = ('vae floor', 'reconstruction', 'inversion', 'all')
@@ -44,10 +44,10 @@ def folder(tmp_path):
     'methods': {'motion': {'inversion': [], 'all': ['structure', 'motion']}, 'appearance': {'all': ['structure']}},
     'probe': {'exact_targets_changed': 0.995, 'unedited_sources_changed': 0.012},
     'text_to_video': {
-      'trained': benchmark.summarise_captions([right, right]),
-      'held out': benchmark.summarise_captions([right, {**right, 'shape': False}]),
+      'trained': scores.summarise_captions([right, right]),
+      'held out': scores.summarise_captions([right, {**right, 'shape': False}]),
     },
-    'kinds': benchmark.summarise(rows),
+    'kinds': scores.summarise(rows),
   }
   clip = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
   page.write_clips(tmp_path / '000.mp4', {'source': clip, 'exact target': clip}, 8)
@@ -86,7 +86,7 @@ def test_text_to_video_comes_first_then_components_then_edits(folder):
 def test_the_table_has_every_kind_and_method(folder):
   table = read(folder).split('<h2>Edits</h2>')[1].split('</table>')[0]
   bodies = [text(body) for body in table.split('<tbody>')[1:]]
-  assert [body.split(' vae floor')[0].strip() for body in bodies] == ['style', 'motion', benchmark.ALL_KINDS]
+  assert [body.split(' vae floor')[0].strip() for body in bodies] == ['style', 'motion', scores.ALL_KINDS]
   assert all(method in body for body in bodies for method in METHODS)
   assert 'all 100% 21% to 100% 100% 21% to 100% 30.5, 30.5 25.2, 25.2 0.900, 0.900 0.0100, 0.0200' in bodies[0]
   assert 'all 0% 0% to 79% 100% 21% to 100%' in bodies[1]

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-import math
 
+import jax.numpy as jnp
 import numpy as np
 
 from uniedit_jax import editing, pipeline
@@ -17,7 +17,6 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene
 # The seeds of the two sets of edits. Presets are tuned on 'validation' only.
 SPLITS = {'benchmark': 1_000_003, 'validation': 2_000_003}
 GROUPS = {'trained': False, 'held out': True}  # of captions: whether the combination is held out
-ALL_KINDS = 'all kinds'
 LEAST_CHANGED, MOST_CHANGED = 0.99, 0.05  # of exact targets, and of unedited sources, as the probe reads them
 NULL, SOURCE, TARGET = range(3)  # the texts of an edit
 
@@ -67,7 +66,7 @@ class Task:
     steps: number of denoising steps S.
     guidance: scale of classifier-free guidance.
     schedule: `NoiseSchedule`.
-    inversion: `InversionOptions`, any method but 'null_text'; its prompt is not read.
+    inversion: `InversionOptions`; its prompt is not read.
     captioned: whether inversion and reconstruction have the source's caption as prompt, or else the null prompt.
     blocks: number of attention blocks L.
   """
@@ -88,10 +87,32 @@ class Task:
       *(self.name, list(self.settings.values()), self.steps),
       source=SOURCE if self.captioned else NULL,
       targets=[TARGET] * len(self.settings),
+      uncond=TARGET + 1 + np.arange(self.steps) if self.inversion.method == 'null_text' else None,
       wanted=('main', 'reconstruction'),
       stored=self.inversion.stored(self.steps),
       blocks=self.blocks,
     )
+
+
+def invert(model, task, edit, latents, dtype, cache):
+  """Inverts an edit's source.
+
+  Args:
+    model, task, edit, dtype, cache: as in `make_clips`.
+    latents: f[F, H, W, C], the encoded source.
+
+  Returns:
+    (texts f32[P, T, E] that the layout of the task numbers, `pipeline.Inversion`).
+  """
+  prompts = ['', edit.source.caption, edit.target.caption]
+  texts = pipeline.encode_prompts(model, prompts, dtype)
+  source_prompt = prompts[SOURCE if task.captioned else NULL]
+  inverted, _ = pipeline.invert(
+    *(model, latents, dict(zip(prompts, texts, strict=True)), source_prompt, task.schedule, task.steps),
+    *(dataclasses.replace(task.inversion, prompt=source_prompt), task.guidance, dtype, cache, lambda _: iter),
+  )
+  found = [] if inverted.null_texts is None else [inverted.null_texts]
+  return jnp.concatenate([texts, *found]), inverted
 
 
 def make_clips(model, task, edit, source, target, dtype, cache):
@@ -109,14 +130,8 @@ def make_clips(model, task, edit, source, target, dtype, cache):
     dict {name: u8[F, H, W, 3]} of 'vae floor' (the exact target, encoded and decoded), 'reconstruction', and every
     method.
   """
-  prompts = ['', edit.source.caption, edit.target.caption]
-  texts = pipeline.encode_prompts(model, prompts, dtype)
-  source_prompt = prompts[SOURCE if task.captioned else NULL]
   encoded, floor = (pipeline.encode_clip(model, frames, dtype) for frames in (source, target))
-  inverted, _ = pipeline.invert(
-    *(model, encoded, dict(zip(prompts, texts, strict=True)), source_prompt, task.schedule, task.steps),
-    *(dataclasses.replace(task.inversion, prompt=source_prompt), task.guidance, dtype, cache, lambda _: iter),
-  )
+  texts, inverted = invert(model, task, edit, encoded, dtype, cache)
   sampled = editing.edit(
     *(pipeline.unet_apply(model.config, dtype), model.params['unet'], inverted.trajectory[-1], texts, task.layout),
     *(task.schedule, task.guidance),
@@ -237,65 +252,3 @@ def read_text_to_video(model, split, group, numbers, *, seed, steps, guidance, d
   )
   clips = [pipeline.decode_clip(model, clip, dtype) for clip in latents]
   return [_right(clip, scene) for clip, scene in zip(clips, scenes, strict=True)]
-
-
-def wilson(count, total, z=1.959964):
-  """The Wilson score interval of a rate, by default with 95 % confidence.
-
-  Args:
-    count, total: `count` successes of `total` >= 1.
-    z: quantile of the normal distribution.
-
-  Returns:
-    (low, high).
-  """
-  rate, spread = count / total, z * z / total
-  middle = rate + spread / 2
-  half = z * math.sqrt(rate * (1 - rate) / total + spread / (4 * total))
-  return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
-
-
-def rate(flags):
-  """{'rate', 'low', 'high', 'count'} of bools: their share of True with its Wilson interval, and their number."""
-  low, high = wilson(sum(flags), len(flags))
-  return {'rate': round(sum(flags) / len(flags), 4), 'low': round(low, 4), 'high': round(high, 4), 'count': len(flags)}
-
-
-def summarise_captions(readings):
-  """The rates at which captions come true.
-
-  Args:
-    readings: list of dicts {attribute: bool}.
-
-  Returns:
-    dict {attribute: `rate`}, and 'all together'.
-  """
-  rates = {attribute: rate([reading[attribute] for reading in readings]) for attribute in ATTRIBUTES}
-  return {**rates, 'all together': rate([all(reading.values()) for reading in readings])}
-
-
-def summarise(rows):
-  """Sums the judgements up by kind and method.
-
-  Args:
-    rows: list of dicts with 'kind', 'method' and what `judge` says.
-
-  Returns:
-    dict {kind: {method: dict}} with `rate`s of 'changed' and 'success', and {'mean', 'median'} of every measure.
-    `ALL_KINDS` comes last, with the methods that every kind has.
-  """
-  kinds = list(dict.fromkeys(row['kind'] for row in rows))
-  by_kind = {kind: _by_method([row for row in rows if row['kind'] == kind]) for kind in kinds}
-  everywhere = [method for method in by_kind[kinds[0]] if all(method in by_kind[kind] for kind in kinds)]
-  return {**by_kind, ALL_KINDS: _by_method([row for row in rows if row['method'] in everywhere])}
-
-
-def _by_method(rows):
-  summary = {}
-  for method in dict.fromkeys(row['method'] for row in rows):
-    chosen = [row for row in rows if row['method'] == method]
-    summary[method] = {name: rate([row[name] for row in chosen]) for name in ('changed', 'success')}
-    for name in ('background_psnr', 'psnr', 'ssim', 'frame_difference', 'exact_frame_difference'):
-      values = [row[name] for row in chosen]
-      summary[method][name] = {'mean': round(float(np.mean(values)), 4), 'median': round(float(np.median(values)), 4)}
-  return summary

@@ -1,0 +1,17 @@
+"""The inversion methods side by side, on edits whose right answer can be rendered; makes docs/inversion.md.
+
+  python -m experiments.inversions --config=configs/sprites_inversions.py --workdir=out/sprites_inversions
+
+About a quarter of an hour on 2 cores. The workdir gets results.csv and table.md.
+"""
+
+from configs import sprites_benchmark
+
+
+def get_config():
+  """Four edits of each kind, with every method."""
+  config = sprites_benchmark.get_config()
+  config.per_kind = 4
+  config.text_to_video.clips = 0
+  config.methods = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
+  return config

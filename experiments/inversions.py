@@ -1,0 +1,118 @@
+"""Compares the inversion methods: how near the reconstruction comes, what it costs, and what edits make of it.
+
+  python -m experiments.inversions --config=configs/sprites_inversions.py --workdir=out/sprites_inversions
+
+The workdir gets results.csv (a row a method and edit) and table.md.
+"""
+
+import csv
+import functools
+import io
+import time
+
+import numpy as np
+from etils import epath
+
+from experiments import progress
+from experiments.benchmark_request import read_benchmark, resolve_benchmark
+from experiments.faults import Faults
+from experiments.launch import launch
+from uniedit_jax import checkpoint, inversion, pipeline, record, sharding
+from uniedit_jax.metrics import pixel
+from uniedit_jax.sprites import benchmark
+from uniedit_jax.sprites.render import render
+from uniedit_jax.sprites.scenes import draw_edits
+from uniedit_jax.video import atomic_file
+
+HEADINGS = {
+  'floor_psnr': 'VAE floor, dB',
+  'free_psnr': 'reconstruction, dB',
+  'calls': 'UNet calls',
+  'seconds': 'seconds',
+  'changed': 'changed',
+  'success': 'success',
+}
+
+
+def read_inversions(config):
+  """Checks the config: {method: `benchmark_request.Request`}.
+
+  Raises:
+    ValueError: lists all faults.
+  """
+  faults, requests = Faults(), {}
+  for method in config.methods:
+    with config.unlocked():
+      config.motion.inversion.method = config.appearance.inversion.method = method
+    requests[method] = faults.attempt(read_benchmark, config)
+  faults.stop()
+  return requests
+
+
+def resolve_inversions(config, requests):
+  """The config as a dict for config.json."""
+  return {method: resolve_benchmark(config, request) for method, request in requests.items()}
+
+
+def run(config, requests, workdir):
+  """Inverts and edits every clip with every method."""
+  log = record.Record(announce=progress.announce)
+  workdir, dtype = epath.Path(workdir), next(iter(requests.values())).dtype
+  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
+  with log.phase('load'):
+    model = checkpoint.load(config.checkpoint, dtype)
+  edits = draw_edits(benchmark.SPLITS[config.split], config.per_kind)
+  rows = []
+  for method, request in requests.items():
+    with log.phase(method):
+      make = functools.partial(_measure, model, request, dtype, workdir / 'inversions')
+      make(edits[0])  # compiles
+      for i, edit in enumerate(progress.steps(method, log)(edits)):
+        rows.append({'method': method, 'edit': i, 'kind': edit.kind, **make(edit)})
+  text = io.StringIO()
+  writer = csv.DictWriter(text, list(rows[0]))
+  writer.writeheader()
+  writer.writerows(rows)
+  for name, content in (('results.csv', text.getvalue()), ('table.md', table(rows))):
+    with atomic_file(workdir / name) as path:
+      epath.Path(path).write_text(content)
+  record.write_json(workdir / 'run.json', log.as_dict())
+
+
+def _measure(model, request, dtype, cache, edit):
+  """The measures of an edit by one method."""
+  task = request.tasks[benchmark.task_of(edit.kind)]
+  source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
+  latents = pipeline.encode_clip(model, source.frames, dtype)
+  if cache.exists():
+    cache.rmtree()
+  began = time.monotonic()
+  _, inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
+  seconds = time.monotonic() - began
+  clips = benchmark.make_clips(model, task, edit, source.frames, target.frames, dtype, cache)
+  all_of_them = benchmark.judge(edit, source, target, {'all': clips['all']})[0]
+  free = clips['reconstruction']
+  if inverted.free is not None:
+    free = pipeline.decode_clip(model, inverted.free, dtype)
+  return {
+    'floor_psnr': pixel.psnr(source.frames, pipeline.decode_clip(model, latents, dtype)),
+    'free_psnr': pixel.psnr(source.frames, free),
+    'calls': inversion.unet_calls(task.inversion.method, task.steps, task.inversion.repetitions),
+    'seconds': seconds,
+    'changed': all_of_them['changed'],
+    'success': all_of_them['success'],
+  }
+
+
+def table(rows):
+  """The means of every method as a table in Markdown."""
+  lines = ['| method | ' + ' | '.join(HEADINGS.values()) + ' |', '|---' * (1 + len(HEADINGS)) + '|']
+  for method in dict.fromkeys(row['method'] for row in rows):
+    means = {name: np.mean([row[name] for row in rows if row['method'] == method]) for name in HEADINGS}
+    shown = [f'{value:.0%}' if name in ('changed', 'success') else f'{value:.1f}' for name, value in means.items()]
+    lines.append(f'| {method} | ' + ' | '.join(shown) + ' |')
+  return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+  launch(read_inversions, run, ['table.md'], resolve_inversions)
