@@ -12,6 +12,7 @@ from experiments import progress
 from experiments.launch import launch
 from experiments.request import read_generation
 from uniedit_jax import checkpoint, editing, outputs, pipeline, record, sharding
+from uniedit_jax.layout import lay_out
 
 
 def run(config, request, workdir):
@@ -34,7 +35,7 @@ def run(config, request, workdir):
   with log.phase('generate'):
     # An edit of a generated clip samples this very branch as its reconstruction.
     blocks = model.config.unet.blocks
-    layout = editing.lay_out('appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks)
+    layout = lay_out('appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks)
     noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
     sampled = editing.edit(
       *(pipeline.unet_apply(model.config, request.dtype, request.window), model.params['unet'], noise, texts, layout),

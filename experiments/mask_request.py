@@ -38,7 +38,7 @@ def read_search(config, request, injections, lay_out):
     config: ConfigDict of an edit.
     request: `Request` with config, clip, prompts and tokenizer.
     injections: the edit's `Injections`.
-    lay_out: (injections, kinds of wanted branches) -> `editing.Layout` without masks.
+    lay_out: (injections, kinds of wanted branches) -> `Layout` without masks.
 
   Raises:
     ValueError: all faults.

@@ -8,9 +8,10 @@ import numpy as np
 
 from experiments import mask_request
 from experiments.faults import Faults
-from uniedit_jax import attention_masks, checkpoint, editing, image_to_video, pipeline, video, windows
+from uniedit_jax import attention_masks, checkpoint, image_to_video, pipeline, video, windows
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections, preset
+from uniedit_jax.layout import Layout, lay_out
 from uniedit_jax.model_config import ModelConfig
 
 ACCEPTED_CHECKPOINT = f'a folder made by `python -m convert.lavie`, or a shipped model: {", ".join(checkpoint.SHIPPED)}'
@@ -31,7 +32,7 @@ class Request(NamedTuple):
     inversion: `InversionOptions`.
     masks: dict {'source', 'target': bool[F, H, W]} of those that are files.
     search: `attention_masks.Search` for masks that are to be found, or None.
-    layout: `editing.Layout`: branches, the number of each text, the plan. Optimised null texts follow the prompts.
+    layout: `Layout`: branches, the number of each text, the plan. Optimised null texts follow the prompts.
     warnings: what is odd but allowed.
   """
 
@@ -46,7 +47,7 @@ class Request(NamedTuple):
   inversion: pipeline.InversionOptions | None = None
   masks: dict[str, np.ndarray] | None = None
   search: attention_masks.Search | None = None
-  layout: editing.Layout | None = None
+  layout: Layout | None = None
   warnings: tuple[str, ...] = ()
 
 
@@ -114,9 +115,9 @@ def read_edit(config):
   prompts = ['', config.source_prompt, config.target_prompt, inversion.prompt, mask_request.source_prompt(config)]
   request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion)
   faults.stop()
-  lay_out = functools.partial(_layout, config, request)
-  layout = faults.attempt(lay_out, injections, _wanted(config), masked)
-  search = faults.attempt(mask_request.read_search, config, request, injections, lay_out)
+  lay = functools.partial(_layout, config, request)
+  layout = faults.attempt(lay, injections, _wanted(config), masked)
+  search = faults.attempt(mask_request.read_search, config, request, injections, lay)
   warnings += _check_memory(config, request, layout, faults)
   faults.stop()
   return request._replace(
@@ -201,7 +202,7 @@ def _layout(config, request, injections, wanted, masked=False):
   """The branches, texts and plan of an edit."""
   number = {prompt: i for i, prompt in enumerate(request.prompts)}
   null_text = config.inversion.method == 'null_text'
-  return editing.lay_out(
+  return lay_out(
     *(config.task, [injections], config.steps),
     source=number[config.source_prompt],
     targets=[number[config.target_prompt]],

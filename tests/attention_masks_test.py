@@ -7,8 +7,8 @@ import pytest
 from uniedit_jax import attention_masks
 from uniedit_jax.attention_masks import MapOptions, Search, find_masks, to_mask, word_positions
 from uniedit_jax.diffusion import NoiseSchedule
-from uniedit_jax.editing import lay_out
 from uniedit_jax.injection import Injections
+from uniedit_jax.layout import lay_out
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.words import WordTokenizer
 from uniedit_jax.sprites.model import CONFIG

@@ -10,7 +10,7 @@ import pytest
 from tests.tolerances import MODULE, UNET, agreement
 from uniedit_jax import editing
 from uniedit_jax.diffusion import NoiseSchedule, ddim_update, guide
-from uniedit_jax.editing import edit, lay_out
+from uniedit_jax.editing import edit
 from uniedit_jax.injection import (
   Branch,
   ContentPreservation,
@@ -22,6 +22,7 @@ from uniedit_jax.injection import (
   token_masks,
 )
 from uniedit_jax.inversion import obelm_invert
+from uniedit_jax.layout import lay_out
 from uniedit_jax.plan import Rows
 from uniedit_jax.sharding import data_mesh
 

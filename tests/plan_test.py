@@ -9,7 +9,6 @@ import collections
 import numpy as np
 import pytest
 
-from uniedit_jax.editing import lay_out
 from uniedit_jax.injection import (
   SLOTS,
   Branch,
@@ -18,6 +17,7 @@ from uniedit_jax.injection import (
   compose,
   preset,
 )
+from uniedit_jax.layout import lay_out
 from uniedit_jax.plan import COND, UNCOND, make_plan
 
 # (preset, task, masked) -> rows of each phase of 50 steps, as [(rows, number of steps)], with the null prompt as

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from tests.tolerances import UNET, agreement
-from uniedit_jax.editing import lay_out, predict_rows
+from uniedit_jax.editing import predict_rows
 from uniedit_jax.injection import Injections, StructureControl
+from uniedit_jax.layout import lay_out
 from uniedit_jax.windows import window_starts, window_weights, windowed
 
 EXAMPLES = [

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from uniedit_jax import editing, windows
+from uniedit_jax.layout import Layout
 
 MOST_TOKENS = 256  # of the grid whose blocks are read by default: 10 x 16 for LaVie's 40 x 64, 8 x 8 for sprites
 
@@ -142,14 +143,14 @@ class Search(NamedTuple):
   """Where masks come from.
 
   Attributes:
-    layout: `editing.Layout` of what is sampled first, without masks: the reconstruction, and in motion editing the
+    layout: `Layout` of what is sampled first, without masks: the reconstruction, and in motion editing the
       motion reference.
     words: dict {'source' or 'target': (text number, token positions)}: the prompt that a side's frames are shown, and
       the words looked for.
     options: `MapOptions`.
   """
 
-  layout: editing.Layout
+  layout: Layout
   words: dict[str, tuple[int, list[int]]]
   options: MapOptions
 

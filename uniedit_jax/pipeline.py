@@ -16,6 +16,7 @@ from etils import epath
 
 from uniedit_jax import editing, inversion, video, windows
 from uniedit_jax.diffusion import NoiseSchedule
+from uniedit_jax.layout import lay_out
 from uniedit_jax.model_config import PARTS, abstract_params, network
 from uniedit_jax.models import attention, vae
 
@@ -143,7 +144,7 @@ class InversionOptions:
     return self.inner_steps or inversion.INNER_STEPS.get(self.method, 0)
 
   def stored(self, steps):
-    """Of so many steps, those after which the reconstruction is the inversion's trajectory (`editing.lay_out`)."""
+    """Of so many steps, those after which the reconstruction is the inversion's trajectory (`layout.lay_out`)."""
     return {'direct': steps, 'obelm': 1}.get(self.method, 0)
 
   def faults(self):
@@ -227,7 +228,7 @@ def invert(
   if options.method == 'direct':
     texts = jnp.stack([text[''], text[source_prompt]])
     source, blocks = int(source_prompt != ''), model.config.unet.blocks
-    layout = editing.lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
+    layout = lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
     sampled = editing.edit(
       *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance), progress=progress('drift')
     )

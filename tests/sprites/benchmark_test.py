@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from uniedit_jax import editing
 from uniedit_jax.injection import Injections, StructureControl, preset
+from uniedit_jax.layout import lay_out
 from uniedit_jax.sprites import benchmark, scores
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, KINDS, Edit, Scene, draw_edits
@@ -60,7 +60,7 @@ def test_what_equals_all_is_not_listed_twice():
 
 def test_motion_injection_alone_is_plain_inversion():
   alone = Injections(motion=MOTION.motion)
-  rows = lambda *settings: editing.lay_out('motion', settings, STEPS, targets=[1, 1], blocks=BLOCKS).plan.rows
+  rows = lambda *settings: lay_out('motion', settings, STEPS, targets=[1, 1], blocks=BLOCKS).plan.rows
   assert rows(Injections(), alone) == rows(Injections())
   assert rows(Injections(), Injections(content=MOTION.content)) != rows(Injections())
 

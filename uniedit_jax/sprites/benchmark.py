@@ -9,6 +9,7 @@ import numpy as np
 from uniedit_jax import editing, pipeline
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections
+from uniedit_jax.layout import lay_out
 from uniedit_jax.metrics import pixel
 from uniedit_jax.sprites import probe, sampling
 from uniedit_jax.sprites.render import render
@@ -82,8 +83,8 @@ class Task:
 
   @functools.cached_property
   def layout(self):
-    """`editing.Layout` of one setting a method and the texts `NULL`, `SOURCE`, `TARGET`; raises what `lay_out` does."""
-    return editing.lay_out(
+    """`Layout` of one setting a method and the texts `NULL`, `SOURCE`, `TARGET`; raises what `lay_out` does."""
+    return lay_out(
       *(self.name, list(self.settings.values()), self.steps),
       source=SOURCE if self.captioned else NULL,
       targets=[TARGET] * len(self.settings),
