@@ -140,15 +140,12 @@ def test_masks_are_used_and_written(folder, motion_run):
   assert not np.array_equal(clips['edit'], unmasked['edit'])
 
 
-def test_a_clip_of_windows_is_edited_as_one(folder, motion_run):
+def test_a_clip_of_windows_with_masks_that_are_found(folder, motion_run):
   *_, whole, _, _ = motion_run
-  config = config_of(motion, folder, window__frames=3, window__overlap=1)
-  clips, *_ = run(config, folder / 'windows')
+  changes = {**AUTO, 'mask__target_words': ('fox',), 'mask__smoothing': 0.0, 'window__frames': 3, 'window__overlap': 1}
+  clips, *_ = run(config_of(motion, folder, **changes), folder / 'windows')
   assert clips['edit'].shape == whole['edit'].shape and not np.array_equal(clips['edit'], whole['edit'])
-  auto = {'source': 'auto', 'target': 'auto', 'source_prompt': 'a cat', 'target_words': ('fox',), 'smoothing': 0.0}
-  changes = {f'mask__{name}': value for name, value in auto.items()}
-  run(config_of(motion, folder, window__frames=3, window__overlap=1, **changes), folder / 'windows_auto')
-  masks = [masks_lib.read_masks(folder / f'windows_auto/masks/{side}', 4, 64, 64) for side in ('source', 'target')]
+  masks = [masks_lib.read_masks(folder / f'windows/masks/{side}', 4, 64, 64) for side in ('source', 'target')]
   assert not np.array_equal(*masks)
 
 
