@@ -10,6 +10,7 @@ from etils import epath
 from PIL import Image
 
 from uniedit_jax import video
+from uniedit_jax.frames import resize_bilinear
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
@@ -134,11 +135,11 @@ def test_folder_is_in_natural_order(tmp_path):
 def test_resize_by_hand():
   row = np.array([0, 100], np.uint8).reshape(1, 1, 2, 1)
   # Centres of the new pixels in old coordinates: -0.25 (clamped), 0.25, 0.75, 1.25 (clamped).
-  assert video.resize_bilinear(row, 1, 4).ravel().tolist() == [0, 25, 75, 100]
+  assert resize_bilinear(row, 1, 4).ravel().tolist() == [0, 25, 75, 100]
   # Without antialiasing, a third of the size reads only the middle of each three pixels.
   column = np.arange(0, 90, 10, np.uint8).reshape(9, 1, 1)
-  assert video.resize_bilinear(column, 3, 1).ravel().tolist() == [10, 40, 70]
-  assert video.resize_bilinear(np.array([3, 4], np.uint8).reshape(1, 2, 1), 1, 1).item() == 4  # 3.5 goes up
+  assert resize_bilinear(column, 3, 1).ravel().tolist() == [10, 40, 70]
+  assert resize_bilinear(np.array([3, 4], np.uint8).reshape(1, 2, 1), 1, 1).item() == 4  # 3.5 goes up
 
 
 def test_crop_takes_the_middle(tmp_path):

@@ -4,11 +4,12 @@ True, 1 or white is the foreground, everywhere. numpy only; which slot reads a m
 """
 
 import os
-import re
 
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
+
+from uniedit_jax.frames import crop_middle, natural
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 ACCEPTED = 'a folder with one png per frame, an .npz file or a mask video'
@@ -110,7 +111,7 @@ def _inspect(path, frames, height, width, start, stride, fit):
     return [f'masks has {len(masks)} masks, but {wish} needs {needed}: one for each frame of the source'], None
   masks = masks[start::stride][:frames]
   if fit == 'crop':
-    masks = _crop(masks, height, width)
+    masks = crop_middle(masks, height, width, axis=1)
   masks = resize_nearest(masks, height, width)
   if masks.all() or not masks.any():
     value, ground = (1, 'foreground') if masks.all() else (0, 'background')
@@ -122,7 +123,7 @@ def _inspect(path, frames, height, width, start, stride, fit):
 def _load(path):
   """All masks of a folder, npz or video, [F, H, W] of the dtype found, resized to the first one's size."""
   if os.path.isdir(path):
-    names = sorted((n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES)), key=_natural)
+    names = sorted((n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES)), key=natural)
     pictures = [_read_picture(os.path.join(path, name)) for name in names if not name.startswith('.')]
     if not pictures:
       raise ValueError('it holds no pictures')
@@ -149,11 +150,6 @@ def _read_picture(path):
     return np.asarray(image if image.mode.startswith('I') else image.convert('L'))
 
 
-def _natural(name):
-  """A sort key that puts mask_9 before mask_10: re.split leaves the numbers at the odd places."""
-  return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', name))]
-
-
 def _binarise(masks):
   """bool[F, H, W]: above half of the range, which is 1 if nothing is larger than that."""
   if masks.dtype == bool:
@@ -161,12 +157,3 @@ def _binarise(masks):
   if masks.max() <= 1:
     return masks > 0.5
   return masks > (65535 if masks.max() > 255 else 255) / 2
-
-
-def _crop(masks, height, width):
-  """The middle of [F, H, W] with the aspect ratio of height x width."""
-  old_height, old_width = masks.shape[-2:]
-  new_height = min(old_height, max(1, round(old_width * height / width)))
-  new_width = min(old_width, max(1, round(old_height * width / height)))
-  top, left = (old_height - new_height) // 2, (old_width - new_width) // 2
-  return masks[:, top : top + new_height, left : left + new_width]

@@ -18,6 +18,8 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageOps
 
+from uniedit_jax.frames import crop_middle, natural, resize_bilinear
+
 FRAME_SUFFIXES = ('.png', '.jpg', '.jpeg')
 FOLDER_FPS = 8.0
 ACCEPTED = 'a local mp4, gif, webm or mov file, or a folder of png or jpg frames'
@@ -122,30 +124,10 @@ def read_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='st
     pictures = map(_read_image, _frame_files(path)[start::stride][:frames])
   else:
     pictures = _decode(path, info, frames, start, stride)
-  out = [resize_bilinear(_crop(p, height, width) if fit == 'crop' else p, height, width) for p in pictures]
+  out = [resize_bilinear(crop_middle(p, height, width) if fit == 'crop' else p, height, width) for p in pictures]
   if len(out) != frames:
     raise ValueError(f'video is {os.fspath(path)!r}, of which only {len(out)} of {frames} frames could be decoded')
   return Clip(np.stack(out), (info.fps if fps is None else float(fps)) / stride)
-
-
-def resize_bilinear(frames, height, width):
-  """Bilinear resize without antialiasing, half-pixel centres (cv2's INTER_LINEAR up to 1 level of rounding).
-
-  Args:
-    frames: uint8[*b, H, W, C].
-    height, width: the new size.
-
-  Returns:
-    uint8[*b, height, width, C].
-  """
-  if frames.shape[-3:-1] == (height, width):
-    return frames
-  (top, bottom, down), (left, right, across) = (
-    _neighbours(size, new) for size, new in zip(frames.shape[-3:-1], (height, width), strict=True)
-  )
-  down, across = down[:, None, None], across[:, None]
-  rows = frames[..., top, :, :] * (1 - down) + frames[..., bottom, :, :] * down
-  return np.floor(rows[..., left, :] * (1 - across) + rows[..., right, :] * across + 0.5).astype(np.uint8)
 
 
 def to_model(frames):
@@ -275,12 +257,7 @@ def _inspect(path, frames, height, width, start, stride, fit, fps):
 def _frame_files(folder):
   """Paths of the pictures in a folder, in natural order: frame_9 before frame_10."""
   names = [n for n in os.listdir(folder) if n.lower().endswith(FRAME_SUFFIXES) and not n.startswith('.')]
-
-  # re.split puts what the group matched, the numbers, at the odd places.
-  def order(name):
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', name))]
-
-  return [os.path.join(folder, name) for name in sorted(names, key=order)]
+  return [os.path.join(folder, name) for name in sorted(names, key=natural)]
 
 
 def _read_image(path):
@@ -313,22 +290,6 @@ def _decode(path, info, frames, start, stride):
   ) as ffmpeg:
     while len(raw := ffmpeg.stdout.read(size)) == size:
       yield np.frombuffer(raw, np.uint8).reshape(info.height, info.width, 3)
-
-
-def _crop(frame, height, width):
-  """The middle of uint8[H, W, 3] with the aspect ratio of height x width."""
-  old_height, old_width = frame.shape[:2]
-  new_height = min(old_height, max(1, round(old_width * height / width)))
-  new_width = min(old_width, max(1, round(old_height * width / height)))
-  top, left = (old_height - new_height) // 2, (old_width - new_width) // 2
-  return frame[top : top + new_height, left : left + new_width]
-
-
-def _neighbours(size, new):
-  """The two source indices of each new pixel, i64[new] each, and the weight of the second, f32[new]."""
-  centre = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
-  first = centre.astype(int)
-  return first, np.minimum(first + 1, size - 1), (centre - first).astype(np.float32)
 
 
 def checked(frames):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from uniedit_jax import video
+from uniedit_jax.frames import resize_bilinear
 from uniedit_jax.sprites import probe
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import EXTENT
@@ -20,7 +20,7 @@ def stranger(config, frames):
   """
   if config.name != CONFIG.name:
     return None
-  small = video.resize_bilinear(frames, EXTENT, EXTENT)
+  small = resize_bilinear(frames, EXTENT, EXTENT)
   if len(small) < 4:  # too short for the probe, and whether there is an object shows in a still as well
     small = np.repeat(small, 4, axis=0)
   if probe.read(small).visible:
