@@ -83,9 +83,11 @@ def test_single_frames_bypass_temporal_attention_and_clips_do_not(bank, model):
 
 
 def test_weights_of_the_loss():
-  """A UNet that predicts zero has the loss E[weight] over timesteps t, which are drawn in proportion to t."""
+  """A UNet that predicts zero, of latents that are zero, has the loss E[weight target^2]."""
   alphas = SCHEDULE.alphas_cumprod
-  expected = np.average(np.sqrt(np.clip((1 - alphas) / alphas, 1, 64)), weights=np.arange(len(alphas)) + 0.5)
+  weights, timesteps = np.sqrt(np.maximum((1 - alphas) / alphas, 1)), np.arange(len(alphas))
+  starts = np.mean((weights / (1 - alphas))[timesteps >= 900])  # the target of noise alone is noise / sqrt(1 - alpha)
+  expected = losses.STARTS * starts + (1 - losses.STARTS) * np.average(weights, weights=timesteps + 0.5)
 
   class Zero:
     def apply(self, params, latents, *_, temporal):

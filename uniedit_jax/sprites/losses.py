@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+STARTS = 0.3  # of a batch, that is what sampling starts from
+
 
 def vae_loss(vae, kl_weight):
   """Mean squared error of reconstructed frames plus the weighted KL divergence from N(0, 1), a mean over latents.
@@ -29,9 +31,12 @@ def vae_loss(vae, kl_weight):
 def denoising_loss(unet, text_encoder, schedule):
   """The noise that the UNet fails to predict, on clips and on single frames, which bypass temporal attention.
 
-  A sample with signal power a weighs sqrt(clip((1 - a) / a, 1, 64)), and timesteps are drawn in proportion to
-  themselves, stratified over the batch: so few latents show their content and their motion through much noise, so the
-  noisiest steps decide what is made, and plain weighting neglects them.
+  A sample with signal power a weighs sqrt(max((1 - a) / a, 1)), and timesteps are drawn in proportion to themselves,
+  stratified over the batch: the noisiest steps decide what is made, and plain weighting neglects them.
+
+  A clip's latents still show where everything moves at the last timestep, so that a model of them alone need not listen
+  to the prompt; but sampling starts from pure noise. Of every batch, the share `STARTS` is such starts: noise without
+  signal at one of the last tenth of the timesteps, for which the right prediction is the one that leads to the clip.
 
   Args:
     unet, text_encoder: modules, trained together.
@@ -42,19 +47,23 @@ def denoising_loss(unet, text_encoder, schedule):
     (latents f[B, F, H, W, C], tokens i32[B, T]), F = 1 for images.
   """
   alphas = jnp.asarray(schedule.alphas_cumprod)
-  weights = jnp.sqrt(jnp.clip((1 - alphas) / alphas, 1, 64))
+  weights = jnp.sqrt(jnp.maximum((1 - alphas) / alphas, 1))
 
   def part_loss(params, latents, tokens, key, temporal):
     time_key, noise_key = jax.random.split(key)
-    size = len(latents)
-    strata = (jnp.arange(size) + jax.random.uniform(time_key, (size,))) / size
-    timesteps = (jnp.sqrt(strata) * schedule.train_steps).astype(jnp.int32)
-    noise = jax.random.normal(noise_key, latents.shape)
-    alpha = alphas[timesteps][:, None, None, None, None]
+    size, starts = len(latents), round(STARTS * len(latents))
+    strata = lambda count, key: (jnp.arange(count) + jax.random.uniform(key, (count,))) / max(count, 1)
+    keys = jax.random.split(time_key)
+    times = jnp.concatenate([0.9 + 0.1 * strata(starts, keys[0]), jnp.sqrt(strata(size - starts, keys[1]))])
+    timesteps = (times * schedule.train_steps).astype(jnp.int32)
+    each = lambda x: x[:, None, None, None, None]
+    alpha, noise = each(alphas[timesteps]), jax.random.normal(noise_key, latents.shape)
     noisy = jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
+    noisy = jnp.where(each(jnp.arange(size) < starts), noise, noisy)
+    target = (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha)  # the noise, but for starts
     text = text_encoder.apply({'params': params['text']}, tokens)
     predict = lambda *inputs: unet.apply({'params': params['unet']}, *inputs, temporal=temporal)[0]
-    error = jnp.mean((jax.vmap(predict)(noisy, timesteps, text) - noise) ** 2, axis=(1, 2, 3, 4))
+    error = jnp.mean((jax.vmap(predict)(noisy, timesteps, text) - target) ** 2, axis=(1, 2, 3, 4))
     return jnp.mean(weights[timesteps] * error)
 
   def loss(params, batch, key):
