@@ -103,6 +103,31 @@ def test_weights_of_the_loss():
   np.testing.assert_allclose(value, expected, rtol=0.02)
 
 
+def test_the_loss_asks_for_what_leads_to_the_clip():
+  """A UNet that knows the clip has no loss, and some of what it is shown is noise without a trace of the clip."""
+  alphas, seen = jnp.asarray(SCHEDULE.alphas_cumprod), []
+  latents = np.random.default_rng(0).standard_normal((1, 4, 4, 2)).astype(np.float32)
+
+  class Knowing:
+    def apply(self, params, noisy, timestep, *_, temporal):
+      alpha = alphas[timestep]
+      jax.debug.callback(lambda *x: seen.append(x), timestep, jnp.vdot(noisy, latents) / jnp.vdot(latents, latents))
+      return (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha), {}
+
+  class Text:
+    def apply(self, params, tokens):
+      return jnp.zeros((*tokens.shape, 8))
+
+  batch = {'clips': (np.stack([latents] * 400), np.zeros((400, 4), np.int32))}
+  value, _ = losses.denoising_loss(Knowing(), Text(), SCHEDULE)({'unet': {}, 'text': {}}, batch, jax.random.key(0))
+  assert value < 1e-9
+  jax.effects_barrier()
+  timesteps, signal = np.array(seen).T
+  late, early = signal[timesteps >= 900], signal[timesteps < 900]
+  assert np.mean(late) < 0.04 and np.mean(early) > 0.3
+  assert np.isclose(len(late) / len(seen), losses.STARTS + (1 - losses.STARTS) * (1 - 0.9**2), atol=0.02)
+
+
 def test_a_resumed_run_has_the_same_losses(bank, model, tmp_path):
   loss, params = model
   optimizer = training.make_optimizer(training.learning_rate([(4, 1e-2, 1e-3), (4, 1e-3, 0.0)], warmup=2))
