@@ -55,6 +55,7 @@ def edit(task, preset):
   config.generated = False  # instead of a video: the clip that experiments.generate makes of source_prompt and seed
   config.source_prompt = ''  # '' = null prompt, right for a real video
   config.target_prompt = ''
+  config.more_target_prompts = ()  # further edits of the clip, which share its inversion and reconstruction
 
   config.inversion = ml_collections.ConfigDict()
   config.inversion.method = 'ddim'  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (docs/inversion.md)

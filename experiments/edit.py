@@ -84,7 +84,7 @@ def run(config, request, workdir):
 
   with log.phase('decode'):
     decode = functools.partial(pipeline.decode_clip, model, dtype=dtype)
-    clips |= {outputs.NAMES[branch.kind]: decode(latents) for branch, latents in sampled.items()}
+    clips |= {outputs.name_of(branch): decode(latents) for branch, latents in sampled.items()}
     free = None if source.free is None else decode(source.free)
 
   with log.phase('write'):

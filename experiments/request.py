@@ -89,6 +89,11 @@ def read_edit(config):
     faults += video.check_clip(config.video, **clip)
   faults += model_faults
   faults.unless(config.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows")
+  more, targets = config.more_target_prompts, _targets(config)
+  if isinstance(more, str) or not all(map(str.strip, targets[1:])) or len(set(targets)) < len(targets):
+    faults.append(f'more_target_prompts is {more!r}; accepted: a tuple of prompts that differ from each other')
+  if more and config.mask.target:
+    faults.append(f'mask.target is {config.mask.target!r} with more_target_prompts; accepted: one prompt, or no masks')
   if config.target_prompt.strip() == config.source_prompt.strip() != '':
     warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
 
@@ -112,7 +117,7 @@ def read_edit(config):
     config.rows_per_pass is None or config.rows_per_pass > 0,
     f'rows_per_pass is {config.rows_per_pass}; accepted: a positive number',
   )
-  prompts = ['', config.source_prompt, config.target_prompt, inversion.prompt, mask_request.source_prompt(config)]
+  prompts = ['', config.source_prompt, *targets, inversion.prompt, mask_request.source_prompt(config)]
   request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion)
   faults.stop()
   lay = functools.partial(_layout, config, request)
@@ -188,6 +193,11 @@ def read_injections(config, masked, blocks):
   return Injections(**changed)
 
 
+def _targets(config):
+  """The prompts of all edits."""
+  return [config.target_prompt, *config.more_target_prompts]
+
+
 def _wanted(config):
   """The kinds of branches that become clips."""
   wanted = {
@@ -203,9 +213,9 @@ def _layout(config, request, injections, wanted, masked=False):
   number = {prompt: i for i, prompt in enumerate(request.prompts)}
   null_text = config.inversion.method == 'null_text'
   return lay_out(
-    *(config.task, [injections], config.steps),
+    *(config.task, [injections] * len(_targets(config)), config.steps),
     source=number[config.source_prompt],
-    targets=[number[config.target_prompt]],
+    targets=[number[prompt] for prompt in _targets(config)],
     uncond=len(number) + np.arange(config.steps) if null_text else None,
     wanted=wanted,
     stored=request.inversion.stored(config.steps),

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import appearance, generate, image, motion
+from configs import appearance, chain, generate, image, motion
+from experiments import chain as chain_entry
 from experiments import edit as edit_entry
 from experiments import generate as generate_entry
 from experiments.request import read_edit, read_generation, resolve
 from uniedit_jax import image_to_video, model_config, random_init, record, video
 from uniedit_jax import masks as masks_lib
+from uniedit_jax.metrics import pixel
 from uniedit_jax.models.clip import TextConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
@@ -149,6 +151,39 @@ def test_a_clip_of_windows_with_masks_that_are_found(folder, motion_run):
   assert not np.array_equal(*masks)
 
 
+def test_edits_of_one_clip_share_its_rows(folder, motion_run):
+  *_, alone, metrics, _ = motion_run
+  config = config_of(motion, folder, more_target_prompts=('a bear', 'a hen'))
+  clips, measures, run_record = run(config, folder / 'three')
+  assert [phase['rows'] for phase in run_record['phases']] == [1 + 2 * 3, 1 + 4 * 3]
+  assert {'edit_3', 'motion_reference_3'} <= set(clips) and (folder / 'three/edit_2.gif').exists()
+  assert np.abs(clips['edit'].astype(int) - alone['edit']).max() <= 1
+  assert not np.array_equal(clips['edit_2'], clips['edit_3'])
+  assert measures['edit_source_psnr_db'] == pytest.approx(metrics['edit_source_psnr_db'], abs=0.01)
+  assert measures['edit_3_source_psnr_db'] > 0 and len(list((folder / 'three/frames_2').iterdir())) == 4
+  assert (folder / 'three/report.html').read_text().count('<video') == 8
+
+
+def test_an_edit_is_edited_again(folder, motion_run):
+  config = chain.get_config()
+  with config.unlocked():
+    config.motion = motion_run[0].copy_and_resolve_references()
+    config.appearance = config_of(appearance, folder, video='', target_prompt='a fox, oil painting')
+  request = chain_entry.read_chain(config)
+  chain_entry.run(config, request, folder / 'chain')
+  first, second = folder / 'chain/motion', folder / 'chain/appearance'
+  assert all((part / name).exists() for part in (first, second) for name in ('DONE', 'report.html'))
+  source = video.read_clip(first / 'frames', 4, 64, 64).frames
+  np.testing.assert_array_equal(source, motion_run[2]['edit'])
+  metrics = json.loads((second / 'metrics.json').read_text())
+  assert metrics['source_frame_difference'] == pytest.approx(pixel.frame_difference(source), abs=1e-6)
+  config.appearance.target_prompt = ' '
+  config.appearance.video = 'clip.mp4'
+  with pytest.raises(ValueError) as error:
+    chain_entry.read_chain(config)
+  assert 'appearance.video, image or' in str(error.value) and "target_prompt is ''" in str(error.value)
+
+
 def test_a_photo_is_filmed_and_edited(folder):
   Image.fromarray(np.uint8(np.random.default_rng(0).integers(256, size=(90, 160, 3)))).save(folder / 'photo.png')
   changes = {'video': '', 'image': str(folder / 'photo.png'), 'move__kind': 'pan', 'move__amount': 0.3}
@@ -208,6 +243,8 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
     ({**AUTO, 'mask__source_words': ('bear',)}, "mask.source_words: 'bear' is not in the prompt 'a cat'"),
     ({**AUTO, 'mask__source_prompt': 'a fox'}, "mask.source_words is () and the prompt 'a fox' has no word that"),
     ({**AUTO, 'mask__blocks': (0, 6)}, 'accepted: blocks of one grid'),
+    ({'more_target_prompts': ('a bear', 'a fox')}, "more_target_prompts is ('a bear', 'a fox'); accepted: a tuple"),
+    ({**AUTO, 'more_target_prompts': ('a bear',)}, "mask.target is 'auto' with more_target_prompts"),
     ({**AUTO, 'task': 'appearance'}, "mask.target is 'auto' with task 'appearance'"),
     ({'preset': 'papr'}, "preset is 'papr'"),
     ({'schedule__beta_end': 2.0}, 'betas'),

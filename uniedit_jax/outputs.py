@@ -10,27 +10,38 @@ TRUSTED_DB = 6.0  # how far below the VAE's round trip a reconstruction may be: 
 NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
 
 
+def name_of(branch):
+  """The name of a branch's clip; those of further edits of a clip are numbered from 2."""
+  return NAMES[branch.kind] + (f'_{branch.setting + 1}' if branch.setting else '')
+
+
 def write_clips(workdir, clips, fps, *, gif=True, frames=True):
-  """Writes <name>.mp4 of every clip, side_by_side.mp4, and the main clip as edit.gif and frames/.
+  """Writes <name>.mp4 of every clip, side_by_side.mp4, and what was made as <name>.gif and frames/.
 
   Args:
     workdir: path.
-    clips: dict of uint8[F, H, W, 3] by name, the main one is 'edit' or else the last.
+    clips: dict of uint8[F, H, W, 3] by name: what was made are those called 'edit...', or else the last.
     fps: frame rate.
-    gif, frames: whether to write the main clip in these forms too.
+    gif, frames: whether to write what was made in these forms too.
   """
   workdir = epath.Path(workdir)
   for name, clip in clips.items():
     video.write_mp4(workdir / f'{name}.mp4', clip, fps)
-  main = 'edit' if 'edit' in clips else list(clips)[-1]
+  edits = edits_of(clips) or list(clips)[-1:]
   if len(clips) > 1:
-    shown = [name for name in ('source', *NAMES.values()) if name in clips]
+    shown = [name for start in ('source', *NAMES.values()) for name in clips if name.startswith(start)]
     labelled = {name.replace('_', ' '): clips[name] for name in shown}
     video.write_mp4(workdir / 'side_by_side.mp4', panels.side_by_side(labelled), fps)
-  if gif:
-    video.write_gif(workdir / f'{main}.gif', clips[main], fps)
-  if frames:
-    video.write_frames(workdir / 'frames', clips[main])
+  for name in edits:
+    if gif:
+      video.write_gif(workdir / f'{name}.gif', clips[name], fps)
+    if frames:
+      video.write_frames(workdir / ('frames' + name.removeprefix(edits[0])), clips[name])
+
+
+def edits_of(clips):
+  """The names of the clips that are edits."""
+  return [name for name in clips if name.startswith('edit')]
 
 
 def write_masks(workdir, clips, fps, by_name):
@@ -54,7 +65,7 @@ def measure(clips, floor=None, free=None, stored=False, mask=None):
   """The measures of metrics.json.
 
   Args:
-    clips: dict of uint8[F, H, W, 3] with 'edit' and what there is of 'source', 'reconstruction'.
+    clips: dict of uint8[F, H, W, 3] with one 'edit...' or more and what there is of 'source', 'reconstruction'.
     floor: uint8[F, H, W, 3], the VAE's round trip of the source, or None for a generated source.
     free: uint8[F, H, W, 3], the reconstruction sampled freely (direct inversion), or None.
     stored: whether the reconstruction is the stored trajectory, exact by construction.
@@ -63,18 +74,18 @@ def measure(clips, floor=None, free=None, stored=False, mask=None):
   Returns:
     dict of numbers; None where a clip that is needed was not made.
   """
-  source, edit, reconstruction = clips.get('source'), clips['edit'], clips.get('reconstruction')
+  source, reconstruction = clips.get('source'), clips.get('reconstruction')
   psnr = lambda a, b, **kw: None if a is None or b is None else pixel.psnr(a, b, **kw)
-  measures = {'edit_frame_difference': pixel.frame_difference(edit)}
+  edits = edits_of(clips)
+  measures = {f'{name}_frame_difference': pixel.frame_difference(clips[name]) for name in edits}
   if source is None:
     return measures
-  measures |= {
-    'source_frame_difference': pixel.frame_difference(source),
-    'edit_source_psnr_db': psnr(source, edit),
-    'edit_source_ssim': pixel.ssim(source, edit),
-  }
-  if mask is not None and not mask.all():
-    measures['edit_source_background_psnr_db'] = psnr(source, edit, mask=~mask)
+  measures['source_frame_difference'] = pixel.frame_difference(source)
+  for name in edits:
+    measures[f'{name}_source_psnr_db'] = psnr(source, clips[name])
+    measures[f'{name}_source_ssim'] = pixel.ssim(source, clips[name])
+    if mask is not None and not mask.all():
+      measures[f'{name}_source_background_psnr_db'] = psnr(source, clips[name], mask=~mask)
   if floor is not None:
     measures |= {
       'vae_round_trip_psnr_db': psnr(source, floor),

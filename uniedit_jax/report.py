@@ -10,12 +10,7 @@ from etils import epath
 
 from uniedit_jax import video
 
-VIDEOS = {
-  'source.mp4': 'source',
-  'reconstruction.mp4': 'reconstruction',
-  'motion_reference.mp4': 'motion reference',
-  'edit.mp4': 'edit',
-}
+VIDEOS = 'source', 'reconstruction', 'motion_reference', 'edit'
 
 CONTROLS = """<div class="controls">
 <button id="play">Play</button>
@@ -210,7 +205,8 @@ def _prompts(config):
 
 def _videos(workdir):
   """The grid of videos and the controls."""
-  found = [(workdir / name, label) for name, label in VIDEOS.items()]
+  made = [path for name in VIDEOS for path in (workdir / f'{name}.mp4', *sorted(workdir.glob(f'{name}_[0-9]*.mp4')))]
+  found = [(path, path.stem.replace('_', ' ')) for path in made]
   if (workdir / 'masks').is_dir():
     masks = sorted(p for p in (workdir / 'masks').iterdir() if p.suffix == '.mp4')
     found += [(path, f'mask: {path.stem}') for path in masks]

@@ -1,0 +1,23 @@
+"""Two edits of one clip, one after the other: the motion first, then the look of what came out.
+
+  python -m experiments.chain --config=configs/chain.py --config.motion.checkpoint=checkpoints/lavie \
+    --config.motion.video=clip.mp4 --config.motion.target_prompt="a cat is waving its paw" \
+    --config.appearance.target_prompt="a cat is waving its paw, oil painting" --workdir=out/chain
+
+Both at once fail (limitations of the paper), so each is an edit of its own, with a folder of its own. Unless they are
+set, the second takes checkpoint and cache of the first, and the first's edit is its clip.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config():
+  """The paper's motion edit, then its appearance edit."""
+  config = ml_collections.ConfigDict()
+  config.motion = common.edit(task='motion', preset='paper')
+  config.appearance = common.edit(task='appearance', preset='paper')
+  config.appearance.checkpoint = config.motion.get_ref('checkpoint')
+  config.appearance.cache = config.motion.get_ref('cache')
+  return config
