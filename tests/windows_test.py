@@ -29,9 +29,9 @@ def test_windows_cover_the_clip_evenly(frames, length, overlap, starts):
 
 
 def test_windows_that_do_not_fit():
-  with pytest.raises(ValueError, match='window.frames is 17 for a clip of 16 frames; accepted: 1 to 16'):
+  with pytest.raises(ValueError, match=r'window\.frames is 17 for a clip of 16 frames; accepted: 1 to 16'):
     window_starts(16, 17, 8)
-  with pytest.raises(ValueError, match='window.overlap is 8 for windows of 8 frames; accepted: 0 to 7'):
+  with pytest.raises(ValueError, match=r'window\.overlap is 8 for windows of 8 frames; accepted: 0 to 7'):
     window_starts(16, 8, 8)
 
 
