@@ -195,8 +195,8 @@ def test_what_inversion_and_reconstruction_are_conditioned_on(folder, monkeypatc
     )
     return pipeline.Inversion(np.stack([latents + i for i in range(steps + 1)])), False
 
-  def edit(apply, params, start, texts, layout, *_, trajectory):
-    asked.update(start=start, texts=texts, trajectory=trajectory)
+  def edit(apply, params, start, texts, layout, *_, trajectory, sampler):
+    asked.update(start=start, texts=texts, stored=layout.stored, sampler=sampler)
     return {branch: start for branch in layout.branches if branch.kind in layout.wanted}
 
   monkeypatch.setattr(benchmark.pipeline, 'invert', invert)
@@ -204,7 +204,7 @@ def test_what_inversion_and_reconstruction_are_conditioned_on(folder, monkeypatc
   clips, task = clips_of(folder, source_prompt=given, motion__inversion__method=method)
   caption = TURNED.source.caption if given == 'caption' else ''
   assert asked['source_prompt'] == asked['prompt'] == caption and asked['method'] == method
-  assert (asked['trajectory'] is None) == (method == 'ddim')
+  assert asked['stored'].any() == (method == 'direct') and asked['sampler'] == 'ddim'
   np.testing.assert_array_equal(asked['start'], asked['noisy'])
   # Main and motion reference have the target's caption in their cond half, and the null prompt in the other.
   assert list(asked['text']) == ['', TURNED.source.caption, TURNED.target.caption]
