@@ -19,6 +19,6 @@ def get_config():
   config.data.clips = 4000
   config.prompt_dropout = 0.1
   config.ema = 0.998
-  config.stage1 = {'steps': 1200, 'images': 96, 'clips': 0, 'first_rate': 2e-3, 'last_rate': 1e-3, 'without': ()}
-  config.stage2 = {'steps': 4000, 'images': 16, 'clips': 10, 'first_rate': 1e-3, 'last_rate': 1e-4, 'without': ()}
+  config.stage1 = {'steps': 1200, 'images': 96, 'clips': 0, 'first_rate': 2e-3, 'last_rate': 1e-3}
+  config.stage2 = {'steps': 4000, 'images': 16, 'clips': 10, 'first_rate': 1e-3, 'last_rate': 1e-4}
   return config

@@ -16,7 +16,7 @@ from uniedit_jax.models import vae as vae_lib
 from uniedit_jax.models.words import WordTokenizer
 from uniedit_jax.sprites import data, losses, probe, sampling
 from uniedit_jax.sprites.model import CONFIG
-from uniedit_jax.sprites.scenes import ATTRIBUTES, vocabulary
+from uniedit_jax.sprites.scenes import vocabulary
 
 PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
 LOOKS = 12  # clips in a validation picture
@@ -29,8 +29,7 @@ class Request(NamedTuple):
 
   Attributes:
     dtype: compute dtype.
-    stages: list of dicts with 'steps', 'images', 'clips', 'first_rate', 'last_rate' and, for the model, 'without': the
-      motions that are left out.
+    stages: list of dicts with 'steps', 'images', 'clips', 'first_rate' and 'last_rate'.
   """
 
   dtype: str
@@ -70,8 +69,6 @@ def read_training(config):
     for name in ('images', 'clips'):
       if stage[name] < 0 or stage[name] % devices:
         faults.append(f'stage{i}.{name} is {stage[name]}; accepted: multiples of the {devices} devices')
-    if unknown := set(stage.get('without', ())) - set(ATTRIBUTES['motion']):
-      faults.append(f'stage{i}.without has {sorted(unknown)}; accepted: {ATTRIBUTES["motion"]}')
     if stage['steps'] < 1 or not stage['images'] + stage['clips']:
       faults.append(f'stage{i} is {stage}; accepted: at least one step, and images or clips')
   if config.data.clips < 1 or config.data.validation < LOOKS:
@@ -192,9 +189,8 @@ def _model_task(config, request, progress):
 
   def batch(step):
     stage = stage_at(request.stages, step)
-    chosen = np.array([i for i, scene in enumerate(scenes) if scene.motion not in stage.get('without', ())])
     sizes = stage['images'], stage['clips']
-    return data.text_batch(latents, tokens, null, config.seed, step, *sizes, config.prompt_dropout, chosen)
+    return data.text_batch(latents, tokens, null, config.seed, step, *sizes, config.prompt_dropout)
 
   return Task(params, loss, batch, validate, export)
 

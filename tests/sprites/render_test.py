@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from uniedit_jax.sprites.render import EXTENT, PLACE, RADIUS, TRAVEL, light, render
+from uniedit_jax.sprites.render import EXTENT, JUMP, PLACE, RADIUS, TRAVEL, light, render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, TEXTURE_PERIOD, Scene, random_scene
 
 DIGEST = '1d7120d2132b3bd6006e055cae944a002bb6755d4f3719936e04081a25907c63'
@@ -93,7 +93,7 @@ def test_light_rises(rng):
 )
 def test_straight_motions(motion, way):
   steps = np.diff(centres(render(Scene(motion=motion, size='small'), 64).masks), axis=0)
-  expected = np.broadcast_to(np.array(way) * 2 * TRAVEL * 64 / EXTENT / 15, (15, 2))
+  expected = np.broadcast_to(np.array(way) * TRAVEL * 64 / EXTENT / 15, (15, 2))
   np.testing.assert_allclose(steps, expected, atol=1)  # masks have whole pixels
   np.testing.assert_allclose(steps.sum(0), expected.sum(0), atol=1)
 
@@ -102,7 +102,7 @@ def test_jumping_goes_up_twice_and_returns():
   x, y = centres(render(Scene(motion='jumping'), frames=17).masks).T
   np.testing.assert_allclose(x, EXTENT / 2, atol=0.1)
   np.testing.assert_allclose(y[[0, 8, 16]], EXTENT / 2, atol=0.1)
-  np.testing.assert_allclose(y[[4, 12]], EXTENT / 2 - TRAVEL, atol=0.1)
+  np.testing.assert_allclose(y[[4, 12]], EXTENT / 2 - JUMP, atol=0.1)
   assert (y <= EXTENT / 2 + 0.1).all()
 
 

@@ -212,13 +212,6 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
   assert 30 < dropped < 70
 
 
-def test_clips_that_are_not_chosen_are_not_drawn(bank):
-  latents, tokens = bank
-  drawn, _ = data.text_batch(latents, tokens, NULL, 0, 0, 0, 100, 0.0, chosen=np.array([1, 3]))['clips']
-  found = {i for clip in drawn for i in range(len(latents)) if np.array_equal(latents[i].astype(np.float32), clip)}
-  assert found == {1, 3}
-
-
 def test_curves_are_cut_where_a_run_goes_on(tmp_path):
   rows = [{'step': 20, 'loss': 1.5}, {'step': 40, 'loss': 1.25, 'psnr': 20.0}, {'step': 60, 'loss': 1.0}]
   curves.write(tmp_path / 'losses.csv', rows)

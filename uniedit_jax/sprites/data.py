@@ -36,7 +36,7 @@ def frame_batch(frames, seed, step, size):
   return frames[np.random.default_rng([seed, step]).integers(len(frames), size=size)]
 
 
-def text_batch(latents, tokens, null, seed, step, images, clips, dropout, chosen=None):
+def text_batch(latents, tokens, null, seed, step, images, clips, dropout):
   """Single frames and whole clips with their prompts, drawn at random.
 
   Args:
@@ -46,15 +46,14 @@ def text_batch(latents, tokens, null, seed, step, images, clips, dropout, chosen
     seed, step: of the random numbers.
     images, clips: how many of each; a kind of which there are none is left out.
     dropout: probability that a prompt is replaced by the null prompt.
-    chosen: i[M], the clips that are drawn from, or None for all.
 
   Returns:
     The batch of `losses.denoising_loss`.
   """
   rng = np.random.default_rng([seed, step])
-  chosen, batch = np.arange(len(latents)) if chosen is None else chosen, {}
+  batch = {}
   for name, count in (('images', images), ('clips', clips)):
-    clip = chosen[rng.integers(len(chosen), size=count)]
+    clip = rng.integers(len(latents), size=count)
     frame = rng.integers(latents.shape[1], size=count)
     dropped = rng.random(count) < dropout
     if count:

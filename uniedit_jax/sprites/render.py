@@ -13,7 +13,8 @@ from uniedit_jax.sprites.scenes import Scene
 EXTENT = 32
 RADIUS = {'small': 5.5, 'big': 8.0}
 PLACE = {'at the top': -4.0, 'in the middle': 0.0, 'at the bottom': 4.0}
-TRAVEL = 7.0
+TRAVEL = 8.0
+JUMP = 7.0
 PALETTE = {
   'red': (0.90, 0.10, 0.10),
   'green': (0.10, 0.80, 0.20),
@@ -68,11 +69,15 @@ def light(frames):
 
 
 def pose(scene, time):
-  """The `Pose` at `time` in [0, 1], first frame to last."""
+  """The `Pose` at `time` in [0, 1], first frame to last.
+
+  Every path begins at the object's place. Were paths to pass it halfway, left and right would differ in no single
+  frame's mean, only in the product of word, time and position, which gradients do not find from a symmetric start.
+  """
   x = EXTENT / 2 + scene.shift[0]
   y = EXTENT / 2 + PLACE[scene.place] + scene.shift[1]
   radius, angle = RADIUS[scene.size], 0.0
-  way = TRAVEL * (2 * time - 1)
+  way = TRAVEL * time
   match scene.motion:
     case 'moving left':
       x -= way
@@ -83,7 +88,7 @@ def pose(scene, time):
     case 'falling':
       y += way
     case 'jumping':
-      y -= TRAVEL * abs(np.sin(2 * np.pi * time))
+      y -= JUMP * abs(np.sin(2 * np.pi * time))
     case 'spinning':
       angle = np.pi * time
     case 'growing':
