@@ -1,4 +1,4 @@
-"""The inversion methods side by side, on edits whose right answer can be rendered; makes docs/inversion.md.
+"""The inversion methods side by side, on edits whose right answer can be rendered.
 
   python -m experiments.inversions --config=configs/sprites_inversions.py --workdir=out/sprites_inversions
 

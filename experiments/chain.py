@@ -26,9 +26,7 @@ def read_chain(config):
   source = config.appearance.video or config.appearance.image or config.appearance.generated
   faults.unless(not source, 'appearance.video, image or generated is set; accepted: none, as it edits the first edit')
   faults.unless(config.motion.outputs.frames, 'motion.outputs.frames is False; accepted: True, as they are edited next')
-  if (
-    config.motion.video
-  ):  # a clip of the same size; where it is a photo or generated, the second is checked in its turn
+  if config.motion.video:  # of the same size; where it is a photo or generated, the second is checked in its turn
     stand_in = config.appearance.copy_and_resolve_references()
     stand_in.video, stand_in.clip = config.motion.video, config.motion.clip
     faults.attempt(read_edit, stand_in, field='appearance')
@@ -47,12 +45,15 @@ def run(config, request, workdir):
   second.video = str(workdir / 'motion' / 'frames')
   for name in ('frames', 'height', 'width'):
     second.clip[name] = request.clip[name]
-  for name, part in (('motion', config.motion), ('appearance', second)):
-    request = read_edit(part)
-    if record.begin(workdir / name, resolve(part, request)):
-      progress.announce(f'{name} edit')
-      edit.run(part, request, workdir / name)
-      record.mark_done(workdir / name)
+  _run_once(config.motion, request, workdir / 'motion')
+  _run_once(second, read_edit(second), workdir / 'appearance')
+
+
+def _run_once(config, request, workdir):
+  if record.begin(workdir, resolve(config, request)):
+    progress.announce(f'{config.task} edit')
+    edit.run(config, request, workdir)
+    record.mark_done(workdir)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ A rerun on a finished folder does nothing. `--config.<field>=...` sets any field
 
 import functools
 
-import jax.numpy as jnp
 from etils import epath
 
 from experiments import progress
@@ -57,8 +56,7 @@ def run(config, request, workdir):
         *(model, latents, text, config.source_prompt, request.schedule, config.steps, options),
         *(config.guidance, dtype, cache / 'inversions', bar, request.window),
       )
-      if source.null_texts is not None:
-        texts = jnp.concatenate([texts, source.null_texts])
+      texts = source.all_texts(texts)
 
   apply = functools.partial(pipeline.unet_apply, model.config, dtype)
   unet = apply(request.window), model.params['unet'], source.trajectory[-1], texts

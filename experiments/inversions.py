@@ -5,9 +5,7 @@
 The workdir gets results.csv (a row a method and edit) and table.md.
 """
 
-import csv
 import functools
-import io
 import time
 
 import numpy as np
@@ -19,7 +17,7 @@ from experiments.faults import Faults
 from experiments.launch import launch
 from uniedit_jax import checkpoint, inversion, pipeline, record, sharding
 from uniedit_jax.metrics import pixel
-from uniedit_jax.sprites import benchmark
+from uniedit_jax.sprites import benchmark, page
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 from uniedit_jax.video import atomic_file
@@ -69,13 +67,9 @@ def run(config, requests, workdir):
       make(edits[0])  # compiles
       for i, edit in enumerate(progress.steps(method, log)(edits)):
         rows.append({'method': method, 'edit': i, 'kind': edit.kind, **make(edit)})
-  text = io.StringIO()
-  writer = csv.DictWriter(text, list(rows[0]))
-  writer.writeheader()
-  writer.writerows(rows)
-  for name, content in (('results.csv', text.getvalue()), ('table.md', table(rows))):
-    with atomic_file(workdir / name) as path:
-      epath.Path(path).write_text(content)
+  page.write_csv(workdir / 'results.csv', rows)
+  with atomic_file(workdir / 'table.md') as path:
+    epath.Path(path).write_text(table(rows))
   record.write_json(workdir / 'run.json', log.as_dict())
 
 

@@ -211,12 +211,11 @@ def _wanted(config):
 def _layout(config, request, injections, wanted, masked=False):
   """The branches, texts and plan of an edit."""
   number = {prompt: i for i, prompt in enumerate(request.prompts)}
-  null_text = config.inversion.method == 'null_text'
   return lay_out(
     *(config.task, [injections] * len(_targets(config)), config.steps),
     source=number[config.source_prompt],
     targets=[number[prompt] for prompt in _targets(config)],
-    uncond=len(number) + np.arange(config.steps) if null_text else None,
+    uncond=request.inversion.uncond(len(number), config.steps),
     wanted=wanted,
     stored=request.inversion.stored(config.steps),
     masked=masked,

@@ -28,7 +28,7 @@ ALLOWED = {
   f'{P}.layout': (f'{P}.injection', f'{P}.plan'),
   f'{P}.editing': (f'{P}.overrides', f'{P}.diffusion'),
   f'{P}.windows': (),
-  f'{P}.attention_masks': tuple(f'{P}.{m}' for m in ('editing', 'layout', 'windows')),
+  f'{P}.attention_masks': tuple(f'{P}.{m}' for m in ('editing', 'layout', 'models', 'windows')),
   f'{P}.models': (f'{P}.overrides',),
   f'{P}.model_config': (f'{P}.diffusion', f'{P}.models'),
   f'{P}.metrics': (f'{P}.models', f'{P}.video'),

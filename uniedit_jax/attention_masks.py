@@ -6,7 +6,6 @@ without masks first. The maps come from predictions beside them: no result chang
 
 import dataclasses
 import functools
-import re
 from typing import NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from scipy import ndimage
 
 from uniedit_jax import editing, windows
 from uniedit_jax.layout import Layout
+from uniedit_jax.models.words import split_words
 
 MOST_TOKENS = 256  # of the grid whose blocks are read by default: 10 x 16 for LaVie's 40 x 64, 8 x 8 for sprites
 
@@ -58,8 +58,8 @@ def default_blocks(grids):
 
 def differing_words(prompt, other):
   """The words of a prompt that another prompt lacks, in order; all of them where the other is the null prompt."""
-  words = lambda text: re.findall(r"[\w'-]+", text.lower())
-  return list(dict.fromkeys(word for word in words(prompt) if word not in words(other)))
+  known = set(split_words(other))
+  return list(dict.fromkeys(word for word in split_words(prompt) if word not in known))
 
 
 def word_positions(tokenizer, prompt, words):
@@ -184,7 +184,8 @@ def find_masks(
   blocks = default_blocks(grids) if search.options.blocks is None else search.options.blocks
   found = {}
   for side, (text, positions) in search.words.items():
-    latents = np.stack(seen)[:, branches[{'source': 'reconstruction', 'target': 'motion'}[side]]]
+    branch = branches[{'source': 'reconstruction', 'target': 'motion'}[side]]
+    latents = np.stack([step[branch] for step in seen])
     maps = word_map(
       *(read or apply, params, latents, texts[text], positions, schedule, blocks, grids[blocks[0]]),
       *(window, progress(f'{side} mask')),

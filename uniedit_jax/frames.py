@@ -1,12 +1,21 @@
 """Single frames: the order of numbered files, cutting out the middle, resizing."""
 
+import os
 import re
 
 import numpy as np
 
+SUFFIXES = ('.png', '.jpg', '.jpeg')
 
-def natural(name):
-  """A sort key that puts frame_9 before frame_10: re.split leaves the numbers at the odd places."""
+
+def pictures_in(folder):
+  """Paths of the pictures in a local folder, in natural order: frame_9 before frame_10."""
+  names = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
+  return [os.path.join(folder, name) for name in sorted(names, key=_natural)]
+
+
+def _natural(name):
+  # re.split leaves the numbers at the odd places.
   return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', name))]
 
 

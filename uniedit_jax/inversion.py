@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from uniedit_jax.diffusion import ddim_update, guide, obelm_update
+from uniedit_jax.diffusion import ddim_update, guide, obelm_update, sampler_updates
 
 METHODS = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
 INNER_STEPS = {'fixed_point': 2, 'null_text': 10}  # unless it is asked for another number
@@ -44,26 +44,26 @@ def _step(denoise, params, before, latents, seen, texts, timestep, update, guida
   return update(before, latents, guide(halves[0], halves[-1], guidance))
 
 
-def _stepper(denoise, params, text, guidance, null_text):
-  """`_step` with a prompt: (before, latents, seen, timestep, update) -> latents."""
+def _walk(denoise, params, latents, text, schedule, steps, guidance, null_text, progress, *, ddim_steps, inner_steps):
+  """From z_0 up through all levels: so many steps by DDIM, each repeated `inner_steps` times, the others by O-BELM."""
   if guidance != 1.0 and null_text is None:
     raise ValueError(f'inversion guidance is {guidance} without a null text; accepted: 1, or give null_text')
   guided = guidance != 1.0 and null_text is not text
   texts = jnp.stack([null_text, text] if guided else [text])
-
-  def step(before, latents, seen, timestep, update):
-    return jax.block_until_ready(
-      _step(denoise, params, before, latents, seen, texts, timestep, update, np.float32(guidance))
-    )
-
-  return step
-
-
-def _ddim_step(step, latents, timestep, update, inner_steps):
-  moved = latents
-  for _ in range(inner_steps + 1):
-    moved = step(latents, latents, moved, timestep, update)
-  return moved
+  timesteps, levels = schedule.timesteps(steps)[::-1], schedule.levels(steps)[::-1]
+  move = lambda before, latents, seen, timestep, update: _step(
+    *(denoise, params, before, latents, seen, texts, timestep, update, np.float32(guidance))
+  )
+  trajectory = [jnp.asarray(latents, jnp.float32)]
+  for i in progress(range(steps)):
+    here = moved = trajectory[-1]
+    if i < ddim_steps:
+      for _ in range(1 + inner_steps):
+        moved = move(here, here, moved, timesteps[i], ddim_update(*levels[i : i + 2]))
+    else:
+      moved = move(trajectory[-2], here, here, timesteps[i - 1], obelm_update(*levels[i - 1 : i + 2]))
+    trajectory.append(jax.block_until_ready(moved))
+  return jnp.stack(trajectory)
 
 
 def ddim_invert(
@@ -94,12 +94,10 @@ def ddim_invert(
   Raises:
     ValueError: guidance without a null text.
   """
-  step = _stepper(denoise, params, text, guidance, null_text)
-  timesteps, levels = schedule.timesteps(steps)[::-1], schedule.levels(steps)[::-1]
-  trajectory = [jnp.asarray(latents, jnp.float32)]
-  for i in progress(range(steps)):
-    trajectory.append(_ddim_step(step, trajectory[-1], timesteps[i], ddim_update(*levels[i : i + 2]), inner_steps))
-  return jnp.stack(trajectory)
+  return _walk(
+    *(denoise, params, latents, text, schedule, steps, guidance, null_text, progress),
+    **dict(ddim_steps=steps, inner_steps=inner_steps),
+  )
 
 
 def obelm_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, progress=iter):
@@ -116,17 +114,11 @@ def obelm_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.
   Raises:
     ValueError: guidance without a null text.
   """
-  step = _stepper(denoise, params, text, guidance, null_text)
-  timesteps, levels = schedule.timesteps(steps)[::-1], schedule.levels(steps)[::-1]
-  trajectory = [jnp.asarray(latents, jnp.float32)]
-  for i in progress(range(steps)):
-    if i < 2:  # the sampler's last step is DDIM's; where its last but one comes from, is free
-      moved = _ddim_step(step, trajectory[-1], timesteps[i], ddim_update(*levels[i : i + 2]), START_INNER_STEPS)
-    else:
-      update = obelm_update(*levels[i - 1 : i + 2])
-      moved = step(trajectory[-2], trajectory[-1], trajectory[-1], timesteps[i - 1], update)
-    trajectory.append(moved)
-  return jnp.stack(trajectory)
+  # The sampler's last step is DDIM's; where the latents before its last two come from, is free.
+  return _walk(
+    *(denoise, params, latents, text, schedule, steps, guidance, null_text, progress),
+    **dict(ddim_steps=2, inner_steps=START_INNER_STEPS),
+  )
 
 
 class NullText(NamedTuple):
@@ -191,12 +183,12 @@ def optimise_null_text(
     `NullText`.
   """
   steps = len(trajectory) - 1
-  timesteps, levels = schedule.timesteps(steps), schedule.levels(steps)
+  timesteps, updates = schedule.timesteps(steps), sampler_updates('ddim', schedule.levels(steps))
   uncond, latents = jnp.asarray(null_text, jnp.float32), trajectory[-1]
   found = []
   for i in progress(range(steps)):
     learning_rate, threshold = 1e-2 * (1 - i / 100), epsilon + 2e-5 * i
-    numbers = timesteps[i], ddim_update(*levels[i : i + 2]), *np.float32([guidance, learning_rate, threshold])
+    numbers = timesteps[i], updates[i], *np.float32([guidance, learning_rate, threshold])
     uncond, latents, losses = jax.block_until_ready(
       _null_text_step(denoise, params, latents, trajectory[steps - 1 - i], text, uncond, inner_steps, numbers)
     )

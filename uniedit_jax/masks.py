@@ -9,9 +9,8 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from uniedit_jax.frames import crop_middle, natural
+from uniedit_jax.frames import crop_middle, pictures_in
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 ACCEPTED = 'a folder with one png per frame, an .npz file or a mask video'
 
 
@@ -123,8 +122,7 @@ def _inspect(path, frames, height, width, start, stride, fit):
 def _load(path):
   """All masks of a folder, npz or video, [F, H, W] of the dtype found, resized to the first one's size."""
   if os.path.isdir(path):
-    names = sorted((n for n in os.listdir(path) if n.lower().endswith(IMAGE_SUFFIXES)), key=natural)
-    pictures = [_read_picture(os.path.join(path, name)) for name in names if not name.startswith('.')]
+    pictures = [_read_picture(name) for name in pictures_in(path)]
     if not pictures:
       raise ValueError('it holds no pictures')
     return np.stack([resize_nearest(p, *pictures[0].shape) for p in pictures])

@@ -122,6 +122,10 @@ class Inversion(NamedTuple):
   null_texts: np.ndarray | None = None
   free: np.ndarray | None = None
 
+  def all_texts(self, texts):
+    """The encoded prompts f[P, T, E], followed by the optimised texts if there are any."""
+    return texts if self.null_texts is None else jnp.concatenate([texts, self.null_texts])
+
 
 @dataclasses.dataclass(frozen=True)
 class InversionOptions:
@@ -146,6 +150,10 @@ class InversionOptions:
   def stored(self, steps):
     """Of so many steps, those after which the reconstruction is the inversion's trajectory (`layout.lay_out`)."""
     return {'direct': steps, 'obelm': 1}.get(self.method, 0)
+
+  def uncond(self, texts, steps):
+    """The text of every uncond half, for `layout.lay_out`: optimised ones follow the `texts` prompts."""
+    return texts + np.arange(steps) if self.method == 'null_text' else None
 
   def faults(self):
     """What is wrong with the options, as a list of sentences."""

@@ -18,9 +18,8 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageOps
 
-from uniedit_jax.frames import crop_middle, natural, resize_bilinear
+from uniedit_jax.frames import crop_middle, pictures_in, resize_bilinear
 
-FRAME_SUFFIXES = ('.png', '.jpg', '.jpeg')
 FOLDER_FPS = 8.0
 ACCEPTED = 'a local mp4, gif, webm or mov file, or a folder of png or jpg frames'
 # Otherwise ffmpeg doubles and drops frames to make a variable frame rate even. Needs ffmpeg 5.1 or later.
@@ -66,7 +65,7 @@ def probe(path, limit=None):
   if not os.path.exists(path):
     raise FileNotFoundError(f'video is {path!r}, which does not exist here; accepted: {ACCEPTED}')
   if os.path.isdir(path):
-    names = _frame_files(path)
+    names = pictures_in(path)
     if not names:
       raise ValueError(f'video is the folder {path!r}, which holds no frames; accepted: {ACCEPTED}')
     height, width = _read_image(names[0]).shape[:2]
@@ -121,7 +120,7 @@ def read_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='st
   if faults:
     raise (ValueError if os.path.exists(path or '') else FileNotFoundError)('; '.join(faults))
   if os.path.isdir(path):
-    pictures = map(_read_image, _frame_files(path)[start::stride][:frames])
+    pictures = map(_read_image, pictures_in(path)[start::stride][:frames])
   else:
     pictures = _decode(path, info, frames, start, stride)
   out = [resize_bilinear(crop_middle(p, height, width) if fit == 'crop' else p, height, width) for p in pictures]
@@ -252,12 +251,6 @@ def _inspect(path, frames, height, width, start, stride, fit, fps):
     wish = f'{where}frames={frames} with stride={stride}'
     faults.append(f'video has {info.frames} frames, but {wish} needs {needed}; lower {remedy}')
   return faults, info
-
-
-def _frame_files(folder):
-  """Paths of the pictures in a folder, in natural order: frame_9 before frame_10."""
-  names = [n for n in os.listdir(folder) if n.lower().endswith(FRAME_SUFFIXES) and not n.startswith('.')]
-  return [os.path.join(folder, name) for name in sorted(names, key=natural)]
 
 
 def _read_image(path):

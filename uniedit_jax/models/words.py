@@ -6,6 +6,11 @@ import re
 import numpy as np
 
 
+def split_words(prompt):
+  """The words of a prompt, lower-cased and without punctuation."""
+  return re.findall(r"[\w'-]+", prompt.lower())
+
+
 class WordTokenizer:
   """Lower-cases, drops punctuation, and looks words up; the same function as `clip.Tokenizer`."""
 
@@ -43,7 +48,7 @@ class WordTokenizer:
     config = self._config
     out = np.full((len(prompts), config.positions), config.eos, np.int32)
     for row, prompt in zip(out, prompts, strict=True):
-      words = re.findall(r"[\w'-]+", prompt.lower())
+      words = split_words(prompt)
       if unknown := [word for word in dict.fromkeys(words) if word not in self._ids]:
         raise ValueError(self._unknown(prompt, unknown))
       ids = [config.bos, *(self._ids[word] for word in words), config.eos]

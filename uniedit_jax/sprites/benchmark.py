@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 
-import jax.numpy as jnp
 import numpy as np
 
 from uniedit_jax import editing, pipeline
@@ -88,7 +87,7 @@ class Task:
       *(self.name, list(self.settings.values()), self.steps),
       source=SOURCE if self.captioned else NULL,
       targets=[TARGET] * len(self.settings),
-      uncond=TARGET + 1 + np.arange(self.steps) if self.inversion.method == 'null_text' else None,
+      uncond=self.inversion.uncond(TARGET + 1, self.steps),
       wanted=('main', 'reconstruction'),
       stored=self.inversion.stored(self.steps),
       blocks=self.blocks,
@@ -112,8 +111,7 @@ def invert(model, task, edit, latents, dtype, cache):
     *(model, latents, dict(zip(prompts, texts, strict=True)), source_prompt, task.schedule, task.steps),
     *(dataclasses.replace(task.inversion, prompt=source_prompt), task.guidance, dtype, cache, lambda _: iter),
   )
-  found = [] if inverted.null_texts is None else [inverted.null_texts]
-  return jnp.concatenate([texts, *found]), inverted
+  return inverted.all_texts(texts), inverted
 
 
 def make_clips(model, task, edit, source, target, dtype, cache):

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from uniedit_jax.diffusion import ddim_update, guide
+from uniedit_jax.diffusion import guide, sampler_updates
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
@@ -36,8 +36,7 @@ def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance,
   """
   # A step's result is committed to a device as the texts are; start latents that are not would compile it again.
   latents, null = jax.device_put(jnp.array(noise), texts.sharding), jnp.broadcast_to(null, texts.shape)
-  timesteps, levels = schedule.timesteps(steps), schedule.levels(steps)
+  timesteps, updates = schedule.timesteps(steps), sampler_updates('ddim', schedule.levels(steps))
   for i in progress(range(steps)):
-    update = ddim_update(levels[i], levels[i + 1])
-    latents = _step(apply, params, latents, texts, null, timesteps[i], update, guidance)
+    latents = _step(apply, params, latents, texts, null, timesteps[i], updates[i], guidance)
   return latents
