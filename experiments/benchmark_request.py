@@ -69,5 +69,6 @@ def _read_task(name, config, model_config, all_faults):
 def resolve_benchmark(config, request):
   """The config as a dict for config.json: all that the results depend on."""
   fields = {name: config[name] for name in ('checkpoint', 'seed', 'split', 'per_kind', 'source_prompt')}
-  tasks = {name: dataclasses.asdict(task) for name, task in request.tasks.items()}
-  return {**fields, 'dtype': request.dtype, 'text_to_video': config.text_to_video.to_dict(), **tasks}
+  dtype, tasks = request
+  tasks = {name: dataclasses.asdict(task) for name, task in tasks.items()}
+  return {**fields, 'dtype': dtype, 'text_to_video': config.text_to_video.to_dict(), **tasks}

@@ -8,7 +8,6 @@ The workdir gets results.csv (a row a method and edit) and table.md.
 import functools
 import time
 
-import numpy as np
 from etils import epath
 
 from experiments import progress
@@ -20,7 +19,6 @@ from uniedit_jax.metrics import pixel
 from uniedit_jax.sprites import benchmark, page
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
-from uniedit_jax.video import atomic_file
 
 HEADINGS = {
   'floor_psnr': 'VAE floor, dB',
@@ -68,8 +66,7 @@ def run(config, requests, workdir):
       for i, edit in enumerate(progress.steps(method, log)(edits)):
         rows.append({'method': method, 'edit': i, 'kind': edit.kind, **make(edit)})
   page.write_csv(workdir / 'results.csv', rows)
-  with atomic_file(workdir / 'table.md') as path:
-    epath.Path(path).write_text(table(rows))
+  page.write_means(workdir / 'table.md', rows, ('method',), HEADINGS)
   record.write_json(workdir / 'run.json', log.as_dict())
 
 
@@ -96,16 +93,6 @@ def _measure(model, request, dtype, cache, edit):
     'changed': all_of_them['changed'],
     'success': all_of_them['success'],
   }
-
-
-def table(rows):
-  """The means of every method as a table in Markdown."""
-  lines = ['| method | ' + ' | '.join(HEADINGS.values()) + ' |', '|---' * (1 + len(HEADINGS)) + '|']
-  for method in dict.fromkeys(row['method'] for row in rows):
-    means = {name: np.mean([row[name] for row in rows if row['method'] == method]) for name in HEADINGS}
-    shown = [f'{value:.0%}' if name in ('changed', 'success') else f'{value:.1f}' for name, value in means.items()]
-    lines.append(f'| {method} | ' + ' | '.join(shown) + ' |')
-  return '\n'.join(lines) + '\n'
 
 
 if __name__ == '__main__':

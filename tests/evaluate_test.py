@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import common, sprites_benchmark
-from experiments import evaluate, inversions
+from experiments import evaluate, inversions, masks
 from uniedit_jax import checkpoint, model_config, pipeline, random_init, record, video
 from uniedit_jax.models.clip import TextConfig
 from uniedit_jax.models.unet import UNetConfig
@@ -287,3 +287,29 @@ def test_inversions_are_compared(folder, tmp_path):
     config.methods = ('ddim', 'magic')
   with pytest.raises(ValueError, match=r"motion.inversion.method is 'magic'"):
     inversions.read_inversions(config)
+
+
+def test_found_masks_are_compared_with_true_ones(folder, tmp_path):
+  config = config_of(folder)
+  with config.unlocked():
+    config.words = 'object'
+  request = masks.read_masks(config)
+  masks.run(config, request, tmp_path)
+  with open(tmp_path / 'results.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert [row['masks'] for row in rows] == ['none', 'found', 'true'] * 5
+  for row in rows:
+    assert 0 <= float(row['source_iou']) <= 1 and (row['target_iou'] == '') == (row['task'] == 'appearance')
+  psnr = {row['masks']: row['psnr'] for row in rows if row['task'] == 'motion'}
+  assert len(set(psnr.values())) == 3  # each kind of masks changes the edit
+  lines = (tmp_path / 'table.md').read_text().splitlines()
+  assert [line.split('|')[1:3] for line in lines[2:]] == [
+    [f' {task} ', f' {kind} '] for task in ('motion', 'appearance') for kind in ('none', 'found', 'true')
+  ]
+  assert len(list((tmp_path / 'masks').iterdir())) == 5
+  with config.unlocked():
+    config.words = 'all'
+    config.motion.mask.threshold = 2.0
+  with pytest.raises(ValueError) as caught:
+    masks.read_masks(config)
+  assert "words is 'all'" in str(caught.value) and 'motion.mask.threshold is 2.0' in str(caught.value)

@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from uniedit_jax import editing, pipeline
+from uniedit_jax import editing, injection, pipeline
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections
 from uniedit_jax.layout import lay_out
@@ -69,6 +69,8 @@ class Task:
     inversion: `InversionOptions`; its prompt is not read.
     captioned: whether inversion and reconstruction have the source's caption as prompt, or else the null prompt.
     blocks: number of attention blocks L.
+    masked: whether masks are given.
+    wanted: kinds of branches that become clips.
   """
 
   name: str
@@ -79,6 +81,8 @@ class Task:
   inversion: pipeline.InversionOptions
   captioned: bool
   blocks: int
+  masked: bool = False
+  wanted: tuple[str, ...] = ('main', 'reconstruction')
 
   @functools.cached_property
   def layout(self):
@@ -88,8 +92,9 @@ class Task:
       source=SOURCE if self.captioned else NULL,
       targets=[TARGET] * len(self.settings),
       uncond=self.inversion.uncond(TARGET + 1, self.steps),
-      wanted=('main', 'reconstruction'),
+      wanted=self.wanted,
       stored=self.inversion.stored(self.steps),
+      masked=self.masked,
       blocks=self.blocks,
     )
 
@@ -114,7 +119,7 @@ def invert(model, task, edit, latents, dtype, cache):
   return inverted.all_texts(texts), inverted
 
 
-def make_clips(model, task, edit, source, target, dtype, cache):
+def make_clips(model, task, edit, source, target, dtype, cache, masks=None):
   """Makes an edit with every method.
 
   Args:
@@ -124,6 +129,7 @@ def make_clips(model, task, edit, source, target, dtype, cache):
     source, target: u8[F, H, W, 3], the exact clips of its scenes.
     dtype: compute dtype.
     cache: path of the folder of inversions.
+    masks: dict {'source' and perhaps 'target': bool[F, H, W]} where the task is masked.
 
   Returns:
     dict {name: u8[F, H, W, 3]} of 'vae floor' (the exact target, encoded and decoded), 'reconstruction', and every
@@ -131,11 +137,17 @@ def make_clips(model, task, edit, source, target, dtype, cache):
   """
   encoded, floor = (pipeline.encode_clip(model, frames, dtype) for frames in (source, target))
   texts, inverted = invert(model, task, edit, encoded, dtype, cache)
+  token_masks = None
+  if masks:
+    grids = model.config.unet.grids(*encoded.shape[1:3])
+    guided = any(injections.guided.on for injections in task.settings.values())
+    token_masks = injection.token_masks(masks['source'], masks.get('target'), grids, guided)
   sampled = editing.edit(
     *(pipeline.unet_apply(model.config, dtype), model.params['unet'], inverted.trajectory[-1], texts, task.layout),
     *(task.schedule, task.guidance),
     trajectory=inverted.trajectory,
     sampler=task.inversion.sampler,
+    masks=token_masks,
   )
   named = list(task.settings)
   latents = {'vae floor': floor} | {
