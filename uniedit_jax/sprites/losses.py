@@ -35,8 +35,9 @@ def denoising_loss(unet, text_encoder, schedule):
   stratified over the batch: the noisiest steps decide what is made, and plain weighting neglects them.
 
   A clip's latents still show where everything moves at the last timestep, so that a model of them alone need not listen
-  to the prompt; but sampling starts from pure noise. Of every batch, the share `STARTS` is such starts: noise without
-  signal at one of the last tenth of the timesteps, for which the right prediction is the one that leads to the clip.
+  to the prompt; but sampling starts from pure noise, and an edit from the inverted latents of a clip that the prompt
+  does not describe. Of every batch, the share `STARTS` is such starts, at one of the last tenth of the timesteps: by
+  turns the signal of another sample under noise, and noise alone. Right is the prediction that leads to the clip.
 
   Args:
     unet, text_encoder: modules, trained together.
@@ -59,7 +60,9 @@ def denoising_loss(unet, text_encoder, schedule):
     each = lambda x: x[:, None, None, None, None]
     alpha, noise = each(alphas[timesteps]), jax.random.normal(noise_key, latents.shape)
     noisy = jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
-    noisy = jnp.where(each(jnp.arange(size) < starts), noise, noisy)
+    index = each(jnp.arange(size))
+    misleading = jnp.sqrt(alpha) * jnp.roll(latents, 1, axis=0) + jnp.sqrt(1 - alpha) * noise
+    noisy = jnp.where(index < starts, jnp.where(index % 2, noise, misleading), noisy)
     target = (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha)  # the noise, but for starts
     text = text_encoder.apply({'params': params['text']}, tokens)
     predict = lambda *inputs: unet.apply({'params': params['unet']}, *inputs, temporal=temporal)[0]
