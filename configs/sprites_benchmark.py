@@ -21,7 +21,7 @@ def get_config():
   config.seed = 0  # of the noise that text-to-video starts from
   config.cache = '~/.cache/uniedit_jax'
 
-  config.text_to_video = {'clips': 100, 'batch': 10, 'steps': 20, 'guidance': 4.0}  # clips a group; 0 leaves it out
+  config.text_to_video = {'clips': 60, 'batch': 10, 'steps': 20, 'guidance': 3.0}  # clips a group; 0 leaves it out
   config.split = 'benchmark'  # or 'validation': edits that presets may be tuned on
   config.per_kind = 20  # edits
   config.source_prompt = 'null'  # or 'caption': the prompt of inversion and reconstruction

@@ -21,7 +21,7 @@ from uniedit_jax.sprites.scenes import vocabulary
 PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
 LOOKS = 12  # clips in a validation picture
 ONE_WAY_BIAS = -4.0  # of temporal attention, at the start, against the frames on one side
-SAMPLING = {'steps': 20, 'guidance': 4.0}
+SAMPLING = {'steps': 20, 'guidance': 3.0}
 
 
 class Request(NamedTuple):

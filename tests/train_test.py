@@ -116,7 +116,7 @@ def test_all_faults_are_listed(tmp_path):
     assert fault in str(error.value)
 
 
-def test_the_configs_say_the_recipe_of_the_shipped_weights():
+def test_rates_fall_in_every_stage_of_the_configs():
   for config in (sprites_vae.get_config(), sprites_model.get_config()):
     stages = [config[name] for name in sorted(config) if name.startswith('stage')]
     assert stages and all(np.diff([stage.last_rate, stage.first_rate]) > 0 for stage in stages)
