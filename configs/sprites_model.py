@@ -12,7 +12,7 @@ from configs import common
 
 
 def get_config():
-  """What the training of the shipped weights came to be; docs/sprites.md has its history. About two hours on 2 cores."""
+  """What the training of the shipped weights came to be (docs/sprites.md has its history); two hours on 2 cores."""
   config = common.training()
   config.part = 'model'
   config.vae = 'sprites'  # checkpoint whose VAE makes the latents: a folder, or a name
