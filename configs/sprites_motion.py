@@ -10,9 +10,9 @@ from configs import common
 
 
 def get_config():
-  """25 steps of the paper's motion edit, with content preservation as it does best on the validation split.
+  """25 steps; keys and values of the reconstruction in the early ones, motion in all, and no structure control.
 
-  That is keys and values, in the early steps only, and no structure control (docs/sprites.md has the comparison).
+  The best of three settings on 8 edits of the validation split; docs/sprites.md has what it comes to on the benchmark.
   """
   config = common.edit(task='motion', preset='paper')
   config.checkpoint = 'sprites'

@@ -10,7 +10,7 @@ import pytest
 from uniedit_jax.sprites.render import EXTENT, JUMP, PLACE, RADIUS, TRAVEL, light, render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, TEXTURE_PERIOD, Scene, random_scene
 
-DIGEST = '1d7120d2132b3bd6006e055cae944a002bb6755d4f3719936e04081a25907c63'
+DIGEST = '71cd6f612292c032dea08e5cef3478ff39ec4ddba07eabc40155b6fcfa180a96'
 
 
 def sample():

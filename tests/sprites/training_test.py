@@ -100,15 +100,15 @@ def test_weights_of_the_loss():
 
   loss = losses.denoising_loss(Zero(), Text(), SCHEDULE)
   latents, tokens = np.zeros((512, 1, 4, 4, 2), np.float32), np.zeros((512, 4), np.int32)
-  value, _ = loss({'unet': {}, 'text': {}}, {'images': (latents, tokens)}, jax.random.key(0))
+  value, _ = loss({'unet': {}, 'text': {}}, {'images': (latents, latents, tokens)}, jax.random.key(0))
   np.testing.assert_allclose(value, expected, rtol=0.02)
 
 
 def test_the_loss_asks_for_what_leads_to_the_clip():
-  """A UNet that knows the clip has no loss; some of what it is shown is noise, or has the signal of the clip before."""
+  """A UNet that knows the clip has no loss; some of what it is shown is noise, or has another clip's signal."""
   alphas, seen = jnp.asarray(SCHEDULE.alphas_cumprod), []
   clip = np.random.default_rng(0).standard_normal((1, 32, 32, 16)).astype(np.float32)
-  signs = np.tile([1, -1], 200)  # every clip's neighbours are its negatives; its prompt tells which it is
+  signs = np.tile([1, -1], 200)  # the prompt tells which clip it is; the other one is its negative
 
   class Knowing:
     def apply(self, params, noisy, timestep, text, *_, temporal):
@@ -120,7 +120,8 @@ def test_the_loss_asks_for_what_leads_to_the_clip():
     def apply(self, params, tokens):
       return jnp.broadcast_to(tokens[..., None], (*tokens.shape, 8)).astype(jnp.float32)
 
-  batch = {'clips': (signs[:, None, None, None, None] * clip, np.tile(signs[:, None], 4))}
+  clips = signs[:, None, None, None, None] * clip
+  batch = {'clips': (clips, -clips, np.tile(signs[:, None], 4))}
   value, _ = losses.denoising_loss(Knowing(), Text(), SCHEDULE)({'unet': {}, 'text': {}}, batch, jax.random.key(0))
   assert value < 1e-9
   jax.effects_barrier()
@@ -206,7 +207,8 @@ def test_batches_depend_on_seed_and_step_alone(bank):
 
 def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
   latents, tokens = bank
-  drawn, prompts = data.text_batch(latents, tokens, NULL, 0, 0, 0, 200, 0.25)['clips']
+  drawn, others, prompts = data.text_batch(latents, tokens, NULL, 0, 0, 0, 200, 0.25)['clips']
+  np.testing.assert_array_equal(others[1:], drawn[:-1])
   dropped = 0
   for clip, prompt in zip(drawn, prompts, strict=True):
     (i,) = [i for i in range(len(latents)) if np.array_equal(latents[i].astype(np.float32), clip)]

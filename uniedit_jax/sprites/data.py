@@ -57,8 +57,8 @@ def text_batch(latents, tokens, null, seed, step, images, clips, dropout):
     frame = rng.integers(latents.shape[1], size=count)
     dropped = rng.random(count) < dropout
     if count:
-      picked = latents[clip, frame][:, None] if name == 'images' else latents[clip]
-      batch[name] = picked.astype(np.float32), np.where(dropped[:, None], null, tokens[clip])
+      picked = (latents[clip, frame][:, None] if name == 'images' else latents[clip]).astype(np.float32)
+      batch[name] = picked, np.roll(picked, 1, axis=0), np.where(dropped[:, None], null, tokens[clip])
   return batch
 
 

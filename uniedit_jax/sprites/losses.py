@@ -45,12 +45,12 @@ def denoising_loss(unet, text_encoder, schedule):
 
   Returns:
     A loss whose params are {'unet', 'text'} and whose batch has 'clips' or 'images' or both, each
-    (latents f[B, F, H, W, C], tokens i32[B, T]), F = 1 for images.
+    (latents f[B, F, H, W, C], latents of other samples, tokens i32[B, T]), F = 1 for images.
   """
   alphas = jnp.asarray(schedule.alphas_cumprod)
   weights = jnp.sqrt(jnp.maximum((1 - alphas) / alphas, 1))
 
-  def part_loss(params, latents, tokens, key, temporal):
+  def part_loss(params, latents, others, tokens, key, temporal):
     time_key, noise_key = jax.random.split(key)
     size, starts = len(latents), round(STARTS * len(latents))
     strata = lambda count, key: (jnp.arange(count) + jax.random.uniform(key, (count,))) / max(count, 1)
@@ -61,7 +61,7 @@ def denoising_loss(unet, text_encoder, schedule):
     alpha, noise = each(alphas[timesteps]), jax.random.normal(noise_key, latents.shape)
     noisy = jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
     index = each(jnp.arange(size))
-    misleading = jnp.sqrt(alpha) * jnp.roll(latents, 1, axis=0) + jnp.sqrt(1 - alpha) * noise
+    misleading = jnp.sqrt(alpha) * others + jnp.sqrt(1 - alpha) * noise
     noisy = jnp.where(index < starts, jnp.where(index % 2, noise, misleading), noisy)
     target = (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha)  # the noise, but for starts
     text = text_encoder.apply({'params': params['text']}, tokens)
