@@ -195,7 +195,7 @@ def test_what_inversion_and_reconstruction_are_conditioned_on(folder, monkeypatc
     )
     return pipeline.Inversion(np.stack([latents + i for i in range(steps + 1)])), False
 
-  def edit(apply, params, start, texts, layout, *_, trajectory, sampler):
+  def edit(apply, params, start, texts, layout, *_, trajectory, sampler, masks):
     asked.update(start=start, texts=texts, stored=layout.stored, sampler=sampler)
     return {branch: start for branch in layout.branches if branch.kind in layout.wanted}
 
