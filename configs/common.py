@@ -59,7 +59,7 @@ def edit(task, preset):
 
   config.inversion = ml_collections.ConfigDict()
   config.inversion.method = 'ddim'  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (uniedit_jax/inversion.py)
-  config.inversion.prompt = ''  # '' = null prompt
+  config.inversion.prompt = placeholder(str)  # source_prompt; '' = null prompt
   config.inversion.guidance = 1.0
   config.inversion.inner_steps = placeholder(int)  # fixed_point: repetitions (2); null_text: most updates a step (10)
   config.inversion.epsilon = 1e-5  # null_text: loss below which the first step stops

@@ -24,7 +24,7 @@ def get_config():
   config.text_to_video = {'clips': 60, 'batch': 10, 'steps': 20, 'guidance': 3.0}  # clips a group; 0 leaves it out
   config.split = 'benchmark'  # or 'validation': edits that presets may be tuned on
   config.per_kind = 20  # edits
-  config.source_prompt = 'null'  # or 'caption': the prompt of inversion and reconstruction
+  config.source_prompt = 'caption'  # or 'null': the prompt of inversion and reconstruction
   # Read are steps, guidance, schedule, inversion (without its prompt), preset and the ranges.
   config.motion = sprites_motion.get_config()
   config.appearance = sprites_appearance.get_config()

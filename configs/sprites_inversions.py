@@ -9,9 +9,9 @@ from configs import sprites_benchmark
 
 
 def get_config():
-  """Four edits of each kind, with every method."""
+  """Three edits of each kind, with every method."""
   config = sprites_benchmark.get_config()
-  config.per_kind = 4
+  config.per_kind = 3
   config.text_to_video.clips = 0
   config.methods = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
   return config

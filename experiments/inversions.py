@@ -72,7 +72,7 @@ def run(config, requests, workdir):
 
 def _measure(model, request, dtype, cache, edit):
   """The measures of an edit by one method."""
-  task = request.tasks[benchmark.task_of(edit.kind)]
+  task = request.tasks[benchmark.task_of(edit.kind)].full
   source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
   latents = pipeline.encode_clip(model, source.frames, dtype)
   if cache.exists():

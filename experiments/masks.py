@@ -71,7 +71,7 @@ def read_masks(config):
     options[name] = attention_masks.MapOptions(**{field: config[name].mask[field] for field in fields})
     for fault in options[name].faults(grids):
       faults.append(f'{name}.{fault}')
-    plain[name] = dataclasses.replace(task, settings={'all': task.settings['all']})
+    plain[name] = task.full
     if injections := faults.attempt(read_injections, config[name], True, task.blocks, field=name):
       masked[name] = dataclasses.replace(task, settings={'all': injections}, masked=True)
       faults.attempt(lambda task: task.layout, masked[name], field=name)
@@ -109,9 +109,9 @@ def run(config, request, workdir):
         clips = benchmark.make_clips(model, task, edit, source.frames, target.frames, dtype, cache, given)
         judged = benchmark.judge(edit, source, target, {'all': clips['all']})[0]
         judged = {measure: judged[measure] for measure in HEADINGS if measure in judged}
-        rows.append({'edit': i, 'kind': edit.kind, 'task': name, 'masks': label, **overlaps, **judged})
+        rows.append({'edit': i, 'kind': edit.kind, 'masks': label, **overlaps, **judged})
   page.write_csv(workdir / 'results.csv', rows)
-  page.write_means(workdir / 'table.md', rows, ('task', 'masks'), HEADINGS)
+  page.write_means(workdir / 'table.md', rows, ('kind', 'masks'), HEADINGS)
   record.write_json(workdir / 'run.json', log.as_dict())
 
 

@@ -111,6 +111,8 @@ def read_edit(config):
       f"motion.steps is {injections.motion.steps} with task 'appearance', which has no motion branch; accepted: (0, 0)",
     )
   inversion = pipeline.InversionOptions(**config.inversion.to_dict())
+  if inversion.prompt is None:
+    inversion = dataclasses.replace(inversion, prompt=config.source_prompt)
   faults += inversion.faults()
   faults.unless(config.plan in ('exact', 'naive'), f"plan is {config.plan!r}; accepted: 'exact', 'naive'")
   faults.unless(
@@ -263,4 +265,5 @@ def resolve(config, request):
   resolved['schedule'] |= {name: getattr(request.schedule, name) for name in resolved['schedule']}
   if request.injections is not None:
     resolved |= dataclasses.asdict(request.injections)
+    resolved['inversion']['prompt'] = request.inversion.prompt
   return resolved

@@ -299,8 +299,8 @@ def test_found_masks_are_compared_with_true_ones(folder, tmp_path):
     rows = list(csv.DictReader(file))
   assert [row['masks'] for row in rows] == ['none', 'found', 'true'] * 5
   for row in rows:
-    assert 0 <= float(row['source_iou']) <= 1 and (row['target_iou'] == '') == (row['task'] == 'appearance')
-  psnr = {row['masks']: row['psnr'] for row in rows if row['task'] == 'motion'}
+    assert 0 <= float(row['source_iou']) <= 1 and (row['target_iou'] == '') == (row['kind'] != 'motion')
+  psnr = {row['masks']: row['psnr'] for row in rows if row['kind'] == 'motion'}
   assert len(set(psnr.values())) == 3  # each kind of masks changes the edit
   lines = (tmp_path / 'table.md').read_text().splitlines()
   assert [line.split('|')[1:3] for line in lines[2:]] == [

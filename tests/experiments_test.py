@@ -266,6 +266,13 @@ def test_equal_prompts_are_a_warning(folder):
   assert 'should change nothing' in request.warnings[0]
 
 
+@pytest.mark.parametrize('given, expected', [({}, 'a cat'), ({'inversion__prompt': ''}, '')])
+def test_a_clip_is_inverted_with_the_source_prompt_unless_told_otherwise(folder, given, expected):
+  config = config_of(appearance, folder, source_prompt='a cat', **given)
+  request = read_edit(config)
+  assert request.inversion.prompt == resolve(config, request)['inversion']['prompt'] == expected
+
+
 def test_too_little_memory_names_the_setting_that_fits(folder, monkeypatch):
   from uniedit_jax import pipeline
 

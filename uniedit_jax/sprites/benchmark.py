@@ -84,6 +84,11 @@ class Task:
   masked: bool = False
   wanted: tuple[str, ...] = ('main', 'reconstruction')
 
+  @property
+  def full(self):
+    """The task with no other setting than 'all'."""
+    return dataclasses.replace(self, settings={'all': self.settings['all']})
+
   @functools.cached_property
   def layout(self):
     """`Layout` of one setting a method and the texts `NULL`, `SOURCE`, `TARGET`; raises what `lay_out` does."""
