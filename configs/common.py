@@ -58,7 +58,8 @@ def edit(task, preset):
   config.more_target_prompts = ()  # further edits of the clip, which share its inversion and reconstruction
 
   config.inversion = ml_collections.ConfigDict()
-  config.inversion.method = 'ddim'  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (uniedit_jax/inversion.py)
+  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (uniedit_jax/inversion.py); direct for motion, else ddim
+  config.inversion.method = placeholder(str)
   config.inversion.prompt = placeholder(str)  # source_prompt; '' = null prompt
   config.inversion.guidance = 1.0
   config.inversion.inner_steps = placeholder(int)  # fixed_point: repetitions (2); null_text: most updates a step (10)

@@ -2,7 +2,7 @@
 
   python -m experiments.inversions --config=configs/sprites_inversions.py --workdir=out/sprites_inversions
 
-About a quarter of an hour on 2 cores. The workdir gets results.csv and table.md.
+Half an hour on 2 cores, most of it null-text optimisation. The workdir gets results.csv and table.md.
 """
 
 from configs import sprites_benchmark

@@ -21,7 +21,8 @@ def get_config():
   config.video = 'uniedit_jax/sprites/clip.mp4'
   config.source_prompt = 'a big red square moving right in the middle on grass, photo'
   config.target_prompt = 'a big red square jumping in the middle on grass, photo'
-  config.inversion.method = 'direct'
+  config.mask.blocks = (14,)  # in others of this model the object's tokens attend less to its words than the rest
+  config.mask.threshold = 0.3
   config.steps = 25
   config.guidance = 3.0
   config.structure.steps = (0, 0)

@@ -4,7 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 from experiments.faults import Faults
-from experiments.request import read_injections
+from experiments.request import read_injections, read_inversion
 from uniedit_jax import checkpoint, pipeline
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.model_config import ModelConfig
@@ -56,7 +56,7 @@ def _read_task(name, config, model_config, all_faults):
   faults.unless(given.task == name, f'task is {given.task!r}; accepted: {name!r}')
   schedule = faults.attempt(pipeline.with_overrides, model_config.schedule, given.schedule.to_dict())
   faults.attempt(model_config.schedule.timesteps, given.steps)
-  inversion = pipeline.InversionOptions(**given.inversion.to_dict())
+  inversion = read_inversion(given)
   faults += inversion.faults()
   if injections := faults.attempt(read_injections, given, False, blocks):
     settings, captioned = benchmark.methods(injections), config.source_prompt == 'caption'

@@ -65,7 +65,7 @@ def run(config, requests, workdir):
       make(edits[0])  # compiles
       for i, edit in enumerate(progress.steps(method, log)(edits)):
         rows.append({'method': method, 'edit': i, 'kind': edit.kind, **make(edit)})
-  page.write_csv(workdir / 'results.csv', rows)
+        page.write_csv(workdir / 'results.csv', rows)
   page.write_means(workdir / 'table.md', rows, ('method',), HEADINGS)
   record.write_json(workdir / 'run.json', log.as_dict())
 

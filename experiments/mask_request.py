@@ -67,4 +67,6 @@ def read_search(config, request, injections, lay_out):
   if faults:
     raise ValueError('; '.join(faults))
   kinds = ('reconstruction', 'motion') if 'target' in sides else ('reconstruction',)
-  return attention_masks.Search(lay_out(Injections(structure=injections.structure), kinds), words, options)
+  known = kinds == ('reconstruction',) and request.inversion.stored(config.steps) == config.steps
+  layout = None if known else lay_out(Injections(structure=injections.structure), kinds)
+  return attention_masks.Search(layout, words, options)

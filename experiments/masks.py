@@ -110,7 +110,7 @@ def run(config, request, workdir):
         judged = benchmark.judge(edit, source, target, {'all': clips['all']})[0]
         judged = {measure: judged[measure] for measure in HEADINGS if measure in judged}
         rows.append({'edit': i, 'kind': edit.kind, 'masks': label, **overlaps, **judged})
-  page.write_csv(workdir / 'results.csv', rows)
+      page.write_csv(workdir / 'results.csv', rows)
   page.write_means(workdir / 'table.md', rows, ('kind', 'masks'), HEADINGS)
   record.write_json(workdir / 'run.json', log.as_dict())
 
@@ -134,16 +134,16 @@ def _find(model, request, edit, frames, dtype, cache):
       looked_for = attention_masks.differing_words(prompt, scenes[other].caption)
     number = {'source': benchmark.SOURCE, 'target': benchmark.TARGET}[side]
     words[side] = number, attention_masks.word_positions(model.tokenizer, prompt, looked_for)
-  first = dataclasses.replace(
-    task,
-    settings={'first': Injections(structure=task.settings['all'].structure)},
-    wanted=('reconstruction', 'motion')[: len(sides)],
-  )
+  layout = None
+  if name == 'motion' or task.inversion.stored(task.steps) < task.steps:
+    injections = Injections(structure=task.settings['all'].structure)
+    wanted = ('reconstruction', 'motion')[: len(sides)]
+    layout = dataclasses.replace(task, settings={'first': injections}, wanted=wanted).layout
   latents = pipeline.encode_clip(model, frames, dtype)
   texts, inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
   return attention_masks.find_masks(
     *(pipeline.unet_apply(model.config, dtype), model.params['unet'], inverted.trajectory[-1], texts),
-    *(attention_masks.Search(first.layout, words, request.options[name]), model.config.unet.grids(*latents.shape[1:3])),
+    *(attention_masks.Search(layout, words, request.options[name]), model.config.unet.grids(*latents.shape[1:3])),
     *(frames.shape[1:3], task.schedule, task.guidance),
     **dict(progress=lambda _: iter, trajectory=inverted.trajectory, sampler=task.inversion.sampler),
   )

@@ -79,7 +79,7 @@ def read_edit(config):
   if config.generated:
     faults.unless(config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt")
     faults.unless(
-      config.inversion.method == 'ddim',
+      config.inversion.method is None,
       f'inversion.method is {config.inversion.method!r} with generated=True; accepted: the default, as a '
       'generated clip needs no inversion',
     )
@@ -110,9 +110,7 @@ def read_edit(config):
       config.task == 'motion' or not reads_motion,
       f"motion.steps is {injections.motion.steps} with task 'appearance', which has no motion branch; accepted: (0, 0)",
     )
-  inversion = pipeline.InversionOptions(**config.inversion.to_dict())
-  if inversion.prompt is None:
-    inversion = dataclasses.replace(inversion, prompt=config.source_prompt)
+  inversion = read_inversion(config, generated=config.generated)
   faults += inversion.faults()
   faults.unless(config.plan in ('exact', 'naive'), f"plan is {config.plan!r}; accepted: 'exact', 'naive'")
   faults.unless(
@@ -195,6 +193,17 @@ def read_injections(config, masked, blocks):
   return Injections(**changed)
 
 
+def read_inversion(config, generated=False):
+  """The `InversionOptions` of a config, with the defaults of the task; a generated clip is not inverted."""
+  options = config.inversion.to_dict()
+  if options['method'] is None:
+    # What motion edits inject must be the source's own: without guidance's drift, and without the inversion's.
+    options['method'] = 'direct' if config.task == 'motion' and not generated else 'ddim'
+  if options['prompt'] is None:
+    options['prompt'] = config.source_prompt
+  return pipeline.InversionOptions(**options)
+
+
 def _targets(config):
   """The prompts of all edits."""
   return [config.target_prompt, *config.more_target_prompts]
@@ -265,5 +274,5 @@ def resolve(config, request):
   resolved['schedule'] |= {name: getattr(request.schedule, name) for name in resolved['schedule']}
   if request.injections is not None:
     resolved |= dataclasses.asdict(request.injections)
-    resolved['inversion']['prompt'] = request.inversion.prompt
+    resolved['inversion'] = dataclasses.asdict(request.inversion)
   return resolved

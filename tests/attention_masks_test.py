@@ -96,4 +96,13 @@ def test_a_search_looks_at_the_branches_and_the_words_asked_for():
   assert set(found) == {'source', 'target'}
   np.testing.assert_array_equal(found['source'], start[..., 0] > 0)
   assert found['target'].shape == (2, 4, 4)
+
+  trajectory = np.stack([start] * steps + [np.zeros(shape, np.float32)])[::-1]  # z_0 is not looked at
+  stored = find_masks(
+    *(apply, {'w': np.zeros(1)}, start, texts, Search(None, {'source': (1, [1])}, search.options), [(4, 4)], (4, 4)),
+    *(NoiseSchedule(), 7.5),
+    **dict(progress=lambda label: iter, trajectory=trajectory),
+  )
+  assert set(stored) == {'source'}
+  np.testing.assert_array_equal(stored['source'], start[..., 0] > 0)
   assert seen and set(seen) == {('0/text_map',)}

@@ -14,7 +14,7 @@ from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
 from uniedit_jax.sprites import benchmark, model, scores
 from uniedit_jax.sprites.render import render
-from uniedit_jax.sprites.scenes import Edit, Scene, draw_edits, vocabulary
+from uniedit_jax.sprites.scenes import KINDS, Edit, Scene, draw_edits, vocabulary
 
 WORDS = len(vocabulary())
 TINY = model_config.ModelConfig(
@@ -59,6 +59,7 @@ def config_of(folder, **changes):
         'checkpoint': str(folder / 'tiny'),
         'cache': str(folder / 'cache'),
         'per_kind': 1,
+        'source_prompt': 'null',
         'text_to_video.clips': 2,
         'text_to_video.batch': 1,
         'text_to_video.steps': 2,
@@ -304,7 +305,7 @@ def test_found_masks_are_compared_with_true_ones(folder, tmp_path):
   assert len(set(psnr.values())) == 3  # each kind of masks changes the edit
   lines = (tmp_path / 'table.md').read_text().splitlines()
   assert [line.split('|')[1:3] for line in lines[2:]] == [
-    [f' {task} ', f' {kind} '] for task in ('motion', 'appearance') for kind in ('none', 'found', 'true')
+    [f' {kind} ', f' {given} '] for kind in KINDS for given in ('none', 'found', 'true')
   ]
   assert len(list((tmp_path / 'masks').iterdir())) == 5
   with config.unlocked():

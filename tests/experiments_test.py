@@ -119,12 +119,14 @@ def test_unwanted_clips_let_the_plan_drop_rows(folder):
   assert run_record['rows'] < 8 and not (folder / 'only_edit' / 'reconstruction.mp4').exists()
 
 
-def test_direct_inversion_reports_its_drift(folder):
-  config = config_of(appearance, folder, inversion__method='direct')
+def test_direct_inversion_reports_its_drift_and_is_looked_at_for_masks(folder):
+  auto = {'mask__source': 'auto', 'mask__source_prompt': 'a cat'}
+  config = config_of(appearance, folder, inversion__method='direct', **auto)
   _, metrics, _ = run(config, folder / 'direct')
   assert metrics['reconstruction_is_stored_trajectory']
   assert metrics['reconstruction_psnr_db'] == metrics['vae_round_trip_psnr_db']
   assert metrics['free_running_reconstruction_psnr_db'] != metrics['reconstruction_psnr_db']
+  assert (folder / 'direct/masks/source/003.png').exists()
 
 
 def test_obelm_comes_back_to_what_the_vae_makes_of_the_clip(folder):
@@ -237,7 +239,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
     ({'clip__height': 60}, 'accepted: a positive multiple of 8'),
     ({'rows_per_pass': 1}, 'rows_per_pass is 1; accepted: at least'),
     ({'steps': 0}, 'steps is 0; accepted: 1 to 999'),
-    ({'inversion__inner_steps': 3}, "inner_steps is 3 with method 'ddim'; accepted: at least 1, with fixed_point or"),
+    ({'inversion__inner_steps': 3}, "inner_steps is 3 with method 'direct'; accepted: at least 1, with fixed_point or"),
     ({'mask__source': 'auto', 'mask__target': 'auto'}, "mask.source_prompt is '' with mask.source='auto'"),
     ({'mask__source': 'auto'}, "mask.target is '' but mask.source is given; accepted: both or neither"),
     ({**AUTO, 'mask__source_words': ('bear',)}, "mask.source_words: 'bear' is not in the prompt 'a cat'"),
@@ -266,11 +268,22 @@ def test_equal_prompts_are_a_warning(folder):
   assert 'should change nothing' in request.warnings[0]
 
 
-@pytest.mark.parametrize('given, expected', [({}, 'a cat'), ({'inversion__prompt': ''}, '')])
-def test_a_clip_is_inverted_with_the_source_prompt_unless_told_otherwise(folder, given, expected):
-  config = config_of(appearance, folder, source_prompt='a cat', **given)
+@pytest.mark.parametrize(
+  'module, changes, expected',
+  [
+    (appearance, {}, ('ddim', 'a cat')),
+    (appearance, {'inversion__prompt': ''}, ('ddim', '')),
+    (motion, {}, ('direct', 'a cat')),
+    (motion, {'inversion__method': 'ddim'}, ('ddim', 'a cat')),
+    (motion, {'video': '', 'generated': True}, ('ddim', 'a cat')),
+  ],
+)
+def test_how_a_clip_is_inverted_unless_told_otherwise(folder, module, changes, expected):
+  config = config_of(module, folder, source_prompt='a cat', **changes)
   request = read_edit(config)
-  assert request.inversion.prompt == resolve(config, request)['inversion']['prompt'] == expected
+  resolved = resolve(config, request)['inversion']
+  found = request.inversion.method, request.inversion.prompt
+  assert found == (resolved['method'], resolved['prompt']) == expected
 
 
 def test_too_little_memory_names_the_setting_that_fits(folder, monkeypatch):

@@ -144,13 +144,13 @@ class Search(NamedTuple):
 
   Attributes:
     layout: `Layout` of what is sampled first, without masks: the reconstruction, and in motion editing the
-      motion reference.
+      motion reference; None where the stored trajectory of direct inversion is all that is looked at.
     words: dict {'source' or 'target': (text number, token positions)}: the prompt that a side's frames are shown, and
       the words looked for.
     options: `MapOptions`.
   """
 
-  layout: Layout
+  layout: Layout | None
   words: dict[str, tuple[int, list[int]]]
   options: MapOptions
 
@@ -175,17 +175,19 @@ def find_masks(
   Returns:
     dict {side: bool[F, height, width]} of the sides that have words.
   """
-  seen = []
-  editing.edit(
-    *(apply, params, start, texts, search.layout, schedule, guidance),
-    **dict(visit=lambda _, latents: seen.append(np.asarray(latents)), progress=progress('look'), **options),
-  )
-  branches = {branch.kind: k for k, branch in enumerate(search.layout.branches)}
+  if search.layout is None:
+    seen = {'reconstruction': options['trajectory'][:0:-1]}
+  else:
+    steps = []
+    editing.edit(
+      *(apply, params, start, texts, search.layout, schedule, guidance),
+      **dict(visit=lambda _, latents: steps.append(np.asarray(latents)), progress=progress('look'), **options),
+    )
+    seen = {branch.kind: np.stack(steps)[:, k] for k, branch in enumerate(search.layout.branches)}
   blocks = default_blocks(grids) if search.options.blocks is None else search.options.blocks
   found = {}
   for side, (text, positions) in search.words.items():
-    branch = branches[{'source': 'reconstruction', 'target': 'motion'}[side]]
-    latents = np.stack([step[branch] for step in seen])
+    latents = seen[{'source': 'reconstruction', 'target': 'motion'}[side]]
     maps = word_map(
       *(read or apply, params, latents, texts[text], positions, schedule, blocks, grids[blocks[0]]),
       *(window, progress(f'{side} mask')),

@@ -5,7 +5,7 @@ from etils import epath
 from uniedit_jax import masks, panels, video
 from uniedit_jax.metrics import pixel
 
-TRUSTED_DB = 6.0  # how far below the VAE's round trip a reconstruction may be: twice its error
+TRUSTED_DB = 10.0  # how far below the VAE's round trip a reconstruction may be; docs/inversion.md has why
 # The clip that each kind of branch becomes, in the order in which they are shown after the source.
 NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
 
@@ -111,7 +111,7 @@ def distrust(measures, method):
   floor, found = measures.get('vae_round_trip_psnr_db'), next(filter(None, map(measures.get, names)), None)
   if found is None or found >= floor - TRUSTED_DB:
     return None
-  knob = 'inversion.method=fixed_point or obelm'
+  knob = 'inversion.method=fixed_point or obelm, or a lower guidance where there is a source_prompt'
   if method not in ('ddim', 'direct'):
     knob = 'more steps, or inversion.prompt and inversion.guidance as the reconstruction has them'
   return (
