@@ -12,7 +12,7 @@ from configs import common
 def get_config():
   """25 steps; motion in all, keys and values of the reconstruction from the fifth on, and no structure control.
 
-  The best of a dozen settings on 16 edits of the validation split. What made the difference there is that the
+  Among the best of a dozen settings on 12 to 16 edits of the validation split. What made the difference is that the
   reconstruction has the source's caption and reads the stored trajectory: its keys and values then fit those of the
   edit, which has a caption and guidance too (docs/sprites.md). Set `source_prompt` together with `video`.
   """
