@@ -12,7 +12,10 @@ from configs import common
 
 
 def get_config():
-  """What the training of the shipped weights came to be (docs/sprites.md has its history); two hours on 2 cores."""
+  """What the training of the shipped weights came to be; docs/sprites.md has its history.
+
+  Some two and a half hours on 2 cores, by the seconds of its steps; it was not run as a whole.
+  """
   config = common.training()
   config.part = 'model'
   config.vae = 'sprites'  # checkpoint whose VAE makes the latents: a folder, or a name
