@@ -93,6 +93,23 @@ def edit(task, preset):
   return config
 
 
+def sprites_edit(task):
+  """An edit of the shipped clip by the shipped model; set `source_prompt` together with `video`.
+
+  Args:
+    task: as in `edit`.
+  """
+  config = edit(task, preset='paper')
+  config.checkpoint = 'sprites'
+  config.video = 'uniedit_jax/sprites/clip.mp4'
+  config.source_prompt = 'a big red square moving right in the middle on grass, photo'
+  config.mask.blocks = (14,)  # in others of this model the object's tokens attend less to its words than the rest
+  config.mask.threshold = 0.3
+  config.steps = 25
+  config.guidance = 3.0
+  return config
+
+
 def training():
   """What both parts of the sprites model share. A stage is a number of steps with one kind of batch."""
   config = ml_collections.ConfigDict()

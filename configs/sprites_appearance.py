@@ -11,14 +11,7 @@ from configs import common
 
 def get_config():
   """The paper's appearance edit, rescaled to 25 steps; the source's caption as in sprites_motion.py."""
-  config = common.edit(task='appearance', preset='paper')
-  config.checkpoint = 'sprites'
-  config.video = 'uniedit_jax/sprites/clip.mp4'
-  config.source_prompt = 'a big red square moving right in the middle on grass, photo'
+  config = common.sprites_edit('appearance')
   config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.inversion.method = 'direct'
-  config.mask.blocks = (14,)  # in others of this model the object's tokens attend less to its words than the rest
-  config.mask.threshold = 0.3
-  config.steps = 25
-  config.guidance = 3.0
   return config

@@ -14,17 +14,10 @@ def get_config():
 
   Among the best of a dozen settings on 12 to 16 edits of the validation split. What made the difference is that the
   reconstruction has the source's caption and reads the stored trajectory: its keys and values then fit those of the
-  edit, which has a caption and guidance too (docs/sprites.md). Set `source_prompt` together with `video`.
+  edit, which has a caption and guidance too (docs/sprites.md).
   """
-  config = common.edit(task='motion', preset='paper')
-  config.checkpoint = 'sprites'
-  config.video = 'uniedit_jax/sprites/clip.mp4'
-  config.source_prompt = 'a big red square moving right in the middle on grass, photo'
+  config = common.sprites_edit('motion')
   config.target_prompt = 'a big red square jumping in the middle on grass, photo'
-  config.mask.blocks = (14,)  # in others of this model the object's tokens attend less to its words than the rest
-  config.mask.threshold = 0.3
-  config.steps = 25
-  config.guidance = 3.0
   config.structure.steps = (0, 0)
   config.content.steps = (5, 25)
   config.content.tensors = ('k', 'v')

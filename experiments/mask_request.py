@@ -66,7 +66,7 @@ def read_search(config, request, injections, lay_out):
       words[side] = request.prompts.index(prompts[side]), positions
   if faults:
     raise ValueError('; '.join(faults))
-  kinds = ('reconstruction', 'motion') if 'target' in sides else ('reconstruction',)
-  known = kinds == ('reconstruction',) and request.inversion.stored(config.steps) == config.steps
-  layout = None if known else lay_out(Injections(structure=injections.structure), kinds)
+  first = Injections(structure=injections.structure)
+  stored = request.inversion.stored(config.steps) == config.steps
+  layout = attention_masks.layout_to_search(sides, stored, lambda kinds: lay_out(first, kinds))
   return attention_masks.Search(layout, words, options)

@@ -134,11 +134,10 @@ def _find(model, request, edit, frames, dtype, cache):
       looked_for = attention_masks.differing_words(prompt, scenes[other].caption)
     number = {'source': benchmark.SOURCE, 'target': benchmark.TARGET}[side]
     words[side] = number, attention_masks.word_positions(model.tokenizer, prompt, looked_for)
-  layout = None
-  if name == 'motion' or task.inversion.stored(task.steps) < task.steps:
-    injections = Injections(structure=task.settings['all'].structure)
-    wanted = ('reconstruction', 'motion')[: len(sides)]
-    layout = dataclasses.replace(task, settings={'first': injections}, wanted=wanted).layout
+  first = {'first': Injections(structure=task.settings['all'].structure)}
+  lay_out = lambda kinds: dataclasses.replace(task, settings=first, wanted=kinds).layout
+  stored = task.inversion.stored(task.steps) == task.steps
+  layout = attention_masks.layout_to_search(sides, stored, lay_out)
   latents = pipeline.encode_clip(model, frames, dtype)
   texts, inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
   return attention_masks.find_masks(

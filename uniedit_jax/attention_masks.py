@@ -155,6 +155,22 @@ class Search(NamedTuple):
   options: MapOptions
 
 
+def layout_to_search(sides, stored, lay_out):
+  """What must be sampled before masks can be looked for.
+
+  Args:
+    sides: those to find, of 'source' and 'target'.
+    stored: whether the reconstruction is a stored trajectory after every step.
+    lay_out: kinds of wanted branches -> `Layout` without masks.
+
+  Returns:
+    `Search.layout`.
+  """
+  if 'target' in sides:
+    return lay_out(('reconstruction', 'motion'))
+  return None if stored else lay_out(('reconstruction',))
+
+
 def find_masks(
   apply, params, start, texts, search, grids, size, schedule, guidance, *, progress, read=None, window=None, **options
 ):
@@ -179,9 +195,10 @@ def find_masks(
     seen = {'reconstruction': options['trajectory'][:0:-1]}
   else:
     steps = []
+    visit = lambda _, latents: steps.append(np.asarray(latents))
     editing.edit(
       *(apply, params, start, texts, search.layout, schedule, guidance),
-      **dict(visit=lambda _, latents: steps.append(np.asarray(latents)), progress=progress('look'), **options),
+      **dict(visit=visit, progress=progress('look'), **options),
     )
     seen = {branch.kind: np.stack(steps)[:, k] for k, branch in enumerate(search.layout.branches)}
   blocks = default_blocks(grids) if search.options.blocks is None else search.options.blocks
