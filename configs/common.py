@@ -103,8 +103,6 @@ def sprites_edit(task):
   config.checkpoint = 'sprites'
   config.video = 'uniedit_jax/sprites/clip.mp4'
   config.source_prompt = 'a big red square moving right in the middle on grass, photo'
-  config.mask.blocks = (14,)  # in others of this model the object's tokens attend less to its words than the rest
-  config.mask.threshold = 0.3
   config.steps = 25
   config.guidance = 3.0
   return config

@@ -21,6 +21,7 @@ def get_config():
   config.vae = 'sprites'  # checkpoint whose VAE makes the latents: a folder, or a name
   config.data.clips = 4000
   config.prompt_dropout = 0.1
+  config.localization = 0.01  # weight of the loss that makes cross-attention point at the object
   config.ema = 0.998
   config.stage1 = {'steps': 1200, 'images': 96, 'clips': 0, 'first_rate': 2e-3, 'last_rate': 1e-3}
   config.stage2 = {'steps': 4000, 'images': 32, 'clips': 10, 'first_rate': 1.2e-3, 'last_rate': 2e-5}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from uniedit_jax import checkpoint, panels, pipeline, video
+from uniedit_jax.attention_masks import default_blocks, word_positions
 from uniedit_jax.model_config import network
 from uniedit_jax.models import vae as vae_lib
 from uniedit_jax.models.words import WordTokenizer
@@ -73,6 +74,8 @@ def read_training(config):
       faults.append(f'stage{i} is {stage}; accepted: at least one step, and images or clips')
   if config.data.clips < 1 or config.data.validation < LOOKS:
     faults.append(f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation')
+  if config.part == 'model' and not config.localization >= 0:
+    faults.append(f'localization is {config.localization}; accepted: 0 or more')
   for name in ('init', *(['vae'] if config.part == 'model' else [])):
     if config[name] and not (checkpoint.locate(config[name]) / 'config.json').exists():
       faults.append(
@@ -109,14 +112,14 @@ def make_task(config, request, progress):
 
 
 def _draw(config, progress):
-  """Clips and scenes to train on, and to validate with; the latter's seed lies outside those of other runs."""
+  """Clips, masks and scenes to train on, and to validate with; the latter's seed lies outside those of other runs."""
   size = CONFIG.height
   train = data.draw_clips(config.seed, config.data.clips, size, progress=progress('render'))
   return train, data.draw_clips(2**32 + config.seed, config.data.validation, size)
 
 
 def _vae_task(config, request, progress):
-  (clips, _), (validation, _) = _draw(config, progress)
+  (clips, *_), (validation, *_) = _draw(config, progress)
   frames, held_back = clips.reshape(-1, *clips.shape[2:]), validation[:, ::4].reshape(-1, *clips.shape[2:])
   vae_config = dataclasses.replace(CONFIG.vae, scale=1.0)
   vae = vae_lib.VAE(vae_config, dtype=jnp.dtype(request.dtype))
@@ -151,29 +154,30 @@ def _model_task(config, request, progress):
   source = checkpoint.load(config.vae, parts=('vae',))
   model_config = dataclasses.replace(CONFIG, vae=source.config.vae)
   tokenizer = WordTokenizer(vocabulary(), CONFIG.text)
-  (clips, scenes), (validation, validation_scenes) = _draw(config, progress)
-  encode = functools.partial(data.encode_clips, pipeline.module(model_config, 'vae', 'float32'), source.params['vae'])
-  latents, validation_latents = encode(clips, progress('encode')), encode(validation)
-  words = lambda scenes: tokenizer.encode([scene.caption for scene in scenes])
-  tokens, validation_tokens, null = words(scenes), words(validation_scenes), tokenizer.encode([''])[0]
+  train, validation = _draw(config, progress)
+  vae = pipeline.module(model_config, 'vae', 'float32')
+  encode = functools.partial(data.encode_clips, vae, source.params['vae'])
+  bank = _bank(encode, tokenizer, *train, progress('encode'))
+  validation_scenes, validation = validation[-1], _bank(encode, tokenizer, *validation)
+  null = tokenizer.encode([''])[0]
 
   unet, tower = (network(model_config, part, jnp.dtype(request.dtype)) for part in ('unet', 'text'))
   if config.init:
     params = checkpoint.load(config.init, parts=('unet', 'text')).params
   else:
-    params = initial(unet, tower, config.seed, latents[0, :1], tokens[0])
-  loss = losses.denoising_loss(unet, tower, model_config.schedule)
-  fixed = data.text_batch(validation_latents, validation_tokens, null, 0, 0, len(validation), len(validation) // 4, 0.0)
+    params = initial(unet, tower, config.seed, bank.latents[0, :1], bank.tokens[0])
+  blocks = default_blocks(unet.config.grids(*bank.latents.shape[2:4]))
+  loss = losses.denoising_loss(unet, tower, model_config.schedule, blocks, config.localization)
+  count = len(validation_scenes)
+  fixed = data.text_batch(validation, null, 0, 0, count, count // 4, 0.0)
   encode_text = jax.jit(lambda params, tokens: tower.apply({'params': params}, tokens))
-  decode = functools.partial(
-    vae_lib.decode_frames, pipeline.module(model_config, 'vae', 'float32'), source.params['vae']
-  )
+  decode = functools.partial(vae_lib.decode_frames, vae, source.params['vae'])
   validation_loss = jax.jit(lambda params: loss(params, fixed, jax.random.key(0))[1])
 
   def validate(params):
     measures = {f'validation_{name}': float(value) for name, value in validation_loss(params).items()}
-    text = encode_text(params['text'], np.concatenate([null[None], validation_tokens[:LOOKS]]))
-    noise = jax.random.normal(jax.random.key(0), validation_latents[:LOOKS].shape)
+    text = encode_text(params['text'], np.concatenate([null[None], validation.tokens[:LOOKS]]))
+    noise = jax.random.normal(jax.random.key(0), validation.latents[:LOOKS].shape)
     made = sampling.sample_prompts(
       unet.apply, params['unet'], noise, text[1:], text[0], model_config.schedule, **SAMPLING
     )
@@ -190,9 +194,19 @@ def _model_task(config, request, progress):
   def batch(step):
     stage = stage_at(request.stages, step)
     sizes = stage['images'], stage['clips']
-    return data.text_batch(latents, tokens, null, config.seed, step, *sizes, config.prompt_dropout)
+    return data.text_batch(bank, null, config.seed, step, *sizes, config.prompt_dropout)
 
   return Task(params, loss, batch, validate, export)
+
+
+def _bank(encode, tokenizer, clips, masks, scenes, progress=iter):
+  """The `data.Bank` of rendered clips."""
+  latents = encode(clips, progress)
+  tokens = tokenizer.encode([scene.caption for scene in scenes])
+  words = np.zeros(tokens.shape, bool)
+  for row, scene in zip(words, scenes, strict=True):
+    row[word_positions(tokenizer, scene.caption, scene.object_words)] = True
+  return data.Bank(latents, tokens, words, data.cover(masks, *latents.shape[2:4]))
 
 
 def initial(unet, tower, seed, latents, tokens):

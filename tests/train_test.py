@@ -116,6 +116,12 @@ def test_all_faults_are_listed(tmp_path):
     assert fault in str(error.value)
 
 
+def test_faults_of_the_model_alone(tmp_path):
+  config = small(sprites_model.get_config(), tmp_path, vae='sprites', localization=-1.0)
+  with pytest.raises(ValueError, match=r'localization is -1\.0; accepted: 0 or more'):
+    training_tasks.read_training(config)
+
+
 def test_rates_fall_in_every_stage_of_the_configs():
   for config in (sprites_vae.get_config(), sprites_model.get_config()):
     stages = [config[name] for name in sorted(config) if name.startswith('stage')]

@@ -18,24 +18,35 @@ TEXT = TextConfig(vocabulary=9, positions=4, width=8, layers=1, heads=1, mlp_wid
 UNET = UNetConfig(channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8)
 SCHEDULE = NoiseSchedule('scaled_linear', 0.00085, 0.012)
 NULL = np.array([7, 8, 8, 8], np.int32)
+WEIGHT = 0.01
+
+
+def no_map(noisy, taps):
+  """Taps of a UNet whose attention knows nothing."""
+  return {name: jnp.ones((1, noisy.shape[0], noisy.shape[1] * noisy.shape[2], 4)) for name in taps}
 
 
 @pytest.fixture(scope='module')
 def bank():
   rng = np.random.default_rng(0)
-  return rng.standard_normal((6, 3, 4, 4, 2)).astype(np.float16), rng.integers(0, 7, (6, 4)).astype(np.int32)
+  return data.Bank(
+    latents=rng.standard_normal((6, 3, 4, 4, 2)).astype(np.float16),
+    tokens=rng.integers(0, 7, (6, 4)).astype(np.int32),
+    words=np.tile([False, True, True, False], (6, 1)),
+    coverage=rng.random((6, 3, 4, 4)).astype(np.float16),
+  )
 
 
 @pytest.fixture(scope='module')
 def model(bank):
   """(loss, initial parameters) of a model that compiles fast."""
   unet, tower = UNet(UNET), TextEncoder(TEXT)
-  params = training_tasks.initial(unet, tower, 0, bank[0][0, :1], bank[1][0])
-  return losses.denoising_loss(unet, tower, SCHEDULE), params
+  params = training_tasks.initial(unet, tower, 0, bank.latents[0, :1], bank.tokens[0])
+  return losses.denoising_loss(unet, tower, SCHEDULE, (0,), WEIGHT), params
 
 
 def batch(bank, step, images=4, clips=4):
-  return data.text_batch(*bank, NULL, 0, step, images, clips, 0.25)
+  return data.text_batch(bank, NULL, 0, step, images, clips, 0.25)
 
 
 def copied(tree):
@@ -49,12 +60,19 @@ def leaves(tree, *names):
   return [x for path, x in flat if chosen(path)], [x for path, x in flat if not chosen(path)]
 
 
+def samples(latents, others, tokens=None):
+  """`losses.Samples` without words."""
+  tokens = np.zeros((len(latents), 4), np.int32) if tokens is None else tokens
+  return losses.Samples(latents, others, tokens, np.zeros(tokens.shape, bool), np.ones(latents.shape[:4], np.float32))
+
+
 def test_the_untrained_unet_predicts_no_noise(bank, model):
   loss, params = model
   value, parts = jax.jit(loss)(params, batch(bank, 0), jax.random.key(0))
   # Noise of unit variance, times weights between 1 and sqrt(8).
   assert 1 < parts['images'] < 15 and 1 < parts['clips'] < 15
-  np.testing.assert_allclose(value, (parts['images'] + parts['clips']) / 2, rtol=1e-6)
+  means = [(parts[name] + WEIGHT * parts[f'{name}_localization']) / 2 for name in ('images', 'clips')]
+  np.testing.assert_allclose(value, sum(means), rtol=1e-6)
 
 
 def test_temporal_attention_starts_by_looking_back_and_ahead_in_turn():
@@ -91,16 +109,16 @@ def test_weights_of_the_loss():
   expected = losses.STARTS * starts + (1 - losses.STARTS) * np.average(weights, weights=timesteps + 0.5)
 
   class Zero:
-    def apply(self, params, latents, *_, temporal):
-      return jnp.zeros_like(latents), {}
+    def apply(self, params, latents, timestep, text, routes, masks, taps, temporal):
+      return jnp.zeros_like(latents), no_map(latents, taps)
 
   class Text:
     def apply(self, params, tokens):
       return jnp.zeros((*tokens.shape, 8))
 
-  loss = losses.denoising_loss(Zero(), Text(), SCHEDULE)
-  latents, tokens = np.zeros((512, 1, 4, 4, 2), np.float32), np.zeros((512, 4), np.int32)
-  value, _ = loss({'unet': {}, 'text': {}}, {'images': (latents, latents, tokens)}, jax.random.key(0))
+  loss = losses.denoising_loss(Zero(), Text(), SCHEDULE, (0,), 0.0)
+  latents = np.zeros((512, 1, 4, 4, 2), np.float32)
+  value, _ = loss({'unet': {}, 'text': {}}, {'images': samples(latents, latents)}, jax.random.key(0))
   np.testing.assert_allclose(value, expected, rtol=0.02)
 
 
@@ -111,18 +129,19 @@ def test_the_loss_asks_for_what_leads_to_the_clip():
   signs = np.tile([1, -1], 200)  # the prompt tells which clip it is; the other one is its negative
 
   class Knowing:
-    def apply(self, params, noisy, timestep, text, *_, temporal):
+    def apply(self, params, noisy, timestep, text, routes, masks, taps, temporal):
       alpha, latents = alphas[timestep], text[0, 0] * clip
       jax.debug.callback(lambda *x: seen.append(x), timestep, jnp.vdot(noisy, latents) / jnp.vdot(clip, clip))
-      return (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha), {}
+      return (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha), no_map(noisy, taps)
 
   class Text:
     def apply(self, params, tokens):
       return jnp.broadcast_to(tokens[..., None], (*tokens.shape, 8)).astype(jnp.float32)
 
   clips = signs[:, None, None, None, None] * clip
-  batch = {'clips': (clips, -clips, np.tile(signs[:, None], 4))}
-  value, _ = losses.denoising_loss(Knowing(), Text(), SCHEDULE)({'unet': {}, 'text': {}}, batch, jax.random.key(0))
+  batch = {'clips': samples(clips, -clips, np.tile(signs[:, None], 4))}
+  loss = losses.denoising_loss(Knowing(), Text(), SCHEDULE, (0,), 0.0)
+  value, _ = loss({'unet': {}, 'text': {}}, batch, jax.random.key(0))
   assert value < 1e-9
   jax.effects_barrier()
   timesteps, signal = np.array(seen).T
@@ -132,6 +151,26 @@ def test_the_loss_asks_for_what_leads_to_the_clip():
   assert (signal[~late] > 0.5).all()
   shares = [np.sum(late & (np.abs(signal - level) < 0.5)) / len(signs) for level in (-1, 0)]
   np.testing.assert_allclose(shares, losses.STARTS / 2, atol=0.01)
+
+
+def test_localization_is_the_divergence_from_the_object_to_where_its_words_are_attended():
+  coverage = np.zeros((2, 2, 2), np.float32)
+  coverage[0, 0, 0] = coverage[1, 1, 1] = 1
+  points = coverage.reshape(2, 4, 1)
+  maps = np.concatenate([np.ones_like(points), 0.3 * points + 1e-9, 1 - points + 1e-9], axis=-1)  # f[F, N, T]
+  only = lambda *chosen: np.isin(np.arange(3), chosen)
+  value = lambda *chosen: float(losses.localization(maps, only(*chosen), coverage))
+  np.testing.assert_allclose(value(0), np.log(4), rtol=1e-6)  # all 8 places for the two of the object
+  np.testing.assert_allclose(value(1), 0, atol=1e-6)
+  assert value(2) > 10
+  np.testing.assert_allclose(value(0, 1), np.log(4) / 2, rtol=1e-6)
+  assert value() == 0
+
+
+def test_cover_is_the_share_of_every_cell():
+  masks = np.zeros((1, 4, 6), bool)
+  masks[0, :2, :3] = masks[0, 0, 3] = True
+  np.testing.assert_allclose(data.cover(masks, 2, 2), [[[1, 1 / 6], [0, 0]]], atol=1e-3)
 
 
 def test_a_resumed_run_has_the_same_losses(bank, model, tmp_path):
@@ -206,16 +245,18 @@ def test_batches_depend_on_seed_and_step_alone(bank):
 
 
 def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
-  latents, tokens = bank
-  drawn, others, prompts = data.text_batch(latents, tokens, NULL, 0, 0, 0, 200, 0.25)['clips']
-  np.testing.assert_array_equal(others[1:], drawn[:-1])
+  drawn = data.text_batch(bank, NULL, 0, 0, 0, 200, 0.25)['clips']
+  np.testing.assert_array_equal(drawn.others[1:], drawn.latents[:-1])
   dropped = 0
-  for clip, prompt in zip(drawn, prompts, strict=True):
-    (i,) = [i for i in range(len(latents)) if np.array_equal(latents[i].astype(np.float32), clip)]
+  for clip, _, prompt, words, coverage in zip(*drawn, strict=True):
+    (i,) = [i for i in range(len(bank.latents)) if np.array_equal(bank.latents[i].astype(np.float32), clip)]
+    np.testing.assert_array_equal(coverage, bank.coverage[i].astype(np.float32))
     if np.array_equal(prompt, NULL):
       dropped += 1
+      assert not words.any()
     else:
-      np.testing.assert_array_equal(prompt, tokens[i])
+      np.testing.assert_array_equal(prompt, bank.tokens[i])
+      np.testing.assert_array_equal(words, bank.words[i])
   assert 30 < dropped < 70
 
 
@@ -229,11 +270,12 @@ def test_curves_are_cut_where_a_run_goes_on(tmp_path):
 
 
 def test_clips_are_drawn_from_what_is_trained_on_or_from_the_rest():
-  frames, scenes = data.draw_clips(5, 4, 32)
+  frames, masks, scenes = data.draw_clips(5, 4, 32)
+  assert masks.shape == (4, 16, 32, 32) and masks.dtype == bool
   assert frames.shape == (4, 16, 32, 32, 3) and frames.dtype == np.uint8
   assert not any(scene.held_out for scene in scenes)
-  assert all(scene.held_out for scene in data.draw_clips(5, 4, 32, held_out=True)[1])
-  assert data.draw_clips(5, 4, 32)[1] == scenes and data.draw_clips(6, 4, 32)[1] != scenes
+  assert all(scene.held_out for scene in data.draw_clips(5, 4, 32, held_out=True)[2])
+  assert data.draw_clips(5, 4, 32)[2] == scenes and data.draw_clips(6, 4, 32)[2] != scenes
 
 
 def test_stages_follow_each_other():

@@ -1,12 +1,30 @@
 """Random clips with captions, their latents, and batches that depend on the seed and the step alone."""
 
+from typing import NamedTuple
+
 import jax
 import numpy as np
 
 from uniedit_jax.models.vae import encode_frames
+from uniedit_jax.sprites.losses import Samples
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import random_scene
 from uniedit_jax.video import to_model
+
+
+class Bank(NamedTuple):
+  """Clips to draw batches from.
+
+  Attributes:
+    latents: f16[N, F, H, W, C].
+    tokens: i32[N, T], one caption a clip.
+    words, coverage: as in `losses.Samples`: bool[N, T], f16[N, F, H, W].
+  """
+
+  latents: np.ndarray
+  tokens: np.ndarray
+  words: np.ndarray
+  coverage: np.ndarray
 
 
 def draw_clips(seed, count, size, held_out=False, progress=iter):
@@ -19,11 +37,19 @@ def draw_clips(seed, count, size, held_out=False, progress=iter):
     progress: wraps an iterable.
 
   Returns:
-    (frames u8[count, F, H, W, 3], scenes: list of `Scene`).
+    (frames u8[count, F, H, W, 3], masks of the objects bool[count, F, H, W], scenes: list of `Scene`).
   """
   rng = np.random.default_rng(seed)
   scenes = [random_scene(rng, held_out) for _ in range(count)]
-  return np.stack([render(scene, size).frames for scene in progress(scenes)]), scenes
+  renderings = [render(scene, size) for scene in progress(scenes)]
+  return np.stack([r.frames for r in renderings]), np.stack([r.masks for r in renderings]), scenes
+
+
+def cover(masks, height, width):
+  """Masks bool[..., H, W] -> f16[..., height, width], how much of every cell they cover, 0..1."""
+  *batch, rows, columns = masks.shape
+  cells = masks.reshape(*batch, height, rows // height, width, columns // width)
+  return cells.mean(axis=(-3, -1), dtype=np.float32).astype(np.float16)
 
 
 def encode_clips(vae, params, clips, progress=iter):
@@ -36,12 +62,11 @@ def frame_batch(frames, seed, step, size):
   return frames[np.random.default_rng([seed, step]).integers(len(frames), size=size)]
 
 
-def text_batch(latents, tokens, null, seed, step, images, clips, dropout):
+def text_batch(bank, null, seed, step, images, clips, dropout):
   """Single frames and whole clips with their prompts, drawn at random.
 
   Args:
-    latents: f[N, F, H, W, C].
-    tokens: i32[N, T], one caption a clip.
+    bank: `Bank`.
     null: i32[T], the null prompt.
     seed, step: of the random numbers.
     images, clips: how many of each; a kind of which there are none is left out.
@@ -53,12 +78,16 @@ def text_batch(latents, tokens, null, seed, step, images, clips, dropout):
   rng = np.random.default_rng([seed, step])
   batch = {}
   for name, count in (('images', images), ('clips', clips)):
-    clip = rng.integers(len(latents), size=count)
-    frame = rng.integers(latents.shape[1], size=count)
-    dropped = rng.random(count) < dropout
+    clip = rng.integers(len(bank.latents), size=count)
+    frame = rng.integers(bank.latents.shape[1], size=count)
+    dropped = (rng.random(count) < dropout)[:, None]
     if count:
-      picked = (latents[clip, frame][:, None] if name == 'images' else latents[clip]).astype(np.float32)
-      batch[name] = picked, np.roll(picked, 1, axis=0), np.where(dropped[:, None], null, tokens[clip])
+      picked = (clip[:, None], frame[:, None]) if name == 'images' else clip
+      latents, coverage = (x[picked].astype(np.float32) for x in (bank.latents, bank.coverage))
+      batch[name] = Samples(
+        *(latents, np.roll(latents, 1, axis=0), np.where(dropped, null, bank.tokens[clip])),
+        *(bank.words[clip] & ~dropped, coverage),
+      )
   return batch
 
 

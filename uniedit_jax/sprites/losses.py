@@ -1,5 +1,7 @@
 """What the parts of the sprites model are trained for; losses for `training.update`."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -28,7 +30,46 @@ def vae_loss(vae, kl_weight):
   return loss
 
 
-def denoising_loss(unet, text_encoder, schedule):
+class Samples(NamedTuple):
+  """Clips, or single frames (F = 1), with their captions.
+
+  Attributes:
+    latents: f[B, F, H, W, C].
+    others: latents of other samples, same shape.
+    tokens: i32[B, T].
+    words: bool[B, T], the tokens that speak of the object; none of a dropped prompt.
+    coverage: f[B, F, H, W], how much of a latent the object covers, 0..1.
+  """
+
+  latents: jax.Array
+  others: jax.Array
+  tokens: jax.Array
+  words: jax.Array
+  coverage: jax.Array
+
+
+def localization(maps, words, coverage):
+  """How far the places that attend to the object's words are from the object.
+
+  The mean over these words of the Kullback-Leibler divergence from the coverage to the attention, both divided by their
+  sum over the clip. (FastComposer, Xiao et al. 2023, section 4.2, has the idea; its loss is linear, and one word
+  that takes all attention would satisfy it.)
+
+  Args:
+    maps: f32[F, N, T], attention of the tokens of frames to those of the prompt.
+    words: bool[T].
+    coverage: f[F, H, W] with H W = N.
+
+  Returns:
+    f32[], 0 where there are no words.
+  """
+  wanted = coverage.reshape(*maps.shape[:2], 1) / jnp.sum(coverage)
+  share = maps / jnp.sum(maps, axis=(0, 1))
+  divergence = jnp.sum(jax.scipy.special.rel_entr(wanted, share), axis=(0, 1))
+  return jnp.sum(divergence * words) / jnp.maximum(jnp.sum(words), 1)
+
+
+def denoising_loss(unet, text_encoder, schedule, blocks, weight):
   """The noise that the UNet fails to predict, on clips and on single frames, which bypass temporal attention.
 
   A sample with signal power a weighs sqrt(max((1 - a) / a, 1)), and timesteps are drawn in proportion to themselves,
@@ -39,18 +80,23 @@ def denoising_loss(unet, text_encoder, schedule):
   does not describe. Of every batch, the share `STARTS` is such starts, at one of the last tenth of the timesteps: by
   turns the signal of another sample under noise, and noise alone. Right is the prediction that leads to the clip.
 
+  Nothing in all this asks attention to say where a word is, which masks are made from: `localization` does.
+
   Args:
     unet, text_encoder: modules, trained together.
     schedule: `NoiseSchedule`.
+    blocks: attention blocks whose mean map of CA-S is to find the object, all of the latents' grid.
+    weight: of the mean `localization` in the loss.
 
   Returns:
-    A loss whose params are {'unet', 'text'} and whose batch has 'clips' or 'images' or both, each
-    (latents f[B, F, H, W, C], latents of other samples, tokens i32[B, T]), F = 1 for images.
+    A loss whose params are {'unet', 'text'} and whose batch has 'clips' or 'images' or both, each `Samples`.
   """
   alphas = jnp.asarray(schedule.alphas_cumprod)
   weights = jnp.sqrt(jnp.maximum((1 - alphas) / alphas, 1))
+  taps = tuple(f'{block}/text_map' for block in blocks)
 
-  def part_loss(params, latents, others, tokens, key, temporal):
+  def part_loss(params, samples, key, temporal):
+    latents, others, tokens, words, coverage = samples
     time_key, noise_key = jax.random.split(key)
     size, starts = len(latents), round(STARTS * len(latents))
     strata = lambda count, key: (jnp.arange(count) + jax.random.uniform(key, (count,))) / max(count, 1)
@@ -65,13 +111,21 @@ def denoising_loss(unet, text_encoder, schedule):
     noisy = jnp.where(index < starts, jnp.where(index % 2, noise, misleading), noisy)
     target = (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha)  # the noise, but for starts
     text = text_encoder.apply({'params': params['text']}, tokens)
-    predict = lambda *inputs: unet.apply({'params': params['unet']}, *inputs, temporal=temporal)[0]
-    error = jnp.mean((jax.vmap(predict)(noisy, timesteps, text) - target) ** 2, axis=(1, 2, 3, 4))
-    return jnp.mean(weights[timesteps] * error)
+
+    def predict(noisy, timestep, text):
+      inputs = noisy, timestep, text, None, None, taps
+      noise, tapped = unet.apply({'params': params['unet']}, *inputs, temporal=temporal)
+      return noise, jnp.mean(jnp.stack([tapped[name] for name in taps]), axis=(0, 1))
+
+    predicted, maps = jax.vmap(predict)(noisy, timesteps, text)
+    error = jnp.mean((predicted - target) ** 2, axis=(1, 2, 3, 4))
+    return jnp.mean(weights[timesteps] * error), jnp.mean(jax.vmap(localization)(maps, words, coverage))
 
   def loss(params, batch, key):
     keys = dict(zip(batch, jax.random.split(key, len(batch)), strict=True))
-    parts = {name: part_loss(params, *batch[name], keys[name], name == 'clips') for name in batch}
-    return sum(parts.values()) / len(parts), parts
+    parts = {name: part_loss(params, batch[name], keys[name], name == 'clips') for name in batch}
+    value = sum(error + weight * where for error, where in parts.values()) / len(parts)
+    measures = {name: error for name, (error, _) in parts.items()}
+    return value, measures | {f'{name}_localization': where for name, (_, where) in parts.items()}
 
   return loss

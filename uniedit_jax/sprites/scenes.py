@@ -70,6 +70,11 @@ class Scene:
     return f'a {self.size} {self.colour} {self.shape} {self.motion} {self.place} on {self.background}, {self.style}'
 
   @property
+  def object_words(self):
+    """The words of the caption that speak of the object: what it is like and what it does."""
+    return [self.size, self.colour, self.shape, self.motion]
+
+  @property
   def held_out(self):
     """Whether the model never saw this combination of `COMBINED`: true for a tenth of them."""
     return zlib.crc32(' '.join(getattr(self, name) for name in COMBINED).encode()) % 10 == 0
