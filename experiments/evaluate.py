@@ -15,7 +15,7 @@ from etils import epath
 from experiments import progress
 from experiments.benchmark_request import read_benchmark, resolve_benchmark
 from experiments.launch import launch
-from uniedit_jax import checkpoint, record, sharding
+from uniedit_jax import checkpoint, pipeline, record, sharding, tables
 from uniedit_jax.sprites import benchmark, page, scores
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
@@ -34,7 +34,7 @@ def run(config, request, workdir):
   with log.phase('load'):
     model = checkpoint.load(config.checkpoint, dtype)
   facts = json.dumps([resolve_benchmark(config, request), model.hash])
-  once = functools.partial(_once, key=hashlib.sha256(facts.encode()).hexdigest())
+  once = functools.partial(record.once, key=hashlib.sha256(facts.encode()).hexdigest())
   edits = draw_edits(benchmark.SPLITS[config.split], config.per_kind)
   with log.phase('check the probe'):
     checked = benchmark.check_probe(edits, model.config.height, model.config.frames, bar('check'))
@@ -62,7 +62,7 @@ def run(config, request, workdir):
       'kinds': scores.summarise(rows),
     }
     record.write_json(workdir / 'summary.json', summary)
-    page.write_csv(workdir / 'results.csv', rows)
+    tables.write_csv(workdir / 'results.csv', rows)
     page.write_page(workdir / 'index.html', summary, rows, workdir / 'edits')
     successes = {kind: found['all']['success']['rate'] for kind, found in summary['kinds'].items()}
     progress.announce('success: ' + ', '.join(f'{kind} {share:.0%}' for kind, share in successes.items()))
@@ -71,19 +71,12 @@ def run(config, request, workdir):
   record.write_json(workdir / 'run.json', log.as_dict())
 
 
-def _once(path, make, *args, key, **kwargs):
-  """make(*args, **kwargs), or what it came to before: the file at `path`, where that has the same key."""
-  if path.exists() and (found := json.loads(path.read_text()))['key'] == key:
-    return found['result']
-  result = make(*args, **kwargs)
-  record.write_json(path, {'key': key, 'result': result})
-  return result
-
-
 def _edit(path, model, task, edit, dtype, cache):
   """Makes, shows and judges an edit."""
   source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
-  clips = benchmark.make_clips(model, task, edit, source.frames, target.frames, dtype, cache)
+  latents = pipeline.encode_clip(model, source.frames, dtype)
+  inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
+  clips = benchmark.make_clips(model, task, *inverted, target.frames, dtype)
   shown = {'source': source.frames, 'exact target': target.frames, **clips}
   page.write_clips(path.with_suffix('.mp4'), shown, model.config.fps)
   return benchmark.judge(edit, source, target, clips)

@@ -14,9 +14,9 @@ from experiments import progress
 from experiments.benchmark_request import read_benchmark, resolve_benchmark
 from experiments.faults import Faults
 from experiments.launch import launch
-from uniedit_jax import checkpoint, inversion, pipeline, record, sharding
+from uniedit_jax import checkpoint, inversion, pipeline, record, sharding, tables
 from uniedit_jax.metrics import pixel
-from uniedit_jax.sprites import benchmark, page
+from uniedit_jax.sprites import benchmark
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 
@@ -65,8 +65,8 @@ def run(config, requests, workdir):
       make(edits[0])  # compiles
       for i, edit in enumerate(progress.steps(method, log)(edits)):
         rows.append({'method': method, 'edit': i, 'kind': edit.kind, **make(edit)})
-        page.write_csv(workdir / 'results.csv', rows)
-  page.write_means(workdir / 'table.md', rows, ('method',), HEADINGS)
+        tables.write_csv(workdir / 'results.csv', rows)
+  tables.write_means(workdir / 'table.md', rows, ('method',), HEADINGS)
   record.write_json(workdir / 'run.json', log.as_dict())
 
 
@@ -78,9 +78,9 @@ def _measure(model, request, dtype, cache, edit):
   if cache.exists():
     cache.rmtree()
   began = time.monotonic()
-  _, inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
+  texts, inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
   seconds = time.monotonic() - began
-  clips = benchmark.make_clips(model, task, edit, source.frames, target.frames, dtype, cache)
+  clips = benchmark.make_clips(model, task, texts, inverted, target.frames, dtype)
   all_of_them = benchmark.judge(edit, source, target, {'all': clips['all']})[0]
   free = clips['reconstruction']
   if inverted.free is not None:

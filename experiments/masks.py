@@ -18,10 +18,10 @@ from experiments.benchmark_request import read_benchmark, resolve_benchmark
 from experiments.faults import Faults
 from experiments.launch import launch
 from experiments.request import read_injections
-from uniedit_jax import attention_masks, checkpoint, masks, panels, pipeline, record, sharding
+from uniedit_jax import attention_masks, checkpoint, masks, panels, pipeline, record, sharding, tables
 from uniedit_jax.injection import Injections
 from uniedit_jax.model_config import ModelConfig
-from uniedit_jax.sprites import benchmark, page
+from uniedit_jax.sprites import benchmark
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 from uniedit_jax.video import atomic_file
@@ -91,7 +91,6 @@ def run(config, request, workdir):
   """Finds masks for every edit, and makes it without masks, with the found and with the true ones."""
   log = record.Record(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), request.dtype
-  cache = workdir / 'inversions'
   sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
   with log.phase('load'):
     model = checkpoint.load(config.checkpoint, dtype)
@@ -101,17 +100,19 @@ def run(config, request, workdir):
       name = benchmark.task_of(edit.kind)
       source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
       true = {'source': source.masks} | ({'target': target.masks} if name == 'motion' else {})
-      found = _find(model, request, edit, source.frames, dtype, cache)
+      latents = pipeline.encode_clip(model, source.frames, dtype)
+      inverted = benchmark.invert(model, request.plain[name], edit, latents, dtype, workdir / 'inversions')
+      found = _find(model, request, edit, *inverted, source.frames.shape[1:3])
       _draw(workdir / 'masks' / f'{i:03d}.png', {'source': source.frames, 'target': target.frames}, true, found)
       overlaps = {f'{side}_iou': _overlap(found.get(side), true.get(side)) for side in ('source', 'target')}
       for label, given in (('none', None), ('found', found), ('true', true)):
         task = (request.masked if given else request.plain)[name]
-        clips = benchmark.make_clips(model, task, edit, source.frames, target.frames, dtype, cache, given)
+        clips = benchmark.make_clips(model, task, *inverted, target.frames, dtype, given)
         judged = benchmark.judge(edit, source, target, {'all': clips['all']})[0]
         judged = {measure: judged[measure] for measure in HEADINGS if measure in judged}
         rows.append({'edit': i, 'kind': edit.kind, 'masks': label, **overlaps, **judged})
-      page.write_csv(workdir / 'results.csv', rows)
-  page.write_means(workdir / 'table.md', rows, ('kind', 'masks'), HEADINGS)
+      tables.write_csv(workdir / 'results.csv', rows)
+  tables.write_means(workdir / 'table.md', rows, ('kind', 'masks'), HEADINGS)
   record.write_json(workdir / 'run.json', log.as_dict())
 
 
@@ -120,7 +121,7 @@ def _overlap(a, b):
   return None if a is None else float((a & b).sum() / (a | b).sum())
 
 
-def _find(model, request, edit, frames, dtype, cache):
+def _find(model, request, edit, texts, inverted, size):
   """The masks bool[F, H, W] that attention gives of the source, and in motion editing of the motion reference."""
   name = benchmark.task_of(edit.kind)
   task = request.plain[name]
@@ -136,14 +137,13 @@ def _find(model, request, edit, frames, dtype, cache):
     words[side] = number, attention_masks.word_positions(model.tokenizer, prompt, looked_for)
   first = {'first': Injections(structure=task.settings['all'].structure)}
   lay_out = lambda kinds: dataclasses.replace(task, settings=first, wanted=kinds).layout
+  grids = model.config.unet.grids(*inverted.trajectory.shape[2:4])
   stored = task.inversion.stored(task.steps) == task.steps
   layout = attention_masks.layout_to_search(sides, stored, lay_out)
-  latents = pipeline.encode_clip(model, frames, dtype)
-  texts, inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
   return attention_masks.find_masks(
-    *(pipeline.unet_apply(model.config, dtype), model.params['unet'], inverted.trajectory[-1], texts),
-    *(attention_masks.Search(layout, words, request.options[name]), model.config.unet.grids(*latents.shape[1:3])),
-    *(frames.shape[1:3], task.schedule, task.guidance),
+    *(pipeline.unet_apply(model.config, request.dtype), model.params['unet'], inverted.trajectory[-1], texts),
+    *(attention_masks.Search(layout, words, request.options[name]), grids),
+    *(size, task.schedule, task.guidance),
     **dict(progress=lambda _: iter, trajectory=inverted.trajectory, sampler=task.inversion.sampler),
   )
 

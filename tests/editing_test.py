@@ -46,7 +46,7 @@ def masks(tiny):
 
 def masks_of(tiny, seed):
   source, target = np.random.default_rng(seed).random((2, FRAMES, SIZE, SIZE)) < 0.5
-  return token_masks(source, target, tiny.config.grids(SIZE, SIZE), guided=True)
+  return token_masks({'source': source, 'target': target}, tiny.config.grids(SIZE, SIZE), guided=True)
 
 
 def fit(injections):

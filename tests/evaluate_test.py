@@ -117,24 +117,24 @@ def test_a_finished_run_is_not_repeated(folder, finished):
 
 
 def test_a_killed_run_goes_on_to_the_same_results(folder, finished, monkeypatch):
-  made, make, read = [], benchmark.make_clips, benchmark.read_text_to_video
+  made, invert, read = [], benchmark.invert, benchmark.read_text_to_video
 
   def killed_at(count):
-    def make_clips(*args):
+    def killed(*args):
       if len(made) == count:
         raise KeyboardInterrupt
       made.append(args[2])
-      return make(*args)
+      return invert(*args)
 
-    return make_clips
+    return killed
 
-  monkeypatch.setattr(benchmark, 'make_clips', killed_at(3))
+  monkeypatch.setattr(benchmark, 'invert', killed_at(3))
   with pytest.raises(KeyboardInterrupt):
     run(config_of(folder), folder / 'killed')
   assert len(made) == 3 and not (folder / 'killed' / 'summary.json').exists()
   asked = []
   monkeypatch.setattr(benchmark, 'read_text_to_video', lambda *args, **kw: asked.append(args) or read(*args, **kw))
-  monkeypatch.setattr(benchmark, 'make_clips', killed_at(None))
+  monkeypatch.setattr(benchmark, 'invert', killed_at(None))
   run(config_of(folder), folder / 'killed')
   assert made == draw_edits(benchmark.SPLITS['benchmark'], 1) and asked == []
   for name in ('results.csv', 'summary.json'):
@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_to_the_same_results(folder, finished, monkeypatch)
 
 def test_leftovers_of_another_config_are_not_taken(tmp_path):
   made = []
-  once = lambda key: evaluate._once(tmp_path / 'a.json', lambda x: made.append(x) or [x], key, key=key)
+  once = lambda key: record.once(tmp_path / 'a.json', lambda x: made.append(x) or [x], key, key=key)
   assert once('a') == once('a') == ['a'] and once('b') == ['b'] and made == ['a', 'b']
 
 
@@ -168,8 +168,11 @@ def test_captions_and_noise_do_not_depend_on_the_batch(folder, monkeypatch):
 def clips_of(folder, **changes):
   """The clips of `TURNED`, and the task it was made by."""
   task = evaluate.read_benchmark(config_of(folder, **changes)).tasks['motion']
-  exact = [render(scene, 32, 4).frames for scene in (TURNED.source, TURNED.target)]
-  return benchmark.make_clips(checkpoint.load(folder / 'tiny'), task, TURNED, *exact, 'float32', folder / 'cache'), task
+  source, target = (render(scene, 32, 4).frames for scene in (TURNED.source, TURNED.target))
+  loaded = checkpoint.load(folder / 'tiny')
+  latents = pipeline.encode_clip(loaded, source, 'float32')
+  inverted = benchmark.invert(loaded, task, TURNED, latents, 'float32', folder / 'cache')
+  return benchmark.make_clips(loaded, task, *inverted, target, 'float32'), task
 
 
 def close(a, b):

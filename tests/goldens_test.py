@@ -104,7 +104,7 @@ def numbers():
 
 @pytest.fixture(scope='module')
 def masks(numbers, wide):
-  return token_masks(numbers['mask_source'] > 0, numbers['mask_target'] > 0, wide.config.grids(8, 8))
+  return token_masks({side: numbers[f'mask_{side}'] > 0 for side in ('source', 'target')}, wide.config.grids(8, 8))
 
 
 @pytest.fixture(scope='module')

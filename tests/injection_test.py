@@ -251,7 +251,7 @@ def test_settings_are_plain_frozen_data():
 def test_token_masks(rng):
   source, target = rng.random((2, 3, 8, 12)) < 0.5
   grids = [(8, 12), (4, 6), (3, 5), (4, 6)]
-  masks = token_masks(source, target, grids)
+  masks = token_masks({'source': source, 'target': target}, grids)
   assert sorted(masks) == sorted(set(grids))
   for (h, w), mask in masks.items():
     for f, i, j in np.ndindex(3, h, w):
@@ -264,8 +264,8 @@ def test_token_masks(rng):
 
 def test_masks_of_guided_attention_and_of_a_missing_target(rng):
   source, target = rng.random((2, 3, 8, 12)) < 0.5
-  mask = token_masks(source, target, [(8, 12)], guided=True)[8, 12]
+  mask = token_masks({'source': source, 'target': target}, [(8, 12)], guided=True)[8, 12]
   np.testing.assert_array_equal(mask.guided_q[..., 0], target.reshape(3, -1))
   np.testing.assert_array_equal(mask.guided_k[..., 0], source.reshape(3, -1))
-  mask = token_masks(source, None, [(8, 12)])[8, 12]
+  mask = token_masks({'source': source}, [(8, 12)])[8, 12]
   np.testing.assert_array_equal(mask.spatial_q, mask.spatial_kv)

@@ -237,20 +237,22 @@ def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, b
   return AttentionOverride(**sources, guided=guided)
 
 
-def token_masks(source_mask, target_mask, grids, guided=False):
+def token_masks(masks, grids, guided=False):
   """The masks of every slot on every block grid.
 
   Args:
-    source_mask: bool[F, H, W], True = foreground of the source.
-    target_mask: bool[F, H, W], True = foreground of the edit (the moved object), or None: as `source_mask`.
+    masks: dict of bool[F, H, W], True = foreground: 'source', and perhaps 'target', the edit's (the moved object);
+      without it the source's holds for both. Empty = no masks.
     grids: the (H, W) of every block (`UNetConfig.grids`).
     guided: whether any setting uses mask-guided attention.
 
   Returns:
-    dict {(H, W): `TokenMasks` of bool[F, N, 1]}.
+    dict {(H, W): `TokenMasks` of bool[F, N, 1]}, or None for no masks.
   """
-  target_mask = source_mask if target_mask is None else target_mask
-  source, target = (masks_lib.pyramid(mask, sorted(set(grids))) for mask in (source_mask, target_mask))
+  if not masks:
+    return None
+  sides = masks['source'], masks.get('target', masks['source'])
+  source, target = (masks_lib.pyramid(mask, sorted(set(grids))) for mask in sides)
   return {
     grid: TokenMasks(
       spatial_q=target[grid],

@@ -119,6 +119,26 @@ def write_json(path, value):
     pathlib.Path(name).write_text(json.dumps(value, indent=2) + '\n')
 
 
+def once(path, make, *args, key, **kwargs):
+  """What a finished part of a run came to, so that it is not made again.
+
+  Args:
+    path: of the file that keeps it.
+    make: function whose result json can hold.
+    *args, **kwargs: of `make`.
+    key: str, of everything that the result depends on.
+
+  Returns:
+    make(*args, **kwargs) as json gives it back, or what that came to before: the file at `path`, where that has the
+    same key.
+  """
+  if path.exists() and (found := json.loads(path.read_text()))['key'] == key:
+    return found['result']
+  result = json.loads(json.dumps(make(*args, **kwargs)))
+  write_json(path, {'key': key, 'result': result})
+  return result
+
+
 def begin(workdir, config):
   """Starts a run, or tells that it has been finished before.
 

@@ -151,6 +151,22 @@ def test_rates_and_means_by_kind_and_method():
   assert summary[scores.ALL_KINDS]['all']['success']['rate'] == 0.4
 
 
+def test_gains_are_paired():
+  base = np.arange(20.0) ** 2  # the spread between edits says nothing of the gain
+  found = scores.gain(base + np.tile([1, 2, 3, -2], 5), base)
+  assert found['mean'] == 1 and found['better'] == 15 and found['count'] == 20
+  spread = 1.96 * np.std([1, 2, 3, -2]) / np.sqrt(20)
+  np.testing.assert_allclose([found['low'], found['high']], [1 - spread, 1 + spread], atol=0.1)
+
+
+def test_gains_are_over_plain_inversion():
+  rows = [{**outcome(method=method), 'background_psnr': value} for method, value in (('inversion', 30), ('all', 32.5))]
+  found = scores.summarise([*rows, outcome(method='reconstruction')])['motion']
+  assert found['all']['background_gain']['mean'] == 2.5
+  assert not any('background_gain' in found[method] for method in ('inversion', 'reconstruction'))
+  assert 'background_gain' not in scores.summarise(rows[1:])['motion']['all']
+
+
 def test_captions_are_right_as_a_whole_only_if_every_attribute_is():
   right = dict.fromkeys(ATTRIBUTES, True)
   found = scores.summarise_captions([right, right, {**right, 'shape': False}, {**right, 'size': False}])

@@ -108,8 +108,12 @@ def invert(model, task, edit, latents, dtype, cache):
   """Inverts an edit's source.
 
   Args:
-    model, task, edit, dtype, cache: as in `make_clips`.
+    model: `checkpoint.Model`.
+    task: `Task` of the edit's kind.
+    edit: `scenes.Edit`.
     latents: f[F, H, W, C], the encoded source.
+    dtype: compute dtype.
+    cache: path of the folder of inversions.
 
   Returns:
     (texts f32[P, T, E] that the layout of the task numbers, `pipeline.Inversion`).
@@ -124,38 +128,30 @@ def invert(model, task, edit, latents, dtype, cache):
   return inverted.all_texts(texts), inverted
 
 
-def make_clips(model, task, edit, source, target, dtype, cache, masks=None):
+def make_clips(model, task, texts, inverted, target, dtype, masks=None):
   """Makes an edit with every method.
 
   Args:
-    model: `checkpoint.Model`.
-    task: `Task` of the edit's kind.
-    edit: `scenes.Edit`.
-    source, target: u8[F, H, W, 3], the exact clips of its scenes.
-    dtype: compute dtype.
-    cache: path of the folder of inversions.
+    model, task, dtype: as in `invert`, which may have had the same task without masks.
+    texts, inverted: what `invert` returned.
+    target: u8[F, H, W, 3], the exact clip.
     masks: dict {'source' and perhaps 'target': bool[F, H, W]} where the task is masked.
 
   Returns:
     dict {name: u8[F, H, W, 3]} of 'vae floor' (the exact target, encoded and decoded), 'reconstruction', and every
     method.
   """
-  encoded, floor = (pipeline.encode_clip(model, frames, dtype) for frames in (source, target))
-  texts, inverted = invert(model, task, edit, encoded, dtype, cache)
-  token_masks = None
-  if masks:
-    grids = model.config.unet.grids(*encoded.shape[1:3])
-    guided = any(injections.guided.on for injections in task.settings.values())
-    token_masks = injection.token_masks(masks['source'], masks.get('target'), grids, guided)
+  grids = model.config.unet.grids(*inverted.trajectory.shape[2:4])
+  guided = any(injections.guided.on for injections in task.settings.values())
   sampled = editing.edit(
     *(pipeline.unet_apply(model.config, dtype), model.params['unet'], inverted.trajectory[-1], texts, task.layout),
     *(task.schedule, task.guidance),
     trajectory=inverted.trajectory,
     sampler=task.inversion.sampler,
-    masks=token_masks,
+    masks=injection.token_masks(masks, grids, guided),
   )
   named = list(task.settings)
-  latents = {'vae floor': floor} | {
+  latents = {'vae floor': pipeline.encode_clip(model, target, dtype)} | {
     named[branch.setting] if branch.kind == 'main' else branch.kind: latents for branch, latents in sampled.items()
   }
   return {name: pipeline.decode_clip(model, x, dtype) for name, x in latents.items()}

@@ -1,7 +1,6 @@
 """What people look at of a benchmark: clips side by side, a table, and a page that needs nothing beside it."""
 
 import base64
-import csv
 import html
 import itertools
 import re
@@ -102,39 +101,6 @@ def write_clips(path, clips, fps):
   video.write_mp4(path, panels.side_by_side({label: enlarge(frames) for label, frames in clips.items()}), fps)
 
 
-def write_csv(path, rows):
-  """Writes dicts with the same keys as a table; True and False as 1 and 0."""
-  with video.atomic_file(path) as name, open(name, 'w', encoding='utf-8', newline='') as file:
-    writer = csv.DictWriter(file, rows[0].keys(), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows({key: int(x) if isinstance(x, bool) else x for key, x in row.items()} for row in rows)
-
-
-def write_means(path, rows, by, headings):
-  """Writes a table in Markdown: a line for every combination of values in the columns `by`, with means.
-
-  Args:
-    path: of the file.
-    rows: list of dicts; a measure that is None in a row is left out of the mean.
-    by: keys of the lines.
-    headings: dict {measure: heading}. Means of bools are percentages.
-  """
-  lines = ['| ' + ' | '.join((*by, *headings.values())) + ' |', '|---' * (len(by) + len(headings)) + '|']
-  for values in dict.fromkeys(tuple(row[key] for key in by) for row in rows):
-    chosen = [row for row in rows if tuple(row[key] for key in by) == values]
-    columns = ([row[name] for row in chosen if row[name] is not None] for name in headings)
-    lines.append('| ' + ' | '.join((*values, *map(_mean, columns))) + ' |')
-  with video.atomic_file(path) as name, open(name, 'w', encoding='utf-8') as file:
-    file.write('\n'.join(lines) + '\n')
-
-
-def _mean(values):
-  if not values:
-    return ''
-  mean = sum(values) / len(values)
-  return f'{mean:.0%}' if isinstance(values[0], bool) else f'{mean:.4g}'
-
-
 def write_page(path, summary, rows, folder):
   """Writes the page.
 
@@ -167,7 +133,7 @@ def _checks(summary):
   return (
     f'<p>{summary["edits"]} edits. {" ".join(texts)} A clip is a success if all seven attributes are read from its '
     'pixels as the target has them; it is changed if the edited one is. The reconstruction is held against the source. '
-    'Intervals are Wilson, 95 %.</p>'
+    'Intervals have 95 %: Wilson for rates, bootstrap for gains in dB.</p>'
     f'<p>The reading was checked on exact clips: {probe["exact_targets_changed"]:.1%} of the targets are read as '
     f'changed (at least {LEAST_CHANGED:.0%}), {probe["unedited_sources_changed"]:.1%} of the unedited sources '
     f'(at most {MOST_CHANGED:.0%}).</p>'
@@ -200,7 +166,12 @@ def _components(kinds):
     body = ''
     for method, found in methods.items():
       pair = lambda name, digits, found=found: ', '.join(f'{found[name][of]:.{digits}f}' for of in ('mean', 'median'))
-      cells = [_rate(found['success']), _rate(found['changed']), pair('background_psnr', 1), pair('psnr', 1)]
+      cells = [
+        _rate(found['success']),
+        _rate(found['changed']),
+        pair('background_psnr', 1) + _gain(found),
+        pair('psnr', 1),
+      ]
       cells += [pair('ssim', 3), ', '.join(f'{found[f"{of}frame_difference"]["mean"]:.4f}' for of in ('', 'exact_'))]
       first = '' if body else f'<th scope="rowgroup" rowspan="{len(methods)}">{_escape(kind)}</th>'
       body += f'<tr>{first}<td>{_escape(method)}</td>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>'
@@ -248,6 +219,12 @@ def _mark(row):
 def _rate(rate):
   """A rate with its interval, in percent."""
   return f'{rate["rate"]:.0%}<small>{rate["low"]:.0%} to {rate["high"]:.0%}</small>'
+
+
+def _gain(found):
+  """What a method adds to the background over plain inversion, where that was measured."""
+  gain = found.get('background_gain')
+  return f'<small>{gain["mean"]:+.2f} ({gain["low"]:.2f} to {gain["high"]:.2f}) over inversion</small>' if gain else ''
 
 
 def _escape(value):

@@ -1,0 +1,38 @@
+"""Tables of results: csv for programs, Markdown for people."""
+
+import csv
+
+from uniedit_jax.video import atomic_file
+
+
+def write_csv(path, rows):
+  """Writes dicts with the same keys as a table; True and False as 1 and 0."""
+  with atomic_file(path) as name, open(name, 'w', encoding='utf-8', newline='') as file:
+    writer = csv.DictWriter(file, rows[0].keys(), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows({key: int(x) if isinstance(x, bool) else x for key, x in row.items()} for row in rows)
+
+
+def write_means(path, rows, by, headings):
+  """Writes a table in Markdown: a line for every combination of values in the columns `by`, with means.
+
+  Args:
+    path: of the file.
+    rows: list of dicts; a measure that is None in a row is left out of the mean.
+    by: keys of the lines.
+    headings: dict {measure: heading}. Means of bools are percentages.
+  """
+  lines = ['| ' + ' | '.join((*by, *headings.values())) + ' |', '|---' * (len(by) + len(headings)) + '|']
+  for values in dict.fromkeys(tuple(row[key] for key in by) for row in rows):
+    chosen = [row for row in rows if tuple(row[key] for key in by) == values]
+    columns = ([row[name] for row in chosen if row[name] is not None] for name in headings)
+    lines.append('| ' + ' | '.join((*values, *map(_mean, columns))) + ' |')
+  with atomic_file(path) as name, open(name, 'w', encoding='utf-8') as file:
+    file.write('\n'.join(lines) + '\n')
+
+
+def _mean(values):
+  if not values:
+    return ''
+  mean = sum(values) / len(values)
+  return f'{mean:.0%}' if isinstance(values[0], bool) else f'{mean:.4g}'
