@@ -31,14 +31,13 @@ def source_prompt(config):
   return config.mask.source_prompt or config.source_prompt
 
 
-def read_search(config, request, injections, lay_out):
+def read_search(config, request, lay_out):
   """What `attention_masks.find_masks` needs, or None where no mask is to be found.
 
   Args:
     config: ConfigDict of an edit.
-    request: `Request` with config, clip, prompts and tokenizer.
-    injections: the edit's `Injections`.
-    lay_out: (injections, kinds of wanted branches) -> `Layout` without masks.
+    request: `Request` with all but layout and search.
+    lay_out: (settings, kinds of wanted branches) -> `Layout` without masks.
 
   Raises:
     ValueError: all faults.
@@ -66,7 +65,7 @@ def read_search(config, request, injections, lay_out):
       words[side] = request.prompts.index(prompts[side]), positions
   if faults:
     raise ValueError('; '.join(faults))
-  first = Injections(structure=injections.structure)
+  first = [Injections(structure=request.settings[0].structure)]
   stored = request.inversion.stored(config.steps) == config.steps
   layout = attention_masks.layout_to_search(sides, stored, lambda kinds: lay_out(first, kinds))
   return attention_masks.Search(layout, words, options)

@@ -1,7 +1,6 @@
 """From a config to checked dataclasses: everything that can be wrong is found here, before anything is loaded."""
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,8 @@ class Request(NamedTuple):
     prompts: the distinct prompts, the null prompt first.
     tokenizer: of the checkpoint.
     window: (length, overlap) of the windows that the UNet sees of the clip, or None where it sees all.
-    injections: `Injections`, preset and overrides resolved.
+    targets: the target prompt of each setting.
+    settings: the `Injections` of each setting, preset and overrides resolved.
     inversion: `InversionOptions`.
     masks: dict {'source', 'target': bool[F, H, W]} of those that are files.
     search: `attention_masks.Search` for masks that are to be found, or None.
@@ -43,7 +43,8 @@ class Request(NamedTuple):
   prompts: list[str]
   tokenizer: Any
   window: tuple[int, int] | None
-  injections: Injections | None = None
+  targets: tuple[str, ...] = ()
+  settings: tuple[Injections, ...] = ()
   inversion: pipeline.InversionOptions | None = None
   masks: dict[str, np.ndarray] | None = None
   search: attention_masks.Search | None = None
@@ -89,7 +90,7 @@ def read_edit(config):
     faults += video.check_clip(config.video, **clip)
   faults += model_faults
   faults.unless(config.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows")
-  more, targets = config.more_target_prompts, _targets(config)
+  more, targets = config.more_target_prompts, (config.target_prompt, *config.more_target_prompts)
   if isinstance(more, str) or not all(map(str.strip, targets[1:])) or len(set(targets)) < len(targets):
     faults.append(f'more_target_prompts is {more!r}; accepted: a tuple of prompts that differ from each other')
   if more and config.mask.target:
@@ -118,20 +119,28 @@ def read_edit(config):
     f'rows_per_pass is {config.rows_per_pass}; accepted: a positive number',
   )
   prompts = ['', config.source_prompt, *targets, inversion.prompt, mask_request.source_prompt(config)]
-  request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion)
+  request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion, masks=masks)
   faults.stop()
-  lay = functools.partial(_layout, config, request)
-  layout = faults.attempt(lay, injections, _wanted(config), masked)
-  search = faults.attempt(mask_request.read_search, config, request, injections, lay)
-  warnings += _check_memory(config, request, layout, faults)
+  request = faults.attempt(_lay_out, config, request, targets, (injections,) * len(targets))
   faults.stop()
-  return request._replace(
-    injections=injections,
-    masks=masks,
-    search=search,
-    layout=layout,
-    warnings=tuple(warnings),
-  )
+  warnings += _check_memory(config, request, faults)
+  faults.stop()
+  return request._replace(warnings=tuple(warnings))
+
+
+def join(config, requests):
+  """Several edits of one source clip as one, their settings side by side.
+
+  Args:
+    config: of one of them; those of the others differ in injections and target prompt at most.
+    requests: list of `Request`, as `read_edit` made them.
+
+  Returns:
+    `Request`; the layout numbers the settings as they come.
+  """
+  prompts = list(dict.fromkeys(prompt for request in requests for prompt in request.prompts))
+  targets, settings = (tuple(x for r in requests for x in getattr(r, name)) for name in ('targets', 'settings'))
+  return _lay_out(config, requests[0]._replace(prompts=prompts), targets, settings)
 
 
 def read_source(config, request):
@@ -204,11 +213,6 @@ def read_inversion(config, generated=False):
   return pipeline.InversionOptions(**options)
 
 
-def _targets(config):
-  """The prompts of all edits."""
-  return [config.target_prompt, *config.more_target_prompts]
-
-
 def _wanted(config):
   """The kinds of branches that become clips."""
   wanted = {
@@ -219,21 +223,28 @@ def _wanted(config):
   return [kind for kind, is_wanted in wanted.items() if is_wanted]
 
 
-def _layout(config, request, injections, wanted, masked=False):
-  """The branches, texts and plan of an edit."""
+def _lay_out(config, request, targets, settings):
+  """The request with settings, targets, layout, and what must be known to find masks."""
   number = {prompt: i for i, prompt in enumerate(request.prompts)}
-  return lay_out(
-    *(config.task, [injections] * len(_targets(config)), config.steps),
-    source=number[config.source_prompt],
-    targets=[number[prompt] for prompt in _targets(config)],
-    uncond=request.inversion.uncond(len(number), config.steps),
-    wanted=wanted,
-    stored=request.inversion.stored(config.steps),
-    masked=masked,
-    blocks=request.model_config.unet.blocks,
-    rows_per_pass=config.rows_per_pass,
-    exact_savings=config.plan == 'exact',
-  )
+
+  def lay(settings, wanted, masked=False):
+    return lay_out(
+      *(config.task, settings, config.steps),
+      source=number[config.source_prompt],
+      targets=[number[prompt] for prompt in targets],
+      uncond=request.inversion.uncond(len(number), config.steps),
+      wanted=wanted,
+      stored=request.inversion.stored(config.steps),
+      masked=masked,
+      blocks=request.model_config.unet.blocks,
+      rows_per_pass=config.rows_per_pass,
+      exact_savings=config.plan == 'exact',
+    )
+
+  request = request._replace(targets=targets, settings=settings)
+  layout = lay(settings, _wanted(config), bool(config.mask.source))
+  search = mask_request.read_search(config, request, lay)
+  return request._replace(layout=layout, search=search)
 
 
 def _window(config, model_config, frames):
@@ -245,20 +256,31 @@ def _window(config, model_config, frames):
   return (length, overlap) if len(starts) > 1 else None
 
 
-def _check_memory(config, request, layout, faults):
-  """Compares what sampling needs with what the device has; a fault names the setting that fits."""
+def fits_memory(request):
+  """Whether sampling fits the device, as far as that is known."""
   available = pipeline.memory_available()
-  if layout is None or available is None:
-    return []
+  return available is None or _memory_needed(request, _rows(request)) <= available
+
+
+def _rows(request):
+  """The rows of the largest pass."""
+  return max(max(phase['passes']) for phase in request.layout.plan.phases)
+
+
+def _memory_needed(request, rows):
   frames = request.window[0] if request.window else request.clip['frames']
   size = frames, request.clip['height'], request.clip['width']
-  needed = lambda rows: pipeline.memory_needed(request.model_config, rows, *size, request.dtype)
-  rows = max(max(phase['passes']) for phase in layout.plan.phases)
-  if needed(rows) <= available:
+  return pipeline.memory_needed(request.model_config, rows, *size, request.dtype)
+
+
+def _check_memory(config, request, faults):
+  """Compares what sampling needs with what the device has; a fault names the setting that fits."""
+  if fits_memory(request):
     return []
+  available, rows = pipeline.memory_available(), _rows(request)
   gib = lambda number: f'{number / 2**30:.1f} GiB'
-  message = f'{rows} rows a pass need about {gib(needed(rows))} and the device has {gib(available)}'
-  fitting = [r for r in range(1, rows) if needed(r) <= available]
+  message = f'{rows} rows a pass need about {gib(_memory_needed(request, rows))} and the device has {gib(available)}'
+  fitting = [r for r in range(1, rows) if _memory_needed(request, r) <= available]
   if config.rows_per_pass is None and fitting:
     faults.append(f'rows_per_pass is not set: {message}; accepted: rows_per_pass={fitting[-1]}')
     return []
@@ -272,7 +294,7 @@ def resolve(config, request):
   resolved['clip'] |= request.clip
   resolved['window'] = dict(zip(('frames', 'overlap'), request.window or (None, None), strict=True))
   resolved['schedule'] |= {name: getattr(request.schedule, name) for name in resolved['schedule']}
-  if request.injections is not None:
-    resolved |= dataclasses.asdict(request.injections)
+  if request.settings:
+    resolved |= dataclasses.asdict(request.settings[0])
     resolved['inversion'] = dataclasses.asdict(request.inversion)
   return resolved

@@ -1,0 +1,108 @@
+"""The stages of an edit: from a checked config to a source clip that is ready, and from there to clips."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from experiments import progress
+from experiments.request import read_source
+from uniedit_jax import attention_masks, checkpoint, editing, injection, outputs, pipeline
+from uniedit_jax.sprites import world
+
+
+class Source(NamedTuple):
+  """A clip, ready to be edited.
+
+  Attributes:
+    clips: {'source': u8[F, H, W, 3]}, empty where the clip is generated.
+    floor: u8[F, H, W, 3], the VAE's round trip of it, or None.
+    free: u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one (direct), or None.
+    fps: frame rate.
+    texts: f32[P, T, E], the prompts of the request and optimised null texts.
+    inversion: `pipeline.Inversion`.
+  """
+
+  clips: dict[str, np.ndarray]
+  floor: np.ndarray | None
+  free: np.ndarray | None
+  fps: float
+  texts: jax.Array
+  inversion: pipeline.Inversion
+
+
+def load(config, request, log):
+  """The `checkpoint.Model` of a config."""
+  with log.phase('load'):
+    return checkpoint.load(config.checkpoint, request.dtype)
+
+
+def prepare(config, request, model, log):
+  """Encodes prompts and clip, and inverts the clip or draws the noise of a generated one.
+
+  Args:
+    config: ConfigDict of an edit.
+    request: `read_edit(config)`.
+    model: `checkpoint.Model`.
+    log: `record.Record`.
+
+  Returns:
+    `Source`.
+  """
+  dtype = request.dtype
+  with log.phase('encode'):
+    texts = pipeline.encode_prompts(model, request.prompts, dtype)
+    if not config.generated:
+      frames, fps = read_source(config, request)
+      if warning := world.stranger(model.config, frames):
+        log.warn(warning)
+      latents = pipeline.encode_clip(model, frames, dtype)
+      floor = pipeline.decode_clip(model, latents, dtype)
+  with log.phase('invert'):
+    if config.generated:
+      noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
+      return Source({}, None, None, model.config.fps, texts, pipeline.Inversion(noise[None]))
+    inverted, log.facts['inversion_cached'] = pipeline.invert(
+      *(model, latents, dict(zip(request.prompts, texts, strict=True)), config.source_prompt, request.schedule),
+      *(config.steps, request.inversion, config.guidance, dtype, epath.Path(config.cache) / 'inversions'),
+      *(functools.partial(progress.steps, record=log), request.window),
+    )
+  free = None if inverted.free is None else pipeline.decode_clip(model, inverted.free, dtype)
+  return Source({'source': frames}, floor, free, fps, inverted.all_texts(texts), inverted)
+
+
+def make_clips(config, request, model, source, log) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Finds the masks that are to be found, and samples and decodes what the layout wants.
+
+  Args:
+    config, model, log: as in `prepare`.
+    request: as in `prepare`, or several that `join` made one.
+    source: `Source`.
+
+  Returns:
+    (clips: dict of u8[F, H, W, 3] by `outputs.name_of`, the source included; masks: dict of bool[F, H, W] by side).
+  """
+  bar = functools.partial(progress.steps, record=log)
+  trajectory = source.inversion.trajectory
+  apply = functools.partial(pipeline.unet_apply, model.config, request.dtype)
+  unet = apply(request.window), model.params['unet'], trajectory[-1], source.texts
+  sampling = {'trajectory': trajectory, 'sampler': request.inversion.sampler}
+  masks, grids = dict(request.masks), model.config.unet.grids(*trajectory.shape[2:4])
+  if request.search:
+    with log.phase('masks'):
+      size = request.clip['height'], request.clip['width']
+      masks |= attention_masks.find_masks(
+        *(*unet, request.search, grids, size, request.schedule, config.guidance),
+        **dict(read=apply(), window=request.window, progress=bar, **sampling),
+      )
+  with log.phase('edit'):
+    guided = any(injections.guided.on for injections in request.settings)
+    sampled = editing.edit(
+      *(*unet, request.layout, request.schedule, config.guidance),
+      **dict(masks=injection.token_masks(masks, grids, guided), progress=bar('edit'), **sampling),
+    )
+  with log.phase('decode'):
+    decode = functools.partial(pipeline.decode_clip, model, dtype=request.dtype)
+    return source.clips | {outputs.name_of(branch): decode(latents) for branch, latents in sampled.items()}, masks

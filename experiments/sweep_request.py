@@ -1,0 +1,118 @@
+"""From a config and the settings of a sweep to checked passes, in each of which the settings of one clip are made."""
+
+import difflib
+import json
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+
+from experiments.faults import Faults
+from experiments.request import Request, fits_memory, join, read_edit, resolve
+
+SIDE_BY_SIDE = 8  # settings of a pass at most: what an interruption may cost
+# What settings of one pass may differ in: data of the same program.
+FREE = ('target_prompt', 'preset', 'structure', 'content', 'motion', 'motion_query', 'background', 'guided')
+
+
+class Pass(NamedTuple):
+  """Settings of one source clip, made side by side.
+
+  Attributes:
+    config: ConfigDict of the first of them.
+    request: `Request` of all of them.
+    settings: {number of the setting: {swept field: value}}.
+  """
+
+  config: ml_collections.ConfigDict
+  request: Request
+  settings: dict[int, dict[str, Any]]
+
+
+def read_sweep(config, settings):
+  """Checks all settings.
+
+  Args:
+    config: ConfigDict of an edit.
+    settings: list of dicts {field, dotted: value}.
+
+  Returns:
+    list of `Pass`.
+
+  Raises:
+    ValueError: lists all faults, with the settings that have them.
+  """
+  faults, edits = Faults(), []
+  faults.unless(not config.more_target_prompts, 'more_target_prompts is set; accepted: (), as a sweep has settings')
+  faults.unless(settings, 'the sweep has no settings; accepted: at least one')
+  for number, overrides in enumerate(settings):
+    edit = faults.attempt(_apply, config, overrides, field=f'setting {number}')
+    request = edit and faults.attempt(read_edit, edit, field=f'setting {number} {overrides}')
+    edits.append((edit, request))
+  faults.stop()
+  swept = list(dict.fromkeys(field for overrides in settings for field in overrides))
+  resolved = [resolve(*edit) for edit in edits]
+  values = [{field: _value(one, field) for field in swept} for one in resolved]
+  sources = {}
+  for number, (edit, one) in enumerate(zip(edits, resolved, strict=True)):
+    sources.setdefault(_source(edit[1], one), []).append(number)
+  passes = []
+  for numbers in sources.values():
+    for together in _split(edits, numbers):
+      chosen = [edits[number] for number in together]
+      joined = join(chosen[0][0], [request for _, request in chosen])
+      passes.append(Pass(chosen[0][0], joined, {number: values[number] for number in together}))
+  return passes
+
+
+def resolve_sweep(config, passes):
+  """The config as a dict for config.json."""
+  del config  # every pass has its own
+  return {'passes': [{'config': resolve(p.config, p.request), 'settings': list(p.settings.items())} for p in passes]}
+
+
+def _apply(config, overrides):
+  """The config with the fields of a setting."""
+  config, known = config.copy_and_resolve_references(), set(_fields(config.to_dict()))
+  for field in overrides:
+    if field not in known:
+      near = difflib.get_close_matches(field, known, n=1)
+      raise ValueError(f'{field!r} is no field of the config' + (f'; did you mean {near[0]!r}?' if near else ''))
+  try:
+    config.update_from_flattened_dict(overrides)
+  except TypeError as error:
+    raise ValueError(str(error)) from error
+  return config
+
+
+def _fields(tree, prefix=''):
+  """The dotted names of all fields."""
+  for name, value in tree.items():
+    yield prefix + name
+    if isinstance(value, dict):
+      yield from _fields(value, f'{prefix}{name}.')
+
+
+def _value(resolved, field):
+  """The value of a dotted field."""
+  for name in field.split('.'):
+    resolved = resolved[name]
+  return resolved
+
+
+def _source(request, resolved):
+  """What settings must share to be made in one pass, as a string."""
+  kept = {name: value for name, value in resolved.items() if name not in FREE}
+  if request.search:  # these masks depend on how the motion reference is made
+    kept |= {name: resolved[name] for name in ('target_prompt', 'structure')}
+  return json.dumps(kept, sort_keys=True)
+
+
+def _split(edits, numbers):
+  """Settings of one clip in groups of about the same size that fit memory."""
+  size = min(len(numbers), SIDE_BY_SIDE)
+  config = edits[numbers[0]][0]
+  while size > 1 and not fits_memory(join(config, [edits[number][1] for number in numbers[:size]])):
+    size -= 1
+  passes = -(-len(numbers) // size)
+  return [part.tolist() for part in np.array_split(numbers, passes)]

@@ -1,0 +1,166 @@
+"""`index.html` of a sweep: its videos in a grid of the swept values, playing in step, and its measures plotted."""
+
+import base64
+import io
+import json
+import math
+
+import numpy as np
+from etils import epath
+
+from uniedit_jax import player
+from uniedit_jax.player import escape
+
+REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')  # clips, not settings
+RESAMPLES = 2000
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>@title@</title>
+<style>
+@style@
+.scroll { overflow-x: auto; }
+.grid { display: grid; gap: .5rem; margin: 1rem 0 .5rem; align-items: start; }
+.grid > .head { color: var(--soft); align-self: center; }
+.sources figure { max-width: 16rem; }
+video { image-rendering: pixelated; }
+figcaption dl { display: grid; grid-template-columns: 1fr max-content; gap: 0 .5rem; margin: 0; font-size: 13px; }
+dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
+.plots img { max-width: 100%; background: #fff; }
+summary { cursor: pointer; font-weight: bold; margin-top: 1.5rem; }
+pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem; overflow: auto;
+  font-size: 13px; overflow-wrap: normal; }
+</style>
+</head>
+<body>
+<h1>@title@</h1>
+<h2>Sources</h2>
+<div class="videos sources">@sources@</div>
+<h2>Settings</h2>
+@settings@
+@controls@
+<h2>Measures</h2>
+<div class="plots">@plots@</div>
+<details><summary>Run record</summary><pre>@run@</pre></details>
+<script>@script@</script>
+</body>
+</html>
+"""
+
+
+def write_sweep(workdir, title, rows, fields, run):
+  """Writes the page of a sweep.
+
+  Args:
+    workdir: path; has settings/<number>/edit.mp4 and sources/<pass>/{source,reconstruction}.mp4.
+    title: str.
+    rows: list of dicts with 'setting', 'pass', the swept fields, and measures (numbers or None).
+    fields: names of the swept fields.
+    run: dict, the run record.
+  """
+  workdir = epath.Path(workdir)
+  sources = [workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)]
+  label = lambda path, name: name if len(sources) == 1 else f'{name} of pass {path.name}'
+  shown = [(path / f'{name}.mp4', label(path, name)) for path in sources for name in ('source', 'reconstruction')]
+  measures = [name for name in rows[0] if name not in ('setting', 'pass', *fields)]
+  varying = [name for name in measures if len({row[name] for row in rows}) > 1]
+  parts = {
+    'title': escape(title),
+    'sources': ''.join(player.figure(path, name) for path, name in shown if path.exists()),
+    'settings': _settings(workdir, rows, fields, varying),
+    'controls': player.CONTROLS,
+    'plots': ''.join(
+      f'<img alt="{escape(name)}" src="data:image/png;base64,{_plot(rows, fields, name)}">' for name in varying
+    ),
+    'run': escape(json.dumps(run, indent=2)),
+  }
+  player.write_page(workdir / 'index.html', PAGE, parts)
+
+
+def _settings(workdir, rows, fields, measures):
+  """The videos: in rows and columns where two fields were swept in all combinations, else one after another."""
+  values = [list(dict.fromkeys(json.dumps(row[field]) for row in rows)) for field in fields]
+  cell = lambda row, names: _cell(workdir, row, names, measures)
+  if len(fields) != 2 or len(rows) != len(values[0]) * len(values[1]):
+    return f'<div class="videos">{"".join(cell(row, fields) for row in rows)}</div>'
+  at = {tuple(json.dumps(row[field]) for field in fields): row for row in rows}
+  body = '<div class="head"></div>' + ''.join(_head(fields[1], value) for value in values[1])
+  for first in values[0]:
+    body += _head(fields[0], first) + ''.join(cell(at[first, second], ()) for second in values[1])
+  columns = f'max-content repeat({len(values[1])}, minmax(9rem, 16rem))'
+  return f'<div class="scroll"><div class="grid" style="grid-template-columns: {columns}">{body}</div></div>'
+
+
+def _head(field, value):
+  return f'<div class="head">{escape(field)}<br><b>{escape(_shown(json.loads(value)))}</b></div>'
+
+
+def _cell(workdir, row, names, measures):
+  """One setting: its video, the values that the place in the grid does not tell, and its measures."""
+  label = ', '.join(f'{name} {_shown(row[name])}' for name in names) or f'setting {row["setting"]}'
+  values = ''.join(f'<dt>{escape(name)}</dt><dd>{_number(row[name])}</dd>' for name in measures)
+  path = workdir / 'settings' / f'{row["setting"]:03d}' / 'edit.mp4'
+  return player.figure(path, label, f'<dl>{values}</dl>')
+
+
+def _shown(value):
+  return f'{value[0]} to {value[1]}' if _is_range(value) else str(value)
+
+
+def _number(value):
+  return '' if value is None else f'{value:.4g}'
+
+
+def _is_range(value):
+  return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int) for x in value)
+
+
+def axis(values):
+  """Values of a field as places on an axis: (f64[n], labels, or None where the places are numbers)."""
+  if all(map(_is_range, values)):
+    starts, ends = (np.array(x, float) for x in zip(*values, strict=True))
+    for fixed, moving in ((starts, ends), (ends, starts)):
+      if len(set(fixed)) == 1:
+        return moving, None
+  if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+    return np.array(values, float), None
+  labels = list(dict.fromkeys(map(_shown, values)))
+  return np.array([labels.index(_shown(value)) for value in values], float), labels
+
+
+def interval(values):
+  """Mean of n values and the 95 % interval of bootstrapped means: (mean, low, high); one value has none."""
+  values = np.asarray(values, float)
+  drawn = values[np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+  return values.mean(), *np.quantile(drawn, (0.025, 0.975))
+
+
+def _plot(rows, fields, measure):
+  """A measure against the first swept field that is no replicate, a line for each value of the others: png, base64."""
+  import matplotlib.pyplot as plt  # late: it takes seconds
+
+  rows = [row for row in rows if row[measure] is not None and math.isfinite(row[measure])]
+  settings = [field for field in fields if field not in REPLICATES] or list(fields)
+  places, labels = axis([row[settings[0]] for row in rows])
+  lines = {}
+  for row, x in zip(rows, places, strict=True):
+    line = ', '.join(f'{field} {_shown(row[field])}' for field in settings[1:])
+    lines.setdefault(line, {}).setdefault(x, []).append(row[measure])
+  figure, axes = plt.subplots(figsize=(4.5, 3), layout='constrained')
+  for line, points in lines.items():
+    x = sorted(points)
+    mean, low, high = np.transpose([interval(points[at]) for at in x])
+    axes.errorbar(x, mean, [mean - low, high - mean], marker='o', markersize=4, capsize=3, linewidth=1, label=line)
+  axes.set(xlabel=settings[0], title=measure)
+  axes.title.set_fontsize(10)
+  if labels:
+    axes.set_xticks(range(len(labels)), labels, rotation=20, ha='right', fontsize=8)
+  if len(lines) > 1:
+    axes.legend(fontsize=7)
+  with io.BytesIO() as file:
+    figure.savefig(file, format='png', dpi=110)
+    plt.close(figure)
+    return base64.b64encode(file.getvalue()).decode()
