@@ -2,7 +2,7 @@
 
   python -m experiments.masks --config=configs/sprites_masks.py --workdir=out/sprites_masks
 
-Twenty minutes on 2 cores. The workdir gets results.csv, table.md and the masks of every edit as pictures.
+A quarter of an hour on 2 cores. The workdir gets results.csv, table.md and the masks of every edit as pictures.
 How masks are found is set as in an edit: `--config.motion.mask.threshold=0.5`.
 """
 

@@ -20,7 +20,7 @@ from PIL import Image
 from experiments import progress
 from experiments.launch import launch
 from experiments.training_tasks import make_task, read_training, resolve_training
-from uniedit_jax import record, sharding
+from uniedit_jax import record, sharding, tables
 from uniedit_jax.sprites import curves, data, training
 from uniedit_jax.video import atomic_file
 
@@ -71,7 +71,7 @@ def run(config, request, workdir):
           Image.fromarray(picture).save(name, format='png')
         progress.announce(f'step {done}: ' + ', '.join(f'{key} {value:.4g}' for key, value in rows[-1].items()))
       if stop or now - saved > 60 * config.save_minutes:
-        curves.write(workdir / 'losses.csv', rows)
+        tables.write_csv(workdir / 'losses.csv', rows)
         curves.plot(workdir / 'losses.png', rows)
         training.save(store, state)
         saved = now

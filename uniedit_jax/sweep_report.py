@@ -57,7 +57,8 @@ def write_sweep(workdir, title, rows, fields, run):
   Args:
     workdir: path; has settings/<number>/edit.mp4 and sources/<pass>/{source,reconstruction}.mp4.
     title: str.
-    rows: list of dicts with 'setting', 'pass', the swept fields, and measures (numbers or None).
+    rows: list of dicts with 'setting', 'pass', the swept fields, and measures (numbers; None or missing where a setting
+      has none).
     fields: names of the swept fields.
     run: dict, the run record.
   """
@@ -65,8 +66,8 @@ def write_sweep(workdir, title, rows, fields, run):
   sources = [workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)]
   label = lambda path, name: name if len(sources) == 1 else f'{name} of pass {path.name}'
   shown = [(path / f'{name}.mp4', label(path, name)) for path in sources for name in ('source', 'reconstruction')]
-  measures = [name for name in rows[0] if name not in ('setting', 'pass', *fields)]
-  varying = [name for name in measures if len({row[name] for row in rows}) > 1]
+  names = dict.fromkeys(name for row in rows for name in row if name not in ('setting', 'pass', *fields))
+  varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
   parts = {
     'title': escape(title),
     'sources': ''.join(player.figure(path, name) for path, name in shown if path.exists()),
@@ -101,7 +102,7 @@ def _head(field, value):
 def _cell(workdir, row, names, measures):
   """One setting: its video, the values that the place in the grid does not tell, and its measures."""
   label = ', '.join(f'{name} {_shown(row[name])}' for name in names) or f'setting {row["setting"]}'
-  values = ''.join(f'<dt>{escape(name)}</dt><dd>{_number(row[name])}</dd>' for name in measures)
+  values = ''.join(f'<dt>{escape(name)}</dt><dd>{_number(row.get(name))}</dd>' for name in measures)
   path = workdir / 'settings' / f'{row["setting"]:03d}' / 'edit.mp4'
   return player.figure(path, label, f'<dl>{values}</dl>')
 
@@ -142,7 +143,7 @@ def _plot(rows, fields, measure):
   """A measure against the first swept field that is no replicate, a line for each value of the others: png, base64."""
   import matplotlib.pyplot as plt  # late: it takes seconds
 
-  rows = [row for row in rows if row[measure] is not None and math.isfinite(row[measure])]
+  rows = [row for row in rows if row.get(measure) is not None and math.isfinite(row[measure])]
   settings = [field for field in fields if field not in REPLICATES] or list(fields)
   places, labels = axis([row[settings[0]] for row in rows])
   lines = {}

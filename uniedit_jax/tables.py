@@ -6,9 +6,9 @@ from uniedit_jax.video import atomic_file
 
 
 def write_csv(path, rows):
-  """Writes dicts with the same keys as a table; True and False as 1 and 0."""
+  """Writes dicts as a table, a column for every key; True and False as 1 and 0, nothing for None and a missing key."""
   with atomic_file(path) as name, open(name, 'w', encoding='utf-8', newline='') as file:
-    writer = csv.DictWriter(file, rows[0].keys(), lineterminator='\n')
+    writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator='\n')
     writer.writeheader()
     writer.writerows({key: int(x) if isinstance(x, bool) else x for key, x in row.items()} for row in rows)
 

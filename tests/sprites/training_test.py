@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from experiments import training_tasks
-from uniedit_jax import sharding
+from uniedit_jax import sharding, tables
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.models.attention import relative_buckets
 from uniedit_jax.models.clip import TextConfig, TextEncoder
@@ -262,7 +262,7 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
 
 def test_curves_are_cut_where_a_run_goes_on(tmp_path):
   rows = [{'step': 20, 'loss': 1.5}, {'step': 40, 'loss': 1.25, 'psnr': 20.0}, {'step': 60, 'loss': 1.0}]
-  curves.write(tmp_path / 'losses.csv', rows)
+  tables.write_csv(tmp_path / 'losses.csv', rows)
   assert curves.read(tmp_path / 'losses.csv', until=40) == rows[:2]
   assert curves.read(tmp_path / 'none.csv', until=40) == []
   curves.plot(tmp_path / 'losses.png', rows)

@@ -1,7 +1,6 @@
-"""The history of a training run as a table and as a picture."""
+"""The history of a training run, as a table that is read back and as a picture."""
 
 import csv
-import pathlib
 
 from etils import epath
 
@@ -15,15 +14,6 @@ def read(path, until):
     return []
   rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(path.open())]
   return [{**row, 'step': int(row['step'])} for row in rows if row['step'] <= until]
-
-
-def write(path, rows):
-  """Writes rows as csv, atomically; a measure that a row lacks stays empty."""
-  names = list(dict.fromkeys(name for row in rows for name in row))
-  with atomic_file(path) as name, pathlib.Path(name).open('w', newline='') as file:
-    writer = csv.DictWriter(file, names)
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 def plot(path, rows):
