@@ -13,20 +13,20 @@ def model():
   config.cache = '~/.cache/uniedit_jax'  # compiled programs and inversions, reused from run to run
 
   config.clip = ml_collections.ConfigDict()
-  config.clip.frames = placeholder(int)
-  config.clip.height = placeholder(int)  # pixels, a multiple of 8
-  config.clip.width = placeholder(int)
+  config.clip.frames = placeholder(int)  # how many; the checkpoint's
+  config.clip.height = placeholder(int)  # pixels, a multiple of 8; the checkpoint's
+  config.clip.width = placeholder(int)  # pixels, a multiple of 8; the checkpoint's
   config.clip.start = 0  # first frame taken from the video
   config.clip.stride = 1  # every n-th frame
-  config.clip.fit = 'stretch'  # or 'crop': the middle of the frame
+  config.clip.fit = 'stretch'  # to height x width; or 'crop': the middle of the frame
 
   config.window = ml_collections.ConfigDict()  # what the UNet sees of a clip with more frames
-  config.window.frames = placeholder(int)  # the checkpoint's
-  config.window.overlap = placeholder(int)  # of neighbouring windows; half of their frames
+  config.window.frames = placeholder(int)  # of a window; the checkpoint's
+  config.window.overlap = placeholder(int)  # frames that neighbouring windows share; half of a window
 
-  config.steps = 50  # denoising steps
-  config.guidance = 7.5
-  config.schedule = ml_collections.ConfigDict()  # the checkpoint's unless set
+  config.steps = 50  # denoising steps, of inversion too
+  config.guidance = 7.5  # scale of classifier-free guidance; 1 = none
+  config.schedule = ml_collections.ConfigDict()  # noise schedule; the checkpoint's
   config.schedule.beta_schedule = placeholder(str)
   config.schedule.beta_start = placeholder(float)
   config.schedule.beta_end = placeholder(float)
@@ -41,56 +41,66 @@ def edit(task, preset):
     preset: 'paper' or 'release', the ranges of all injections that are not set here.
   """
   config = model()
-  config.task = task
-  config.preset = preset
+  config.task = task  # 'motion' or 'appearance'
+  config.preset = preset  # 'paper' or 'release': the ranges of all injections that are not set
   config.video = ''  # mp4, gif, webm, mov or a folder of frames
   config.image = ''  # instead of a video: a still, filmed by the camera move
   config.move = ml_collections.ConfigDict()
   config.move.kind = 'zoom'  # 'pan', 'tilt', 'zoom', 'rotate', 'arc' or 'key_frames'
-  # Fraction of the picture (pan, tilt: 0.2), factor (zoom: 1.3), degrees (rotate: 10) or radius (arc: 0.1).
+  # fraction of the picture (pan, tilt: 0.2), factor (zoom: 1.3), degrees (rotate: 10) or radius (arc: 0.1)
   config.move.amount = placeholder(float)
   config.move.sweep = placeholder(float)  # arc: degrees of the circle (180)
   config.move.easing = 'linear'  # 'ease_in', 'ease_out' or 'ease_in_out'
   config.move.key_frames = ()  # key_frames: ((time, x, y, zoom, degrees), ...), time from 0 to 1
   config.generated = False  # instead of a video: the clip that experiments.generate makes of source_prompt and seed
-  config.source_prompt = ''  # '' = null prompt, right for a real video
-  config.target_prompt = ''
+  config.source_prompt = ''  # what the source shows; '' = null prompt, as the paper edits real videos
+  config.target_prompt = ''  # what the edited clip shows
   config.more_target_prompts = ()  # further edits of the clip, which share its inversion and reconstruction
 
   config.inversion = ml_collections.ConfigDict()
-  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (uniedit_jax/inversion.py); direct for motion, else ddim
+  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (docs/inversion.md); direct for motion, else ddim
   config.inversion.method = placeholder(str)
-  config.inversion.prompt = placeholder(str)  # source_prompt; '' = null prompt
-  config.inversion.guidance = 1.0
+  config.inversion.prompt = placeholder(str)  # while inverting; source_prompt
+  config.inversion.guidance = 1.0  # scale of guidance while inverting
   config.inversion.inner_steps = placeholder(int)  # fixed_point: repetitions (2); null_text: most updates a step (10)
   config.inversion.epsilon = 1e-5  # null_text: loss below which the first step stops
 
   config.mask = ml_collections.ConfigDict()
-  config.mask.source = ''  # folder of PNGs, npz or mask video, 1 or white = foreground; or 'auto': cross-attention
-  config.mask.target = ''
+  # the foreground of the source: folder of PNGs, npz or mask video, 1 or white = inside; or 'auto': cross-attention
+  config.mask.source = ''
+  config.mask.target = ''  # the foreground of the edit, given in the same ways; motion editing needs both or neither
   config.mask.source_prompt = ''  # auto: what the source shows; '' = source_prompt
   config.mask.source_words = ()  # auto: what to look for in it; () = the words that the other prompt lacks
-  config.mask.target_words = ()  # auto: the same in target_prompt
+  config.mask.target_words = ()  # auto: what to look for in target_prompt; () = the words that the other prompt lacks
   config.mask.blocks = placeholder(tuple)  # auto: blocks whose maps are read; the finest grid of at most 256 tokens
-  config.mask.threshold = 0.4
-  config.mask.smoothing = 0.5  # auto: of the maps, in tokens
+  config.mask.threshold = 0.4  # auto: what is foreground, of the maps stretched to 0..1
+  config.mask.smoothing = 0.5  # auto: standard deviation of the blur of the maps, in tokens
 
-  # Half-open ranges; an unset one is the preset's, (0, 0) is off.
-  for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):
-    config[name] = ml_collections.ConfigDict({'steps': placeholder(tuple), 'blocks': placeholder(tuple)})
-  config.structure.branches = placeholder(tuple)  # ('main',) or ('main', 'motion')
-  config.content.tensors = placeholder(tuple)  # ('v',) or ('k', 'v')
-  config.motion.masked = placeholder(bool)
+  # Half-open ranges of steps and blocks; an unset one is the preset's, (0, 0) is off.
+  config.structure = _ranges()  # structure control: spatial q and k from the reconstruction
+  config.content = _ranges()  # content preservation: spatial v, or k and v, from the reconstruction
+  config.motion = _ranges()  # motion injection: temporal q and k from the motion reference
+  config.motion_query = _ranges()  # with masks: spatial q from the motion reference, inside of the target mask
+  config.background = _ranges()  # with masks: background enhance of the release
+  config.guided = _ranges()  # with masks: mask-guided attention, Eq. 5-6
+  config.structure.branches = placeholder(tuple)  # whose layout is kept: ('main',) or ('main', 'motion')
+  config.content.tensors = placeholder(tuple)  # what is injected: ('v',) or ('k', 'v')
+  config.motion.masked = placeholder(bool)  # motion injection inside of the target mask only
 
-  config.plan = 'exact'  # 'naive' computes every row of every step
-  config.rows_per_pass = placeholder(int)  # split a step into passes that fit memory
+  config.plan = 'exact'  # each distinct row once; 'naive': every row of every step
+  config.rows_per_pass = placeholder(int)  # most rows at once: splits a step into passes that fit memory
 
   config.outputs = ml_collections.ConfigDict()
-  config.outputs.reconstruction = True  # False lets the plan drop rows
-  config.outputs.motion_reference = True
-  config.outputs.gif = True
-  config.outputs.frames = True
+  config.outputs.reconstruction = True  # as a clip; False lets the plan drop rows
+  config.outputs.motion_reference = True  # as a clip; False lets the plan drop rows
+  config.outputs.gif = True  # the edit as a gif too
+  config.outputs.frames = True  # the edit as PNGs too
   return config
+
+
+def _ranges():
+  """The fields of an injection."""
+  return ml_collections.ConfigDict({'steps': placeholder(tuple), 'blocks': placeholder(tuple)})
 
 
 def sprites_edit(task):
@@ -115,11 +125,11 @@ def training():
   config.dtype = 'auto'
   config.seed = 0
   config.cache = '~/.cache/uniedit_jax'
-  config.data = ml_collections.ConfigDict()  # rendered clips
-  config.data.clips = 0
-  config.data.validation = 64  # others, which are never trained on
-  config.warmup = 100  # steps
-  config.max_minutes = placeholder(float)
-  config.save_minutes = 5.0
+  config.data = ml_collections.ConfigDict()
+  config.data.clips = 0  # rendered clips to train on
+  config.data.validation = 64  # further ones to validate with
+  config.warmup = 100  # steps until the learning rate is reached
+  config.max_minutes = placeholder(float)  # after which the run stops, ready to go on
+  config.save_minutes = 5.0  # between saved states
   config.look_every = 500  # steps between validations
   return config

@@ -12,5 +12,5 @@ from configs import common
 def get_config():
   """One clip."""
   config = common.model()
-  config.prompt = ''
+  config.prompt = ''  # what the clip shows
   return config

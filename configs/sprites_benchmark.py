@@ -21,9 +21,10 @@ def get_config():
   config.seed = 0  # of the noise that text-to-video starts from
   config.cache = '~/.cache/uniedit_jax'
 
-  config.text_to_video = {'clips': 60, 'batch': 10, 'steps': 20, 'guidance': 3.0}  # clips a group; 0 leaves it out
-  config.split = 'benchmark'  # or 'validation': edits that presets may be tuned on
-  config.per_kind = 20  # edits
+  # clips of each group (0 leaves them out), clips made at once, steps, guidance
+  config.text_to_video = {'clips': 60, 'batch': 10, 'steps': 20, 'guidance': 3.0}
+  config.split = 'benchmark'  # set of edits; or 'validation': edits that presets may be tuned on
+  config.per_kind = 20  # edits of each kind
   config.source_prompt = 'caption'  # or 'null': the prompt of inversion and reconstruction
   # Read are steps, guidance, schedule, inversion (without its prompt), preset and the ranges.
   config.motion = sprites_motion.get_config()

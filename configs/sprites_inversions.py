@@ -13,5 +13,6 @@ def get_config():
   config = sprites_benchmark.get_config()
   config.per_kind = 3
   config.text_to_video.clips = 0
+  # inversion methods to compare
   config.methods = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
   return config

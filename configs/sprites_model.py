@@ -17,12 +17,14 @@ def get_config():
   Some two and a half hours on 2 cores, by the seconds of its steps; it was not run as a whole.
   """
   config = common.training()
-  config.part = 'model'
+  config.part = 'model'  # what is trained: 'vae', or 'model' (UNet and text tower)
   config.vae = 'sprites'  # checkpoint whose VAE makes the latents: a folder, or a name
   config.data.clips = 4000
-  config.prompt_dropout = 0.1
+  config.prompt_dropout = 0.1  # share of prompts that are replaced by the null prompt
   config.localization = 0.01  # weight of the loss that makes cross-attention point at the object
-  config.ema = 0.998
+  config.ema = 0.998  # decay of the averaged weights
+  # steps, single frames and clips in a batch, and the learning rate, which falls evenly
   config.stage1 = {'steps': 1200, 'images': 96, 'clips': 0, 'first_rate': 2e-3, 'last_rate': 1e-3}
+  # then: steps, single frames and clips in a batch, and the learning rate, which falls evenly
   config.stage2 = {'steps': 4000, 'images': 32, 'clips': 10, 'first_rate': 1.2e-3, 'last_rate': 2e-5}
   return config
