@@ -14,9 +14,10 @@ from configs import motion, sprites_motion
 OFF = (0, 0)
 
 
-def get_config(model='sprites'):
-  """The edit whose fields are swept: of the shipped clip, or with 'lavie' of a video."""
-  config = {'sprites': sprites_motion, 'lavie': motion}[model].get_config()
+def get_config(form='full'):
+  """The edit whose fields are swept: of the shipped clip ('full', 'quick'), or of a video ('lavie', 'lavie,quick')."""
+  model, size = (sprites_motion, form) if not form.startswith('lavie') else (motion, form[len('lavie,') :] or 'full')
+  config = model.get_config(size)
   config.outputs.motion_reference = False
   return config
 

@@ -10,6 +10,6 @@ included. The release: `--config.preset=release --config.inversion.method=null_t
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """The paper's appearance edit of a video."""
-  return common.edit(task='appearance', preset='paper')
+  return common.sized(common.edit(task='appearance', preset='paper'), size)

@@ -13,11 +13,11 @@ import ml_collections
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """The paper's motion edit, then its appearance edit."""
   config = ml_collections.ConfigDict()
   config.motion = common.edit(task='motion', preset='paper')
   config.appearance = common.edit(task='appearance', preset='paper')
   config.appearance.checkpoint = config.motion.get_ref('checkpoint')
   config.appearance.cache = config.motion.get_ref('cache')
-  return config
+  return common.sized(config, size)

@@ -1,7 +1,52 @@
-"""Fields that every experiment shares. An unset field (None) takes the value of the checkpoint or the preset."""
+"""Fields that every experiment shares. An unset field (None) takes the value of the checkpoint or the preset.
+
+Every file here has a short form, `--config=configs/motion.py:quick`, to see that all works before a long run.
+"""
 
 import ml_collections
 from ml_collections.config_dict import placeholder
+
+QUICK_STEPS = 5
+
+
+def sized(config, size):
+  """A config as it is, or in its short form.
+
+  Args:
+    config: ConfigDict; changed.
+    size: 'full', or 'quick': few steps of few frames, few clips and few edits.
+
+  Raises:
+    ValueError: another size.
+  """
+  if size not in ('full', 'quick'):
+    raise ValueError(f'the config is asked for {size!r}; accepted behind its colon: quick')
+  if size == 'quick':
+    _shrink(config)
+  return config
+
+
+def _shrink(config):
+  """Shrinks a config and those in it, in place."""
+  for name, part in config.items():
+    if isinstance(part, ml_collections.ConfigDict):
+      _shrink(part)
+    if name.startswith('stage'):
+      part.steps, part.images, part.clips = 4, 16, 8 if part.clips else 0
+  if 'preset' in config:  # an edit
+    for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):
+      if config[name].steps:
+        config[name].steps = tuple(round(bound * QUICK_STEPS / config.steps) for bound in config[name].steps)
+  if 'clip' in config:
+    config.steps = QUICK_STEPS
+    if config.checkpoint != 'sprites':
+      config.clip.frames, config.clip.height, config.clip.width = 8, 128, 128
+  if 'per_kind' in config:
+    config.per_kind = 1
+    config.text_to_video.clips = config.text_to_video.batch = min(config.text_to_video.clips, 2)
+    config.text_to_video.steps = QUICK_STEPS
+  if 'data' in config:
+    config.data.clips, config.data.validation = 32, 16
 
 
 def model():

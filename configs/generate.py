@@ -9,8 +9,8 @@ The same prompt and seed are the source of an edit with `--config.generated=True
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """One clip."""
   config = common.model()
   config.prompt = ''  # what the clip shows
-  return config
+  return common.sized(config, size)

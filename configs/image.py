@@ -11,6 +11,6 @@ Text-and-image to video of the paper (TI2V): the clip that the camera makes is e
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """The paper's motion edit, of a photo that the camera zooms into."""
-  return common.edit(task='motion', preset='paper')
+  return common.sized(common.edit(task='motion', preset='paper'), size)

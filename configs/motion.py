@@ -17,6 +17,6 @@ The paper's null prompt works too, but features of a null-prompted reconstructio
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """The paper's motion edit of a video."""
-  return common.edit(task='motion', preset='paper')
+  return common.sized(common.edit(task='motion', preset='paper'), size)

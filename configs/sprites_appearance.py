@@ -9,9 +9,9 @@ or the background as well; docs/sprites.md has the words that the model knows, a
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """The paper's appearance edit, rescaled to 25 steps; the source's caption as in sprites_motion.py."""
   config = common.sprites_edit('appearance')
   config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.inversion.method = 'direct'
-  return config
+  return common.sized(config, size)

@@ -10,10 +10,10 @@ Presets are tuned on other edits, where the first part can be left out:
 
 import ml_collections
 
-from configs import sprites_appearance, sprites_motion
+from configs import common, sprites_appearance, sprites_motion
 
 
-def get_config():
+def get_config(size='full'):
   """All that the README's table needs."""
   config = ml_collections.ConfigDict()
   config.checkpoint = 'sprites'  # a folder, or a name
@@ -29,4 +29,4 @@ def get_config():
   # Read are steps, guidance, schedule, inversion (without its prompt), preset and the ranges.
   config.motion = sprites_motion.get_config()
   config.appearance = sprites_appearance.get_config()
-  return config
+  return common.sized(config, size)

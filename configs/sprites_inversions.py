@@ -5,14 +5,14 @@
 Half an hour on 2 cores, most of it null-text optimisation. The workdir gets results.csv and table.md.
 """
 
-from configs import sprites_benchmark
+from configs import common, sprites_benchmark
 
 
-def get_config():
+def get_config(size='full'):
   """Three edits of each kind, with every method."""
   config = sprites_benchmark.get_config()
   config.per_kind = 3
   config.text_to_video.clips = 0
   # inversion methods to compare
   config.methods = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
-  return config
+  return common.sized(config, size)

@@ -6,13 +6,13 @@ A quarter of an hour on 2 cores. The workdir gets results.csv, table.md and the 
 How masks are found is set as in an edit: `--config.motion.mask.threshold=0.5`.
 """
 
-from configs import sprites_benchmark
+from configs import common, sprites_benchmark
 
 
-def get_config():
+def get_config(size='full'):
   """Eight edits of each kind, without masks, with found and with true ones."""
   config = sprites_benchmark.get_config()
   config.per_kind = 8
   config.text_to_video.clips = 0
   config.words = 'object'  # looked for: its colour and shape; or 'differing': the words that the other prompt lacks
-  return config
+  return common.sized(config, size)

@@ -11,7 +11,7 @@ stopped; `--config.init=sprites` starts from the weights that come with the pack
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """What the training of the shipped weights came to be; docs/sprites.md has its history.
 
   Some two and a half hours on 2 cores, by the seconds of its steps; it was not run as a whole.
@@ -27,4 +27,4 @@ def get_config():
   config.stage1 = {'steps': 1200, 'images': 96, 'clips': 0, 'first_rate': 2e-3, 'last_rate': 1e-3}
   # then: steps, single frames and clips in a batch, and the learning rate, which falls evenly
   config.stage2 = {'steps': 4000, 'images': 32, 'clips': 10, 'first_rate': 1.2e-3, 'last_rate': 2e-5}
-  return config
+  return common.sized(config, size)

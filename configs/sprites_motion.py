@@ -9,7 +9,7 @@ with `python -m experiments.render`; docs/sprites.md has the words that the mode
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """25 steps; motion in all, keys and values of the reconstruction from the fifth on, and no structure control.
 
   Among the best of a dozen settings on 12 to 16 edits of the validation split. What made the difference is that the
@@ -21,4 +21,4 @@ def get_config():
   config.structure.steps = (0, 0)
   config.content.steps = (5, 25)
   config.content.tensors = ('k', 'v')
-  return config
+  return common.sized(config, size)

@@ -9,7 +9,7 @@ command goes on where it stopped.
 from configs import common
 
 
-def get_config():
+def get_config(size='full'):
   """3,000 updates of 16 frames."""
   config = common.training()
   config.part = 'vae'  # what is trained: 'vae', or 'model' (UNet and text tower)
@@ -18,4 +18,4 @@ def get_config():
   config.ema = 0.995  # decay of the averaged weights
   # steps, single frames and clips in a batch, and the learning rate, which falls evenly
   config.stage1 = {'steps': 3000, 'images': 16, 'clips': 0, 'first_rate': 1e-3, 'last_rate': 1e-4}
-  return config
+  return common.sized(config, size)
