@@ -80,7 +80,7 @@ def read_edit(config):
   if config.generated:
     faults.unless(config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt")
     faults.unless(
-      config.inversion.method is None,
+      config.inversion.method in (None, 'ddim'),
       f'inversion.method is {config.inversion.method!r} with generated=True; accepted: the default, as a '
       'generated clip needs no inversion',
     )

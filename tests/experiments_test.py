@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import appearance, chain, generate, image, motion
+from configs import appearance, chain, generate, image, motion, rerun
 from experiments import chain as chain_entry
 from experiments import edit as edit_entry
 from experiments import generate as generate_entry
@@ -64,6 +64,26 @@ def test_a_finished_run_is_not_repeated(motion_run):
   assert not record.begin(workdir, resolved)
   with pytest.raises(ValueError, match='differs in guidance'):
     record.begin(workdir, {**resolved, 'guidance': 3.0})
+
+
+def test_config_json_fed_back_makes_the_same_bits(folder, motion_run):
+  _, workdir, clips, *_ = motion_run
+  config = rerun.get_config(workdir / 'config.json')
+  again, *_ = run(config, folder / 'rerun')
+  assert (folder / 'rerun/config.json').read_bytes() == (workdir / 'config.json').read_bytes()
+  for name, clip in clips.items():
+    np.testing.assert_array_equal(again[name], clip)
+
+
+@pytest.mark.parametrize('changes', [{'generated': True, 'video': ''}, {'window__frames': 3, 'window__overlap': 1}])
+def test_config_json_can_be_read_back(folder, tmp_path, changes):
+  config = config_of(motion, folder, source_prompt='a cat', more_target_prompts=('a hen',), **changes)
+  record.begin(tmp_path, resolve(config, read_edit(config)))
+  back = rerun.get_config(tmp_path / 'config.json')
+  assert json.loads((tmp_path / 'config.json').read_text()) == json.loads(json.dumps(resolve(back, read_edit(back))))
+  (tmp_path / 'other.json').write_text('{"split": "benchmark"}')
+  with pytest.raises(ValueError, match='is the config of another kind of run'):
+    rerun.get_config(tmp_path / 'other.json')
 
 
 def test_the_inversion_is_reused_over_prompts_and_the_reconstruction_is_the_same(folder, motion_run):

@@ -101,9 +101,9 @@ def test_torch_only_in_functions_of_convert(module):
 
 
 @pytest.mark.parametrize('module', [m for m in MODULES if within(m, 'configs')])
-def test_configs_import_ml_collections_only(module):
+def test_configs_import_nothing_that_computes(module):
   for name, _ in imports(MODULES[module]):
-    assert name.split('.')[0] in ('ml_collections', 'configs'), f'{module} imports {name}'
+    assert name.split('.')[0] in ('ml_collections', 'configs', 'json', 'pathlib'), f'{module} imports {name}'
 
 
 def test_the_walk_sees_the_package():
