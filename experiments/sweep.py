@@ -35,14 +35,14 @@ def run(config, passes, workdir):
   Returns:
     list of dicts, the rows of results.csv.
   """
-  workdir, first = epath.Path(workdir), passes[0].request
+  workdir = epath.Path(workdir)
   log = record.Record(dict.fromkeys(w for one in passes for w in one.request.warnings), progress.announce)
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', first.dtype)
   rows, model, loaded = [], None, None
   for number, one in enumerate(passes):
     progress.announce(f'pass {number + 1} of {len(passes)}: {len(one.settings)} settings')
-    if loaded != one.config.checkpoint:
-      model, loaded = stages.load(one.config, one.request, log), one.config.checkpoint
+    sharding.set_up_programs(epath.Path(config.cache) / 'programs', one.request.dtype)
+    if loaded != (needed := (one.config.checkpoint, one.request.dtype)):
+      model, loaded = stages.load(one.config, one.request, log), needed
     facts = json.dumps([resolve_sweep(config, [one]), model.hash])
     key, path = hashlib.sha256(facts.encode()).hexdigest(), workdir / 'passes' / f'{number:03d}.json'
     rows += record.once(path, _make, one, model, workdir, number, log, key=key)
@@ -95,7 +95,7 @@ def read_settings(path, name, config):
 
 
 def _read(config):
-  path = config_flags.get_config_filename(flags.FLAGS['config'])
+  path, _, _ = config_flags.get_config_filename(flags.FLAGS['config']).partition(':')  # file.py:form
   return read_sweep(config, read_settings(path, _SWEEP.value, config))
 
 

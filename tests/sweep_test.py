@@ -1,6 +1,8 @@
 """Sweeps: settings side by side are those made alone, values add no program, and nothing finished is made again."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -138,7 +140,14 @@ def test_sweeps_are_found_in_the_file_of_the_config():
     sweep.read_settings(path, 't2', config)
 
 
-@pytest.mark.parametrize('model', ['sprites', 'lavie'])
+def test_the_command_names_the_sweeps_of_a_short_form(tmp_path):
+  command = [sys.executable, '-m', 'experiments.sweep', '--config=configs/ablate_injection.py:quick', '--sweep=t2']
+  done = subprocess.run([*command, f'--workdir={tmp_path}'], capture_output=True, text=True, check=False)
+  assert done.returncode == 1 and 'Traceback' not in done.stderr
+  assert done.stderr.startswith("sweep is 't2'; accepted with configs/ablate_injection.py: components, t1, ")
+
+
+@pytest.mark.parametrize('model', ['full', 'quick', 'lavie'])
 def test_all_settings_of_the_shipped_sweeps_are_sound(folder, model):
   config = ablate_injection.get_config(model)
   if model == 'lavie':
