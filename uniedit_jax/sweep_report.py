@@ -108,7 +108,9 @@ def _cell(workdir, row, names, measures):
 
 
 def _shown(value):
-  return f'{value[0]} to {value[1]}' if _is_range(value) else str(value)
+  if _is_range(value):
+    return f'{value[0]} to {value[1]}' if value[0] < value[1] else 'off'
+  return str(value)
 
 
 def _number(value):
