@@ -1,7 +1,7 @@
 """The stages of an edit: from a checked config to a source clip that is ready, and from there to clips."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -73,7 +73,7 @@ def prepare(config, request, model, log):
   return Source({'source': frames}, floor, free, fps, inverted.all_texts(texts), inverted)
 
 
-def make_clips(config, request, model, source, log) -> tuple[dict[str, Any], dict[str, Any]]:
+def make_clips(config, request, model, source, log):
   """Finds the masks that are to be found, and samples and decodes what the layout wants.
 
   Args:

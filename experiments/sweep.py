@@ -18,7 +18,7 @@ from ml_collections import config_flags
 
 from experiments import progress, stages
 from experiments.launch import launch
-from experiments.sweep_request import Pass, read_sweep, resolve_sweep
+from experiments.sweep_request import read_sweep, resolve_sweep
 from uniedit_jax import outputs, record, sharding, sweep_report, tables, video
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> in the file of --config.')
@@ -55,7 +55,7 @@ def run(config, passes, workdir):
   return rows
 
 
-def _make(one: Pass, model, workdir, number, log):
+def _make(one, model, workdir, number, log):
   """Makes the settings of a pass: their rows of results.csv."""
   source = stages.prepare(one.config, one.request, model, log)
   clips, masks = stages.make_clips(one.config, one.request, model, source, log)
