@@ -46,12 +46,19 @@ def test_settings_side_by_side_are_those_made_alone(folder, swept):
   assert [row['structure.steps'] for row in rows] == [[0, 0], [0, 0], [0, 1], [0, 1]]
   alone = config.copy_and_resolve_references()
   alone.update_from_flattened_dict(settings_of((0, 1))[3])
-  edit.run(alone, read_edit(alone), folder / 'alone')
+  wanted = edit.run(alone, read_edit(alone), folder / 'alone')['edit'].astype(int)
   measures = json.loads((folder / 'alone/metrics.json').read_text())
   for name in ('edit_source_psnr_db', 'edit_source_ssim', 'reconstruction_psnr_db'):
     assert rows[3][name] == pytest.approx(measures[name], abs=0.01)
-  clips = [video.read_clip(folder / name / 'edit.mp4', 4, 64, 64) for name in ('swept/settings/003', 'alone')]
-  assert np.abs(clips[0].frames.astype(int) - clips[1].frames).mean() < 0.5
+  (together,), log = passes, record.Record()
+  model = stages.load(config, together.request, log)
+  clips, _ = stages.make_clips(
+    config, together.request, model, stages.prepare(config, together.request, model, log), log
+  )
+  assert np.abs(clips['edit_4'] - wanted).max() <= 1  # another row count rounds differently
+  # Files are lossy, but no other setting is as near to its file.
+  files = [video.read_clip(folder / f'swept/settings/{i:03d}/edit.mp4', 4, 64, 64).frames for i in range(4)]
+  assert np.argmin([np.abs(frames - wanted).mean() for frames in files]) == 3
   assert len({row['edit_source_psnr_db'] for row in rows}) == 4
   lines = (folder / 'swept/results.csv').read_text().splitlines()
   assert lines[0].startswith('setting,pass,structure.steps,target_prompt,') and len(lines) == 5
