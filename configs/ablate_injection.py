@@ -54,6 +54,13 @@ def sweep_t0_L(config):  # noqa: N802 (the paper's names)
       yield {'content.steps': (0, end), 'content.blocks': (first, 16)}
 
 
+def sweep_frame_reference(config):
+  """Keys and values of the source frame by frame, against those of its first frame for all, over where this begins."""
+  for first in (7, 10, 13):
+    for reference in ('own', 'first'):
+      yield {'content.tensors': ('k', 'v'), 'content.blocks': (first, 16), 'content.reference': reference}
+
+
 def sweep_guidance(config):
   """The scale of classifier-free guidance; each value inverts the clip anew where the inversion knows of it."""
   for scale in (1.0, 3.0, 5.0, 7.5):

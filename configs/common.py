@@ -130,6 +130,7 @@ def edit(task, preset):
   config.guided = _ranges()  # with masks: mask-guided attention, Eq. 5-6
   config.structure.branches = placeholder(tuple)  # whose layout is kept: ('main',) or ('main', 'motion')
   config.content.tensors = placeholder(tuple)  # what is injected: ('v',) or ('k', 'v')
+  config.content.reference = placeholder(str)  # the frame that is read: its 'own', or the 'first' by all ('own')
   config.motion.masked = placeholder(bool)  # motion injection inside of the target mask only
 
   config.plan = 'exact'  # each distinct row once; 'naive': every row of every step

@@ -167,6 +167,18 @@ def test_settings_sharing_rows_equal_one_by_one(tiny, clip, masks):
     assert agreement(together[Branch('main', i)], run(tiny, clip, alone, masks)[M]) < UNET
 
 
+def test_settings_may_read_other_frames(tiny, clip, masks):
+  content = ContentPreservation((0, 3), (1, BLOCKS), ('k', 'v'))
+  settings = [fit(Injections(content=dataclasses.replace(content, reference=frame))) for frame in ('own', 'first')]
+  lay = functools.partial(lay_out_small, 'appearance', masked=True)
+  together = run(tiny, clip, lay(settings, targets=(2, 2)), masks)
+  first, second = (together[Branch('main', i)] for i in range(2))
+  assert agreement(second, first) > 1e-2  # equal in all but the frame that is read, so the plan must tell them apart
+  assert_agree(run(tiny, clip, lay(settings, targets=(2, 2), exact_savings=False), masks), together, UNET)
+  for found, setting in ((first, settings[0]), (second, settings[1])):
+    assert agreement(found, run(tiny, clip, lay([setting]), masks)[M]) < UNET
+
+
 def test_sampling_is_guided_ddim(tiny, clip, masks):
   start, texts = clip
   found = run(tiny, clip, lay_out_small('appearance', [NOTHING]), masks)[M]

@@ -192,6 +192,17 @@ def test_settings_share_the_reconstruction_and_nothing_else():
   assert np.argwhere(routes.guided).tolist() == [[1, 3, 3]]
 
 
+def test_first_frame_is_read_where_content_is_preserved_and_by_that_setting_alone():
+  branches = [R, M, T, Branch('main', 1), Branch('motion', 1)]
+  content = ContentPreservation((1, 3), DECODER, ('k', 'v'))
+  settings = [Injections(content=content), Injections(content=dataclasses.replace(content, reference='first'))]
+  first = compose(branches, settings, 3).first_frame
+  expected = np.zeros((3, 16, 5), bool)
+  expected[1:3, 10:16, 3] = True
+  np.testing.assert_array_equal(first, expected)
+  assert compose(branches, settings[:1] * 2, 3).first_frame is None
+
+
 def test_nothing_injected_is_every_branch_itself():
   routes = compose([R, M, T], [Injections()], 3)
   for slot in injection.SLOTS:
@@ -204,7 +215,7 @@ def test_nothing_injected_is_every_branch_itself():
 def test_every_fault_is_listed_with_field_value_and_what_is_accepted():
   wrong = Injections(
     structure=StructureControl((0, 60), branches='main'),
-    content=ContentPreservation((5, 4), (10, 17), ('w',)),
+    content=ContentPreservation((5, 4), (10, 17), ('w',), 'last'),
     motion=MotionInjection((-1, 5)),
     guided=Injection((1, 2, 3)),
   )
@@ -216,6 +227,7 @@ def test_every_fault_is_listed_with_field_value_and_what_is_accepted():
     ('guided.steps is (1, 2, 3)', '(start, stop)'),
     ("structure.branches is 'main'", "a tuple of ('main', 'motion')"),
     ("content.tensors is ('w',)", "a tuple of ('k', 'v')"),
+    ("content.reference is 'last'", "'own', 'first'"),
   ]
   faults = wrong.faults(50)
   for fault, (start, accepted) in zip(faults, expected, strict=True):
@@ -224,6 +236,11 @@ def test_every_fault_is_listed_with_field_value_and_what_is_accepted():
   with pytest.raises(ValueError) as error:
     compose([R, M, T], [wrong], 50)
   assert str(error.value) == '; '.join(faults)
+
+
+def test_values_of_the_first_frame_need_its_keys():
+  (fault,) = Injections(content=ContentPreservation((0, 2), reference='first')).faults(3)
+  assert fault.startswith("content.tensors is ('v',) with content.reference='first'; accepted: ('k', 'v')")
 
 
 @pytest.mark.parametrize('name', ['motion_query', 'background', 'guided'])

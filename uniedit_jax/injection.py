@@ -59,9 +59,13 @@ class StructureControl(Injection):
 
 @dataclasses.dataclass(frozen=True)
 class ContentPreservation(Injection):
-  """SA-S `tensors` of main <- reconstruction, with masks only outside the source mask (paper Eq. 2)."""
+  """SA-S `tensors` of main <- reconstruction, with masks only outside the source mask (paper Eq. 2).
+
+  `reference` is the frame whose keys and values a frame of main then reads: its 'own', or the 'first' for all.
+  """
 
   tensors: tuple[str, ...] = ('v',)
+  reference: str = 'own'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +115,13 @@ class Injections:
     ):
       if isinstance(given, str) or not set(given) <= set(accepted):
         faults.append(f'{name} is {given!r}; accepted: a tuple of {accepted}')
+    if self.content.reference not in ('own', 'first'):
+      faults.append(f"content.reference is {self.content.reference!r}; accepted: 'own', 'first'")
+    elif self.content.reference == 'first' and set(self.content.tensors) != {'k', 'v'}:
+      faults.append(
+        f"content.tensors is {self.content.tensors!r} with content.reference='first'; accepted: ('k', 'v'), as values "
+        'of another frame than the keys belong to no token'
+      )
     return faults
 
 
@@ -203,7 +214,8 @@ def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, b
     masked: whether masks are given; `inside` and `outside` are equal where they are not.
 
   Returns:
-    `AttentionOverride` of i32[S, L, K] (guided: bool[S, L, K]): entry k is the branch that branch k reads.
+    `AttentionOverride` of i32[S, L, K] (guided, first_frame: bool[S, L, K]): entry k is the branch that branch k
+    reads. first_frame is None where no setting asks for it.
 
   Raises:
     ValueError: a range that does not fit, an injection that needs a mask or a branch that is not there.
@@ -212,7 +224,7 @@ def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, b
     raise ValueError('; '.join(faults))
   own = np.broadcast_to(np.arange(len(branches), dtype=np.int32), (steps, blocks, len(branches)))
   tables = {(slot, side): own.copy() for slot in SLOTS for side in Source._fields}
-  guided = np.zeros(own.shape, bool)
+  guided, first = np.zeros(own.shape, bool), np.zeros(own.shape, bool)
 
   for index, injections in enumerate(settings):
     position = {b.kind: k for k, b in enumerate(branches) if b.kind == 'reconstruction' or b.setting == index}
@@ -233,8 +245,10 @@ def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, b
         table[(*window, reader)] = table[(*window, source)]
     if injections.guided.on:
       guided[slice(*injections.guided.steps), slice(*injections.guided.blocks), position['main']] = True
+    if injections.content.on and injections.content.reference == 'first':
+      first[slice(*injections.content.steps), slice(*injections.content.blocks), position['main']] = True
   sources = {slot: Source(tables[slot, 'inside'], tables[slot, 'outside']) for slot in SLOTS}
-  return AttentionOverride(**sources, guided=guided)
+  return AttentionOverride(**sources, guided=guided, first_frame=first if first.any() else None)
 
 
 def token_masks(masks, grids, guided=False):

@@ -39,6 +39,8 @@ class AttentionOverride(NamedTuple):
     temporal_q, temporal_k, temporal_v: sources of temporal self-attention (SA-T).
     guided: bool[], whether SA-S is mask-guided here (paper Eq. 5-6): queries inside the target mask attend to
       keys inside the source mask, queries outside to keys outside.
+    first_frame: bool[], whether the keys and values of SA-S are, in every frame, those of the first; None where
+      that is so nowhere.
   """
 
   spatial_q: Source
@@ -48,6 +50,7 @@ class AttentionOverride(NamedTuple):
   temporal_k: Source
   temporal_v: Source
   guided: jax.Array
+  first_frame: jax.Array | None = None
 
 
 class TokenMasks(NamedTuple):

@@ -123,9 +123,15 @@ def make_plan(routes, texts, wanted, start=None, stored=None, rows_per_pass=None
 
 
 def _reads(routes):
-  """For each step: the branches that every branch reads, over slots, sides and blocks i[K, X], and guided b[K, L]."""
-  *sources, guided = (np.moveaxis(leaf, 1, 2) for leaf in jax.tree.leaves(routes))
-  return list(zip(np.concatenate(sources, axis=2), guided, strict=True))
+  """For each step: the branches that every branch reads, over slots, sides and blocks i[K, X]; its switches b[K, X]."""
+  join = lambda tree: np.concatenate([np.moveaxis(leaf, 1, 2) for leaf in jax.tree.leaves(tree)], axis=2)
+  sources, switches = _split_routes(routes)
+  return list(zip(join(sources), join(switches), strict=True))
+
+
+def _split_routes(routes):
+  """The tables of sources, and of the switches of a row itself."""
+  return routes._replace(guided=None, first_frame=None), (routes.guided, routes.first_frame)
 
 
 def _number(keys):
@@ -135,10 +141,10 @@ def _number(keys):
 
 def _equal_rows(latents, texts, reads):
   """The coarsest partition of rows i[K, 2] in which equal rows have equal latents, text and sources."""
-  sources, guided = reads
+  sources, switches = reads
   branches = len(latents)
   inputs = np.stack([np.repeat(latents, 2), texts.reshape(-1)], axis=1)
-  fixed = np.concatenate([inputs, np.repeat(guided, 2, axis=0)], axis=1)
+  fixed = np.concatenate([inputs, np.repeat(switches, 2, axis=0)], axis=1)
   classes = _number(fixed).reshape(branches, 2)
   while True:
     # The halves never exchange: half h of a branch reads half h of its sources.
@@ -208,10 +214,10 @@ def _step(passes, targets, classes, texts, routes, updated):
       read = classes[table[:, branch], half]  # i[L, R]
       return np.vectorize(local.get, otypes=[np.int32])(read).T
 
-    sources = jax.tree.map(to_rows, routes._replace(guided=None))
-    tables.append(
-      Rows(branch, texts[branch, half].astype(np.int32), sources._replace(guided=routes.guided[:, branch].T))
-    )
+    sources, switches = _split_routes(routes)
+    guided, first_frame = jax.tree.map(lambda table, branch=branch: table[:, branch].T, switches)
+    read = jax.tree.map(to_rows, sources)._replace(guided=guided, first_frame=first_frame)
+    tables.append(Rows(branch, texts[branch, half].astype(np.int32), read))
   halves = np.zeros((len(classes), 2), np.int32)
   for row in _by_half(targets):
     halves[row] = where[classes[row]]

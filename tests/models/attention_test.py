@@ -9,7 +9,7 @@ import pytest
 
 from tests.tolerances import MODULE, agreement
 from uniedit_jax.models import attention
-from uniedit_jax.overrides import ROW_AXIS
+from uniedit_jax.overrides import ROW_AXIS, AttentionOverride, Source, TokenMasks
 
 HEADS, N, M, D = 2, 12, 10, 8
 
@@ -167,6 +167,36 @@ def test_mask_guided_attention_equals_the_papers_two_attentions(rng):
   groups = attention.guided_groups(foreground_q[..., None], foreground_k[..., None], np.bool_(True))
   out = attention.attend(q, k, v, q_group=groups[0], k_group=groups[1])
   assert agreement(out, guided_attention(q, k, v, foreground_q, foreground_k)) < 2 * MODULE
+
+
+@pytest.mark.parametrize('first, masked', [(False, False), (True, False), (True, True)])
+def test_keys_and_values_of_the_first_frame(rng, first, masked):
+  frames, tokens = 3, 6
+  x = rng.standard_normal((frames, tokens, 8)).astype(np.float32)
+  own = Source(np.int32(0), np.int32(0))
+  override = AttentionOverride(*(own,) * 6, guided=np.bool_(masked), first_frame=np.bool_(first))
+  foreground = rng.random((2, frames, tokens, 1)) < 0.5
+  foreground[:, :, 0], foreground[:, :, 1] = False, True  # both sides have tokens in every frame
+  masks = TokenMasks(guided_q=foreground[0], guided_k=foreground[1]) if masked else None
+  module = attention.SpatialAttention(HEADS)
+  params = jax.tree.map(
+    lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32), module.init(jax.random.key(0), x)
+  )
+  taps = 'spatial_q', 'spatial_k', 'spatial_v'
+  apply = lambda x: module.apply(params, x, override, masks, taps)
+  out, tapped = jax.tree.map(lambda leaf: np.asarray(leaf[0]), jax.vmap(apply, axis_name=ROW_AXIS)(x[None]))
+
+  _, plain = module.apply(params, x, taps=taps)
+  q, k, v = (np.asarray(plain[name]) for name in taps)
+  read = [0] * frames if first else list(range(frames))
+  for name, expected in zip(taps, (q, k[read], v[read]), strict=True):
+    assert agreement(tapped[name], expected) < 2 * MODULE, name
+  allowed = True
+  if masked:
+    allowed = (foreground[0] == foreground[1][read].swapaxes(1, 2))[:, None]
+  dense = params['params']['to_out_0']
+  expected = plain_attention(q, k[read], v[read], allowed=allowed).reshape(x.shape) @ dense['kernel'] + dense['bias']
+  assert agreement(out, expected) < 5 * MODULE
 
 
 @pytest.mark.parametrize('ground', [False, True])

@@ -164,8 +164,11 @@ class SpatialAttention(Attention):
       q = exchange(q, override.spatial_q, masks and masks.spatial_q)
       k = exchange(k, override.spatial_k, masks and masks.spatial_kv)
       v = exchange(v, override.spatial_v, masks and masks.spatial_kv)
+      # Of all frames alike, so that a choice is data: t[:1] stands in for every frame.
+      held = lambda t: t if override.first_frame is None else jnp.where(override.first_frame, t[:1], t)
+      k, v = held(k), held(v)
       if masks is not None and masks.guided_q is not None:
-        q_group, k_group = guided_groups(masks.guided_q, masks.guided_k, override.guided)
+        q_group, k_group = guided_groups(masks.guided_q, held(masks.guided_k), override.guided)
     q, k, v = (self.split_heads(t) for t in (q, k, v))
     tapped = {name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps}
     if 'spatial_map' in taps:
