@@ -33,8 +33,7 @@ def run(config, request, workdir):
   with log.phase('write'):
     outputs.write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
     outputs.write_masks(workdir, clips, source.fps, masks)
-    stored = request.inversion.method == 'direct'
-    measures = outputs.measure(clips, source.floor, source.free, stored, masks.get('source'))
+    measures = stages.measure(request, source, clips, masks, request.targets)
     record.write_json(workdir / 'metrics.json', measures)
     if warning := outputs.distrust(measures, request.inversion.method):
       log.warn(warning)

@@ -73,6 +73,25 @@ def prepare(config, request, model, log):
   return Source({'source': frames}, floor, free, fps, inverted.all_texts(texts), inverted)
 
 
+def measure(request, source, clips, masks, targets):
+  """Measures clips, and judges edits where the right answer is known.
+
+  Args:
+    request, source: as in `make_clips`.
+    clips, masks: what `make_clips` returns.
+    targets: the target prompt of each edit among the clips.
+
+  Returns:
+    dict of numbers for metrics.json.
+  """
+  stored = request.inversion.method == 'direct'
+  measures = outputs.measure(clips, source.floor, source.free, stored, masks.get('source'))
+  for name, target in zip(outputs.edits_of(clips), targets, strict=True):
+    judged = world.judge(request.model_config, clips.get('source'), clips[name], target)
+    measures |= {f'{name}_{measure}': value for measure, value in judged.items()}
+  return measures
+
+
 def make_clips(config, request, model, source, log):
   """Finds the masks that are to be found, and samples and decodes what the layout wants.
 

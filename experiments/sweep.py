@@ -62,11 +62,10 @@ def _make(one, model, workdir, number, log):
   rows, shared = [], {name: clip for name, clip in clips.items() if name in ('source', 'reconstruction')}
   for name, clip in shared.items():
     video.write_mp4(workdir / 'sources' / f'{number:03d}' / f'{name}.mp4', clip, source.fps)
-  stored = one.request.inversion.method == 'direct'
-  for (setting, overrides), name in zip(one.settings.items(), outputs.edits_of(clips), strict=True):
+  edits = zip(one.settings.items(), outputs.edits_of(clips), one.request.targets, strict=True)
+  for (setting, overrides), name, target in edits:
     video.write_mp4(workdir / 'settings' / f'{setting:03d}' / 'edit.mp4', clips[name], source.fps)
-    edited = {**shared, 'edit': clips[name]}
-    measures = outputs.measure(edited, source.floor, source.free, stored, masks.get('source'))
+    measures = stages.measure(one.request, source, {**shared, 'edit': clips[name]}, masks, [target])
     rows.append({'setting': setting, 'pass': number, **overrides, **measures})
   return rows
 

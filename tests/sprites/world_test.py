@@ -10,7 +10,7 @@ from uniedit_jax.model_config import SMALL
 from uniedit_jax.sprites import world
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import render
-from uniedit_jax.sprites.scenes import Scene
+from uniedit_jax.sprites.scenes import ATTRIBUTES, Scene
 
 
 @pytest.fixture
@@ -40,3 +40,25 @@ def test_the_shipped_clip_shows_what_the_configs_say():
   assert fps == CONFIG.fps
   # H.264 with colours at half resolution costs little.
   assert 10 * np.log10(255**2 / np.mean((clip.astype(float) - exact) ** 2)) > 40
+
+
+def test_prompts_name_attributes_in_the_words_of_captions():
+  scene = Scene(style='night', motion='moving right', place='at the top', size='small')
+  assert world.named_values(scene.caption) == {name: getattr(scene, name) for name in ATTRIBUTES}
+  assert world.named_values('A Red square, jumping') == {'colour': 'red', 'shape': 'square', 'motion': 'jumping'}
+  assert world.named_values('redder than bars') == {}
+
+
+def test_edits_are_judged_by_what_they_show_and_keep():
+  source, jumping = Scene(motion='moving right'), Scene(motion='jumping')
+  clips = [render(scene).frames for scene in (source, jumping)]
+  exact = world.judge(CONFIG, *clips, jumping.caption)
+  assert exact['attributes_right'] == 1 and exact['kept_background_psnr_db'] > 40
+  unedited = world.judge(CONFIG, clips[0], clips[0], jumping.caption)
+  assert unedited['attributes_right'] == pytest.approx(6 / 7, abs=1e-4)
+  elsewhere = render(dataclasses.replace(jumping, background='sand')).frames
+  moved = world.judge(CONFIG, clips[0], elsewhere, jumping.caption)
+  assert moved['attributes_right'] == pytest.approx(6 / 7, abs=1e-4)
+  assert moved['kept_background_psnr_db'] < exact['kept_background_psnr_db'] - 10
+  assert world.judge(CONFIG, None, clips[1], 'it jumps') == {}
+  assert world.judge(SMALL, *clips, jumping.caption) == {}
