@@ -3,9 +3,9 @@
   python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components --workdir=out/components
 
 The settings are what the function `sweep_<name>(config)` of the config's file yields: dicts of fields and values. The
-workdir gets index.html, which shows all of it, results.csv (a row a setting), settings/<number>/edit.mp4, and
-sources/<number>/ with the source and the reconstruction of each pass. The same command goes on where an interrupted
-sweep stopped.
+workdir gets index.html, which shows all of it, results.csv (a row a setting), settings/<number>/ with edit.mp4 and the
+config.json that repeats it (configs/rerun.py), and sources/<number>/ with the source and the reconstruction of each
+pass. The same command goes on where an interrupted sweep stopped.
 """
 
 import hashlib
@@ -64,7 +64,9 @@ def _make(one, model, workdir, number, log):
     video.write_mp4(workdir / 'sources' / f'{number:03d}' / f'{name}.mp4', clip, source.fps)
   edits = zip(one.settings.items(), outputs.edits_of(clips), one.request.targets, strict=True)
   for (setting, overrides), name, target in edits:
-    video.write_mp4(workdir / 'settings' / f'{setting:03d}' / 'edit.mp4', clips[name], source.fps)
+    folder = workdir / 'settings' / f'{setting:03d}'
+    video.write_mp4(folder / 'edit.mp4', clips[name], source.fps)
+    record.write_json(folder / 'config.json', one.resolved[setting])
     measures = stages.measure(one.request, source, {**shared, 'edit': clips[name]}, masks, [target])
     rows.append({'setting': setting, 'pass': number, **overrides, **measures})
   return rows

@@ -22,11 +22,13 @@ class Pass(NamedTuple):
     config: ConfigDict of the first of them.
     request: `Request` of all of them.
     settings: {number of the setting: {swept field: value}}.
+    resolved: {number of the setting: its whole config as a dict}.
   """
 
   config: ml_collections.ConfigDict
   request: Request
   settings: dict[int, dict[str, Any]]
+  resolved: dict[int, dict[str, Any]]
 
 
 def read_sweep(config, settings):
@@ -53,6 +55,7 @@ def read_sweep(config, settings):
   swept = list(dict.fromkeys(field for overrides in settings for field in overrides))
   resolved = [resolve(*edit) for edit in edits]
   values = [{field: _value(one, field) for field in swept} for one in resolved]
+  pick = lambda rows, numbers: {number: rows[number] for number in numbers}
   sources = {}
   for number, (edit, one) in enumerate(zip(edits, resolved, strict=True)):
     sources.setdefault(_source(edit[1], one), []).append(number)
@@ -61,14 +64,14 @@ def read_sweep(config, settings):
     for together in _split(edits, numbers):
       chosen = [edits[number] for number in together]
       joined = join(chosen[0][0], [request for _, request in chosen])
-      passes.append(Pass(chosen[0][0], joined, {number: values[number] for number in together}))
+      passes.append(Pass(chosen[0][0], joined, pick(values, together), pick(resolved, together)))
   return passes
 
 
 def resolve_sweep(config, passes):
   """The config as a dict for config.json."""
-  del config  # every pass has its own
-  return {'passes': [{'config': resolve(p.config, p.request), 'settings': list(p.settings.items())} for p in passes]}
+  del config  # every setting has its own
+  return {'passes': [list(one.resolved.items()) for one in passes]}
 
 
 def _apply(config, overrides):

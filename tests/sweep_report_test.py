@@ -1,6 +1,7 @@
 """The page of a sweep: every video in its place, measures plotted against what was swept."""
 
 import itertools
+import json
 import re
 
 import numpy as np
@@ -18,6 +19,8 @@ def swept(tmp_path):
   rows = []
   for i, (end, first) in enumerate(itertools.product(ENDS, FIRSTS)):
     video.write_mp4(tmp_path / f'settings/{i:03d}/edit.mp4', clip, 8)
+    config = {'structure': {'steps': end}, 'content': {'blocks': first}, 'guided': {'steps': [0, 2 * i]}, 'seed': 0}
+    (tmp_path / f'settings/{i:03d}/config.json').write_text(json.dumps(config))
     measures = {'psnr': 20.0 + i, 'ssim': 0.5, 'background': None if i == 0 else 2.0 * i}
     rows.append({'setting': i, 'pass': 0, 'structure.steps': end, 'content.blocks': first, **measures})
   for name in ('source', 'reconstruction'):
@@ -41,6 +44,21 @@ def test_two_fields_make_a_grid(swept):
   assert '<dt>psnr</dt><dd>23</dd>' in text and '<dt>background</dt><dd></dd>' in text
   assert '<dt>ssim</dt>' not in text and text.count('data:image/png') == 2  # what never changes tells nothing
   assert '&quot;edit&quot;: 1.5' in text
+
+
+def test_fields_that_differ_are_shown_whether_swept_or_not(swept):
+  table = re.search('<table>.*</table>', page(*swept))[0]
+  fields = [re.findall('<t[hd]>(.*?)</t', line) for line in re.findall('<tr>(.*?)</tr>', table)]
+  assert fields[0] == ['setting', *'012345']
+  assert [line[0] for line in fields[1:]] == ['structure.steps', 'content.blocks', 'guided.steps']
+  assert fields[3][1:4] == ['off', '0 to 2', '0 to 4']
+
+
+def test_a_swept_field_with_one_value_is_not_told_everywhere(swept):
+  folder, rows = swept
+  rows = [{'content.tensors': ['k', 'v'], **row} for row in rows]
+  text = page(folder, rows, ['content.tensors', 'structure.steps', 'content.blocks'])
+  assert 'content.tensors' not in text and 'grid-template-columns: max-content repeat(2, ' in text
 
 
 def test_other_sweeps_are_a_list_that_names_the_values(swept):

@@ -8,6 +8,7 @@ from etils import epath
 
 from uniedit_jax import player
 from uniedit_jax.player import escape
+from uniedit_jax.tables import flatten
 
 VIDEOS = 'source', 'reconstruction', 'motion_reference', 'edit'
 
@@ -107,18 +108,9 @@ def _read_json(path, faults):
   return value if isinstance(value, dict) else {path.stem: value}
 
 
-def _flatten(tree, prefix=''):
-  """Yields (dotted name, leaf) of nested dicts."""
-  for key, value in tree.items():
-    if isinstance(value, dict) and value:
-      yield from _flatten(value, f'{prefix}{key}.')
-    else:
-      yield f'{prefix}{key}', value
-
-
 def _prompts(config):
   """All text in the config whose name speaks of a prompt."""
-  found = [(k, v) for k, v in _flatten(config) if 'prompt' in k.rpartition('.')[2] and isinstance(v, str)]
+  found = [(k, v) for k, v in flatten(config) if 'prompt' in k.rpartition('.')[2] and isinstance(v, str)]
   rows = ''.join(f'<dt>{escape(k.replace("_", " "))}</dt><dd>{escape(v) or "(empty)"}</dd>' for k, v in found)
   return f'<dl>{rows}</dl>' if rows else ''
 
@@ -142,7 +134,7 @@ def _table(values, empty):
     return f'<p class="none">{empty}</p>'
   rows = ''.join(
     f'<tr><th scope="row">{_breakable(key)}</th><td class="number">{escape(_quantity(key, value))}</td></tr>'
-    for key, value in _flatten(values)
+    for key, value in flatten(values)
   )
   return f'<table>{rows}</table>'
 

@@ -10,6 +10,7 @@ from etils import epath
 
 from uniedit_jax import player
 from uniedit_jax.player import escape
+from uniedit_jax.tables import flatten
 
 REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')  # clips, not settings
 RESAMPLES = 2000
@@ -30,6 +31,9 @@ video { image-rendering: pixelated; }
 figcaption dl { display: grid; grid-template-columns: 1fr max-content; gap: 0 .5rem; margin: 0; font-size: 13px; }
 dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
 .plots img { max-width: 100%; background: #fff; }
+table { border-collapse: collapse; overflow-wrap: normal; }
+th, td { text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: normal; }
 summary { cursor: pointer; font-weight: bold; margin-top: 1.5rem; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem; overflow: auto;
   font-size: 13px; overflow-wrap: normal; }
@@ -44,6 +48,8 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px
 @controls@
 <h2>Measures</h2>
 <div class="plots">@plots@</div>
+<h2>What the settings differ in</h2>
+<div class="scroll">@differences@</div>
 <details><summary>Run record</summary><pre>@run@</pre></details>
 <script>@script@</script>
 </body>
@@ -55,7 +61,7 @@ def write_sweep(workdir, title, rows, fields, run):
   """Writes the page of a sweep.
 
   Args:
-    workdir: path; has settings/<number>/edit.mp4 and sources/<pass>/{source,reconstruction}.mp4.
+    workdir: path; has settings/<number>/{edit.mp4,config.json} and sources/<pass>/{source,reconstruction}.mp4.
     title: str.
     rows: list of dicts with 'setting', 'pass', the swept fields, and measures (numbers; None or missing where a setting
       has none).
@@ -63,6 +69,7 @@ def write_sweep(workdir, title, rows, fields, run):
     run: dict, the run record.
   """
   workdir = epath.Path(workdir)
+  fields = [field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1] or fields[:1]
   sources = [workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)]
   label = lambda path, name: name if len(sources) == 1 else f'{name} of pass {path.name}'
   shown = [(path / f'{name}.mp4', label(path, name)) for path in sources for name in ('source', 'reconstruction')]
@@ -76,9 +83,24 @@ def write_sweep(workdir, title, rows, fields, run):
     'plots': ''.join(
       f'<img alt="{escape(name)}" src="data:image/png;base64,{_plot(rows, fields, name)}">' for name in varying
     ),
+    'differences': _differences(workdir, rows),
     'run': escape(json.dumps(run, indent=2)),
   }
   player.write_page(workdir / 'index.html', PAGE, parts)
+
+
+def _differences(workdir, rows):
+  """The fields of the configs whose values are not all the same, a column for every setting."""
+  numbers = [row['setting'] for row in rows]
+  configs = [json.loads((workdir / 'settings' / f'{n:03d}' / 'config.json').read_text()) for n in numbers]
+  configs = [dict(flatten(config)) for config in configs]
+  line = lambda tag, cells: '<tr>' + ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells) + '</tr>'
+  body = ''
+  for field in dict.fromkeys(field for config in configs for field in config):
+    values = [config.get(field) for config in configs]
+    if any(value != values[0] for value in values):
+      body += line('td', [field, *map(_shown, values)])
+  return f'<table><thead>{line("th", ["setting", *numbers])}</thead><tbody>{body}</tbody></table>'
 
 
 def _settings(workdir, rows, fields, measures):

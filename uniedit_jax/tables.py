@@ -1,8 +1,17 @@
-"""Tables of results: csv for programs, Markdown for people."""
+"""Tables of results: csv for programs, Markdown for people; nested dicts as rows."""
 
 import csv
 
 from uniedit_jax.video import atomic_file
+
+
+def flatten(tree, prefix=''):
+  """Yields (dotted name, leaf) of nested dicts."""
+  for key, value in tree.items():
+    if isinstance(value, dict) and value:
+      yield from flatten(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', value
 
 
 def write_csv(path, rows):
