@@ -69,12 +69,12 @@ def write_sweep(workdir, title, rows, fields, run):
     run: dict, the run record.
   """
   workdir = epath.Path(workdir)
-  fields = [field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1] or fields[:1]
   sources = [workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)]
   label = lambda path, name: name if len(sources) == 1 else f'{name} of pass {path.name}'
   shown = [(path / f'{name}.mp4', label(path, name)) for path in sources for name in ('source', 'reconstruction')]
   names = dict.fromkeys(name for row in rows for name in row if name not in ('setting', 'pass', *fields))
   varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
+  fields = [field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1] or fields[:1]
   parts = {
     'title': escape(title),
     'sources': ''.join(player.figure(path, name) for path, name in shown if path.exists()),
