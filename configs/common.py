@@ -133,6 +133,10 @@ def edit(task, preset):
   config.content.reference = placeholder(str)  # the frame that is read: its 'own', or the 'first' by all ('own')
   config.motion.masked = placeholder(bool)  # motion injection inside of the target mask only
 
+  config.inspect = ml_collections.ConfigDict()  # pictures of what goes on inside, in inspect/ and in the report
+  config.inspect.steps = ()  # steps to look at: attention maps, and the clip that each branch is heading for; () = none
+  config.inspect.blocks = (10, 13)  # blocks whose maps are drawn
+
   config.plan = 'exact'  # each distinct row once; 'naive': every row of every step
   config.rows_per_pass = placeholder(int)  # most rows at once: splits a step into passes that fit memory
 

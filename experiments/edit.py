@@ -29,7 +29,7 @@ def run(config, request, workdir):
   sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
   model = stages.load(config, request, log)
   source = stages.prepare(config, request, model, log)
-  clips, masks = stages.make_clips(config, request, model, source, log)
+  clips, masks = stages.make_clips(config, request, model, source, log, epath.Path(workdir) / 'inspect')
   with log.phase('write'):
     outputs.write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
     outputs.write_masks(workdir, clips, source.fps, masks)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from experiments import progress
 from experiments.benchmark_request import read_benchmark, resolve_benchmark
@@ -24,7 +23,6 @@ from uniedit_jax.model_config import ModelConfig
 from uniedit_jax.sprites import benchmark
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
-from uniedit_jax.video import atomic_file
 
 WORDS = ('object', 'differing')
 HEADINGS = {
@@ -152,8 +150,7 @@ def _draw(path, frames, true, found):
   """Every other frame of the clips, under the true and the found masks."""
   shown = [masks.overlay(frames[side], mask)[::2] for side in true for mask in (true[side], found[side])]
   sheet = panels.contact_sheet(np.concatenate(shown).repeat(3, 1).repeat(3, 2), columns=len(shown[0]))
-  with atomic_file(path) as name:
-    Image.fromarray(sheet).save(name, format='png')
+  panels.write_png(path, sheet)
 
 
 if __name__ == '__main__':

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import mask_request
+from experiments import mask_request, memory
 from experiments.faults import Faults
-from uniedit_jax import attention_masks, checkpoint, image_to_video, pipeline, video, windows
+from uniedit_jax import attention_masks, checkpoint, image_to_video, inspection, pipeline, video, windows
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections, preset
 from uniedit_jax.layout import Layout, lay_out
@@ -33,6 +33,7 @@ class Request(NamedTuple):
     masks: dict {'source', 'target': bool[F, H, W]} of those that are files.
     search: `attention_masks.Search` for masks that are to be found, or None.
     layout: `Layout`: branches, the number of each text, the plan. Optimised null texts follow the prompts.
+    inspected: `inspection.Inspection`, or None.
     warnings: what is odd but allowed.
   """
 
@@ -49,6 +50,7 @@ class Request(NamedTuple):
   masks: dict[str, np.ndarray] | None = None
   search: attention_masks.Search | None = None
   layout: Layout | None = None
+  inspected: inspection.Inspection | None = None
   warnings: tuple[str, ...] = ()
 
 
@@ -118,12 +120,17 @@ def read_edit(config):
     config.rows_per_pass is None or config.rows_per_pass > 0,
     f'rows_per_pass is {config.rows_per_pass}; accepted: a positive number',
   )
+  faults += inspection.faults(config.inspect.steps, config.inspect.blocks, config.steps, blocks)
   prompts = ['', config.source_prompt, *targets, inversion.prompt, mask_request.source_prompt(config)]
   request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion, masks=masks)
   faults.stop()
+  faults.unless(
+    not (config.inspect.steps and request.window),
+    f'inspect.steps is {config.inspect.steps} for a clip in windows of {request.window}; accepted: () or fewer frames',
+  )
   request = faults.attempt(_lay_out, config, request, targets, (injections,) * len(targets))
   faults.stop()
-  warnings += _check_memory(config, request, faults)
+  warnings += memory.check(config, request, faults)
   faults.stop()
   return request._replace(warnings=tuple(warnings))
 
@@ -227,7 +234,7 @@ def _lay_out(config, request, targets, settings):
   """The request with settings, targets, layout, and what must be known to find masks."""
   number = {prompt: i for i, prompt in enumerate(request.prompts)}
 
-  def lay(settings, wanted, masked=False):
+  def lay(settings, wanted, masked=False, exact_savings=config.plan == 'exact'):
     return lay_out(
       *(config.task, settings, config.steps),
       source=number[config.source_prompt],
@@ -238,13 +245,17 @@ def _lay_out(config, request, targets, settings):
       masked=masked,
       blocks=request.model_config.unet.blocks,
       rows_per_pass=config.rows_per_pass,
-      exact_savings=config.plan == 'exact',
+      exact_savings=exact_savings,
     )
 
   request = request._replace(targets=targets, settings=settings)
   layout = lay(settings, _wanted(config), bool(config.mask.source))
   search = mask_request.read_search(config, request, lay)
-  return request._replace(layout=layout, search=search)
+  inspected = None
+  if config.inspect.steps:
+    every_row = lay(settings, _wanted(config), bool(config.mask.source), exact_savings=False)
+    inspected = inspection.Inspection(config.inspect.steps, config.inspect.blocks, every_row)
+  return request._replace(layout=layout, search=search, inspected=inspected)
 
 
 def _window(config, model_config, frames):
@@ -254,37 +265,6 @@ def _window(config, model_config, frames):
   overlap = length // 2 if overlap is None else overlap
   starts = windows.window_starts(frames, length, overlap)
   return (length, overlap) if len(starts) > 1 else None
-
-
-def fits_memory(request):
-  """Whether sampling fits the device, as far as that is known."""
-  available = pipeline.memory_available()
-  return available is None or _memory_needed(request, _rows(request)) <= available
-
-
-def _rows(request):
-  """The rows of the largest pass."""
-  return max(max(phase['passes']) for phase in request.layout.plan.phases)
-
-
-def _memory_needed(request, rows):
-  frames = request.window[0] if request.window else request.clip['frames']
-  size = frames, request.clip['height'], request.clip['width']
-  return pipeline.memory_needed(request.model_config, rows, *size, request.dtype)
-
-
-def _check_memory(config, request, faults):
-  """Compares what sampling needs with what the device has; a fault names the setting that fits."""
-  if fits_memory(request):
-    return []
-  available, rows = pipeline.memory_available(), _rows(request)
-  gib = lambda number: f'{number / 2**30:.1f} GiB'
-  message = f'{rows} rows a pass need about {gib(_memory_needed(request, rows))} and the device has {gib(available)}'
-  fitting = [r for r in range(1, rows) if _memory_needed(request, r) <= available]
-  if config.rows_per_pass is None and fitting:
-    faults.append(f'rows_per_pass is not set: {message}; accepted: rows_per_pass={fitting[-1]}')
-    return []
-  return [f'{message}; fewer frames, a smaller clip or dtype=bfloat16 would need less']
 
 
 def resolve(config, request):

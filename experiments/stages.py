@@ -9,7 +9,10 @@ from etils import epath
 
 from experiments import progress
 from experiments.request import read_source
-from uniedit_jax import attention_masks, checkpoint, editing, injection, outputs, pipeline
+from uniedit_jax import attention_masks, checkpoint, editing, injection, inspection, outputs, pipeline
+from uniedit_jax.inspection_sheets import Sheets
+from uniedit_jax.models.words import split_words
+from uniedit_jax.plan import COND
 from uniedit_jax.sprites import world
 
 
@@ -92,13 +95,14 @@ def measure(request, source, clips, masks, targets):
   return measures
 
 
-def make_clips(config, request, model, source, log):
+def make_clips(config, request, model, source, log, inspect_in=None):
   """Finds the masks that are to be found, and samples and decodes what the layout wants.
 
   Args:
     config, model, log: as in `prepare`.
     request: as in `prepare`, or several that `join` made one.
     source: `Source`.
+    inspect_in: folder for the pictures of the request's inspection, if it has one.
 
   Returns:
     (clips: dict of u8[F, H, W, 3] by `outputs.name_of`, the source included; masks: dict of bool[F, H, W] by side).
@@ -116,12 +120,28 @@ def make_clips(config, request, model, source, log):
         *(*unet, request.search, grids, size, request.schedule, config.guidance),
         **dict(read=apply(), window=request.window, progress=bar, **sampling),
       )
+  decode = functools.partial(pipeline.decode_clip, model, dtype=request.dtype)
   with log.phase('edit'):
     guided = any(injections.guided.on for injections in request.settings)
+    token_masks, visit = injection.token_masks(masks, grids, guided), None
+    if request.inspected:
+      words = functools.partial(_words, request)
+      sheets = Sheets(inspect_in, outputs.name_of, decode, grids, words)
+      visit = inspection.visitor(
+        *(*unet[:2], source.texts, request.inspected, request.layout, request.schedule, config.guidance),
+        *(token_masks, sheets.show),
+      )
     sampled = editing.edit(
       *(*unet, request.layout, request.schedule, config.guidance),
-      **dict(masks=injection.token_masks(masks, grids, guided), progress=bar('edit'), **sampling),
+      **dict(masks=token_masks, progress=bar('edit'), visit=visit, **sampling),
     )
   with log.phase('decode'):
-    decode = functools.partial(pipeline.decode_clip, model, dtype=request.dtype)
     return source.clips | {outputs.name_of(branch): decode(latents) for branch, latents in sampled.items()}, masks
+
+
+def _words(request, branch):
+  """{word: its token positions} of the prompt of a branch."""
+  layout = request.layout
+  prompt = request.prompts[layout.texts[0, layout.branches.index(branch), COND]]
+  find = functools.partial(attention_masks.word_positions, request.tokenizer, prompt)
+  return {word: find([word]) for word in dict.fromkeys(split_words(prompt))}

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
+from experiments import memory
 from experiments.faults import Faults
-from experiments.request import Request, fits_memory, join, read_edit, resolve
+from experiments.request import Request, join, read_edit, resolve
 
 SIDE_BY_SIDE = 8  # settings of a pass at most: what an interruption may cost
 # What settings of one pass may differ in: data of the same program.
@@ -46,6 +47,10 @@ def read_sweep(config, settings):
   """
   faults, edits = Faults(), []
   faults.unless(not config.more_target_prompts, 'more_target_prompts is set; accepted: (), as a sweep has settings')
+  faults.unless(
+    not config.inspect.steps,
+    f'inspect.steps is {config.inspect.steps}; accepted in a sweep: (); rerun one of its settings with it',
+  )
   faults.unless(settings, 'the sweep has no settings; accepted: at least one')
   for number, overrides in enumerate(settings):
     edit = faults.attempt(_apply, config, overrides, field=f'setting {number}')
@@ -115,7 +120,7 @@ def _split(edits, numbers):
   """Settings of one clip in groups of about the same size that fit memory."""
   size = min(len(numbers), SIDE_BY_SIDE)
   config = edits[numbers[0]][0]
-  while size > 1 and not fits_memory(join(config, [edits[number][1] for number in numbers[:size]])):
+  while size > 1 and not memory.fits(join(config, [edits[number][1] for number in numbers[:size]])):
     size -= 1
   passes = -(-len(numbers) // size)
   return [part.tolist() for part in np.array_split(numbers, passes)]

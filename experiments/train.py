@@ -15,14 +15,12 @@ import jax
 import numpy as np
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
-from PIL import Image
 
 from experiments import progress
 from experiments.launch import launch
 from experiments.training_tasks import make_task, read_training, resolve_training
-from uniedit_jax import record, sharding, tables
+from uniedit_jax import panels, record, sharding, tables
 from uniedit_jax.sprites import curves, data, training
-from uniedit_jax.video import atomic_file
 
 LOG_EVERY = 20
 
@@ -67,8 +65,7 @@ def run(config, request, workdir):
       if stop or done % config.look_every == 0:
         measures, picture = task.validate(jax.device_get(state.ema))  # on one device
         rows[-1] |= measures
-        with atomic_file(workdir / 'looks' / f'{done:06d}.png') as name:
-          Image.fromarray(picture).save(name, format='png')
+        panels.write_png(workdir / 'looks' / f'{done:06d}.png', picture)
         progress.announce(f'step {done}: ' + ', '.join(f'{key} {value:.4g}' for key, value in rows[-1].items()))
       if stop or now - saved > 60 * config.save_minutes:
         tables.write_csv(workdir / 'losses.csv', rows)

@@ -30,6 +30,8 @@ ALLOWED = {
   f'{P}.editing': (f'{P}.overrides', f'{P}.diffusion'),
   f'{P}.windows': (),
   f'{P}.attention_masks': tuple(f'{P}.{m}' for m in ('editing', 'layout', 'models', 'windows')),
+  f'{P}.inspection': tuple(f'{P}.{m}' for m in ('diffusion', 'injection', 'layout', 'overrides')),
+  f'{P}.inspection_sheets': (f'{P}.panels',),
   f'{P}.models': (f'{P}.overrides',),
   f'{P}.model_config': (f'{P}.diffusion', f'{P}.models'),
   f'{P}.metrics': (f'{P}.models', f'{P}.video'),

@@ -41,6 +41,34 @@ def contact_sheet(frames, columns=4):
   return cells.reshape(rows * height, columns * width, 3)
 
 
+def sheet(rows, columns):
+  """Lays pictures out in rows, under the labels of the columns, each row under its own label.
+
+  Args:
+    rows: dict {label: sequence of u8[h, w, 3], one a column}; pictures may differ in size.
+    columns: labels.
+
+  Returns:
+    u8[H, W, 3].
+  """
+  widths = [max(row[i].shape[1] for row in rows.values()) + 2 for i in range(len(columns))]
+  parts = [np.concatenate([_label(text, width, 16) for text, width in zip(columns, widths, strict=True)], axis=1)]
+  for label, pictures in rows.items():
+    height = max(len(picture) for picture in pictures)
+    cells = [
+      np.pad(picture, ((0, height - len(picture)), (0, width - picture.shape[1]), (0, 0)))
+      for picture, width in zip(pictures, widths, strict=True)
+    ]
+    parts += [_label(label, sum(widths), 18), np.concatenate(cells, axis=1)]
+  return np.concatenate(parts)
+
+
+def write_png(path, picture):
+  """Writes u8[H, W, 3]."""
+  with video.atomic_file(path) as name:
+    Image.fromarray(picture).save(name, format='png')
+
+
 def _label(text, width, height):
   """A strip uint8[height, width, 3] with a line of text, shortened to fit."""
   font = ImageFont.load_default(0.7 * height)

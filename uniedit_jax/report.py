@@ -1,5 +1,6 @@
 """`report.html`: what one run did, on a page that opens by double click and needs nothing beside it."""
 
+import base64
 import json
 import math
 import re
@@ -11,6 +12,12 @@ from uniedit_jax.player import escape
 from uniedit_jax.tables import flatten
 
 VIDEOS = 'source', 'reconstruction', 'motion_reference', 'edit'
+
+SHEETS = {  # the pictures of `inspection_sheets`
+  'spatial_q': 'queries of spatial attention, in the colours of their three main components',
+  'temporal_map': 'temporal attention: all places together, then from each place to itself in the next frame',
+  'text_map': 'cross-attention to each word',
+}
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -36,6 +43,9 @@ td.number { font-variant-numeric: tabular-nums; }
 svg { display: block; overflow: visible; margin-bottom: .5rem; }
 svg rect { fill: var(--bar); stroke: var(--paper); }
 svg text { fill: var(--soft); font-size: 12px; }
+figure.sheet { width: fit-content; max-width: 100%; margin: .5rem 0; }
+.sheet img { display: block; max-width: none; }
+.scroll { overflow-x: auto; }
 summary { cursor: pointer; font-weight: bold; margin-top: 1.5rem; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem;
   overflow: auto; font-size: 13px; overflow-wrap: normal; }
@@ -50,6 +60,7 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px
 <section><h2>Metrics</h2>@metrics@</section>
 <section><h2>Run</h2>@phases@@run@</section>
 </div>
+@inside@
 <details><summary>Resolved config</summary><pre>@config@</pre></details>
 <script>@script@</script>
 </body>
@@ -61,7 +72,7 @@ def write_report(workdir):
   """Writes `<workdir>/report.html` from what a run left there; parts that are missing are left out.
 
   Read are config.json, metrics.json (flat, number or null), run.json, source.mp4, reconstruction.mp4,
-  motion_reference.mp4, edit.mp4 and masks/*.mp4. The videos become part of the page.
+  motion_reference.mp4, edit.mp4, masks/*.mp4 and inspect/*.png. Videos and pictures become part of the page.
 
   Args:
     workdir: str or path-like, local or remote.
@@ -84,6 +95,7 @@ def write_report(workdir):
     'prompts': _prompts(config),
     'videos': _videos(workdir),
     'metrics': _table(metrics, 'No metrics were recorded.'),
+    'inside': _inside(workdir / 'inspect'),
     'phases': _phases(run.pop('phases', None) or []),
     'run': _table(run, 'No run record was found.'),
     'config': escape(json.dumps(config, indent=2, ensure_ascii=False)),
@@ -126,6 +138,27 @@ def _videos(workdir):
   if not figures:
     return '<p class="none">No videos were found.</p>'
   return f'<div class="videos">{"".join(figures)}</div>{player.CONTROLS}'
+
+
+def _inside(folder):
+  """The pictures of an inspection, those of a step and block together."""
+  by_place = {}
+  for path in sorted(folder.glob('*.png')) if folder.is_dir() else ():
+    kind, at, place = path.stem.partition('_step_')
+    step, _, rest = place.partition('_block_')
+    block, _, branch = rest.partition('_')
+    title = f'Step {int(step)}, block {int(block)}' if at else 'Where each branch is heading, step by step'
+    label = SHEETS.get(kind, kind.replace('_', ' ')) + (f': {branch.replace("_", " ")}' if branch else '')
+    data = base64.b64encode(path.read_bytes()).decode()
+    picture = f'<img loading="lazy" alt="{escape(label)}" src="data:image/png;base64,{data}">'
+    by_place.setdefault(title, []).append(
+      f'<figure class="sheet"><figcaption>{escape(label)}</figcaption><div class="scroll">{picture}</div></figure>'
+    )
+  sections = ''.join(
+    f'<details{" open" if i == 0 else ""}><summary>{title}</summary>{"".join(figures)}</details>'
+    for i, (title, figures) in enumerate(by_place.items())
+  )
+  return f'<section><h2>Inside</h2>{sections}</section>' if sections else ''
 
 
 def _table(values, empty):

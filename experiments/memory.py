@@ -1,0 +1,43 @@
+"""Whether a request fits the memory of the device."""
+
+from uniedit_jax import pipeline
+
+
+def fits(request):
+  """Whether sampling fits the device, as far as that is known."""
+  available = pipeline.memory_available()
+  return available is None or _memory_needed(request, _rows(request)) <= available
+
+
+def _rows(request):
+  """The rows of the largest pass."""
+  return max(max(phase['passes']) for phase in request.layout.plan.phases)
+
+
+def _memory_needed(request, rows):
+  frames = request.window[0] if request.window else request.clip['frames']
+  size = frames, request.clip['height'], request.clip['width']
+  return pipeline.memory_needed(request.model_config, rows, *size, request.dtype)
+
+
+def check(config, request, faults):
+  """Compares what sampling needs with what the device has.
+
+  Args:
+    config: ConfigDict of an edit.
+    request: `Request`.
+    faults: `Faults`; one that is added names the setting that fits.
+
+  Returns:
+    list of warnings.
+  """
+  if fits(request):
+    return []
+  available, rows = pipeline.memory_available(), _rows(request)
+  gib = lambda number: f'{number / 2**30:.1f} GiB'
+  message = f'{rows} rows a pass need about {gib(_memory_needed(request, rows))} and the device has {gib(available)}'
+  fitting = [r for r in range(1, rows) if _memory_needed(request, r) <= available]
+  if config.rows_per_pass is None and fitting:
+    faults.append(f'rows_per_pass is not set: {message}; accepted: rows_per_pass={fitting[-1]}')
+    return []
+  return [f'{message}; fewer frames, a smaller clip or dtype=bfloat16 would need less']
