@@ -9,7 +9,7 @@ from etils import epath
 
 from experiments import progress
 from experiments.request import read_source
-from uniedit_jax import attention_masks, checkpoint, editing, injection, inspection, outputs, pipeline
+from uniedit_jax import attention_masks, checkpoint, editing, injection, inspection, outputs, pipeline, sweep_report
 from uniedit_jax.inspection_sheets import Sheets
 from uniedit_jax.models.words import split_words
 from uniedit_jax.plan import COND
@@ -137,6 +137,25 @@ def make_clips(config, request, model, source, log, inspect_in=None):
     )
   with log.phase('decode'):
     return source.clips | {outputs.name_of(branch): decode(latents) for branch, latents in sampled.items()}, masks
+
+
+def make_settings(one, model, source, log):
+  """Makes the settings of a pass.
+
+  Args:
+    one: `sweep_request.Pass`.
+    model, source, log: as in `make_clips`.
+
+  Yields:
+    (number of the setting; its clips 'source', 'reconstruction', 'motion_reference' and 'edit', as far as they are
+    made; their measures).
+  """
+  clips, masks = make_clips(one.config, one.request, model, source, log)
+  shared = {name: clip for name, clip in clips.items() if name in sweep_report.SHARED}
+  for setting, name, target in zip(one.settings, outputs.edits_of(clips), one.request.targets, strict=True):
+    number = name.removeprefix('edit')
+    made = shared | {kind: clips[kind + number] for kind in ('motion_reference', 'edit') if kind + number in clips}
+    yield setting, made, measure(one.request, source, made, masks, [target])
 
 
 def _words(request, branch):

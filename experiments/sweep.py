@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from experiments import progress, stages
 from experiments.launch import launch
 from experiments.sweep_request import read_sweep, resolve_sweep
-from uniedit_jax import outputs, record, sharding, sweep_report, tables, video
+from uniedit_jax import record, sharding, sweep_report, tables
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> in the file of --config.')
 
@@ -57,18 +57,10 @@ def run(config, passes, workdir):
 
 def _make(one, model, workdir, number, log):
   """Makes the settings of a pass: their rows of results.csv."""
-  source = stages.prepare(one.config, one.request, model, log)
-  clips, masks = stages.make_clips(one.config, one.request, model, source, log)
-  rows, shared = [], {name: clip for name, clip in clips.items() if name in ('source', 'reconstruction')}
-  for name, clip in shared.items():
-    video.write_mp4(workdir / 'sources' / f'{number:03d}' / f'{name}.mp4', clip, source.fps)
-  edits = zip(one.settings.items(), outputs.edits_of(clips), one.request.targets, strict=True)
-  for (setting, overrides), name, target in edits:
-    folder = workdir / 'settings' / f'{setting:03d}'
-    video.write_mp4(folder / 'edit.mp4', clips[name], source.fps)
-    record.write_json(folder / 'config.json', one.resolved[setting])
-    measures = stages.measure(one.request, source, {**shared, 'edit': clips[name]}, masks, [target])
-    rows.append({'setting': setting, 'pass': number, **overrides, **measures})
+  source, rows = stages.prepare(one.config, one.request, model, log), []
+  for setting, clips, measures in stages.make_settings(one, model, source, log):
+    sweep_report.write_clips(workdir, setting, number, clips, source.fps, one.resolved[setting])
+    rows.append({'setting': setting, 'pass': number, **one.settings[setting], **measures})
   return rows
 
 

@@ -63,7 +63,7 @@ def read_sweep(config, settings):
   pick = lambda rows, numbers: {number: rows[number] for number in numbers}
   sources = {}
   for number, (edit, one) in enumerate(zip(edits, resolved, strict=True)):
-    sources.setdefault(_source(edit[1], one), []).append(number)
+    sources.setdefault(source_of(edit[1], one), []).append(number)
   passes = []
   for numbers in sources.values():
     for together in _split(edits, numbers):
@@ -108,7 +108,7 @@ def _value(resolved, field):
   return resolved
 
 
-def _source(request, resolved):
+def source_of(request, resolved):
   """What settings must share to be made in one pass, as a string."""
   kept = {name: value for name, value in resolved.items() if name not in FREE}
   if request.search:  # these masks depend on how the motion reference is made

@@ -37,7 +37,7 @@ ALLOWED = {
   f'{P}.metrics': (f'{P}.models', f'{P}.video'),
   f'{P}.player': (f'{P}.video',),
   f'{P}.report': (f'{P}.player', f'{P}.tables'),
-  f'{P}.sweep_report': (f'{P}.player', f'{P}.tables'),
+  f'{P}.sweep_report': tuple(f'{P}.{m}' for m in ('player', 'record', 'tables', 'video')),
   f'{P}.checkpoint': (f'{P}.models', f'{P}.model_config'),
   f'{P}.random_init': (f'{P}.checkpoint', f'{P}.model_config'),
   f'{P}.sharding': (f'{P}.models', f'{P}.model_config'),

@@ -8,11 +8,12 @@ import math
 import numpy as np
 from etils import epath
 
-from uniedit_jax import player
+from uniedit_jax import player, record, video
 from uniedit_jax.player import escape
 from uniedit_jax.tables import flatten
 
 REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')  # clips, not settings
+SHARED = ('source', 'reconstruction')  # by the settings of a pass
 RESAMPLES = 2000
 
 PAGE = """<!doctype html>
@@ -57,6 +58,22 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px
 """
 
 
+def write_clips(workdir, setting, source, clips, fps, config):
+  """Writes the clips of a setting where the page looks for them.
+
+  Args:
+    workdir: path.
+    setting, source: numbers of the setting, and of the source that it shares with others.
+    clips: dict of u8[F, H, W, 3]: 'edit', and perhaps others; those of `SHARED` are the source's.
+    fps: frame rate.
+    config: dict, the whole config of the setting.
+  """
+  of_setting, of_source = workdir / 'settings' / f'{setting:03d}', workdir / 'sources' / f'{source:03d}'
+  for name, clip in clips.items():
+    video.write_mp4((of_source if name in SHARED else of_setting) / f'{name}.mp4', clip, fps)
+  record.write_json(of_setting / 'config.json', config)
+
+
 def write_sweep(workdir, title, rows, fields, run):
   """Writes the page of a sweep.
 
@@ -71,7 +88,7 @@ def write_sweep(workdir, title, rows, fields, run):
   workdir = epath.Path(workdir)
   sources = [workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)]
   label = lambda path, name: name if len(sources) == 1 else f'{name} of pass {path.name}'
-  shown = [(path / f'{name}.mp4', label(path, name)) for path in sources for name in ('source', 'reconstruction')]
+  shown = [(path / f'{name}.mp4', label(path, name)) for path in sources for name in SHARED]
   names = dict.fromkeys(name for row in rows for name in row if name not in ('setting', 'pass', *fields))
   varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
   fields = [field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1] or fields[:1]

@@ -1,0 +1,205 @@
+"""The edit from Python, a step at a time: load, invert, edit, show, compare.
+
+  config = sprites_motion.get_config()
+  model = api.load(config)
+  source = api.invert(model, config)
+  edited = api.edit(source)                                # as the config says
+  other = api.edit(source, {'structure.steps': (0, 10)})   # the inversion and compiled programs are reused
+  edited.frames                                            # u8[F, H, W, 3]
+  api.compare([edited, other])                             # a page
+
+A notebook shows edits and pages at the end of a cell.
+"""
+
+import html
+import tempfile
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+from etils import epath
+
+from experiments import progress, stages
+from experiments.request import Request, read_edit, resolve
+from experiments.sweep_request import read_sweep, source_of
+from uniedit_jax import checkpoint, pipeline, player, record, sharding, sweep_report, video
+from uniedit_jax.tables import flatten
+
+HEIGHT = 640  # of a page inside of a notebook, pixels
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><style>@style@</style></head>
+<body><div class="videos">@videos@</div>@controls@<script>@script@</script></body></html>
+"""
+
+
+class Page(NamedTuple):
+  """A page of videos that play in step; a notebook shows it.
+
+  Attributes:
+    html: str, self-contained.
+  """
+
+  html: str
+
+  def _repr_html_(self):
+    # A frame of its own, so that pages of several cells do not meet.
+    return f'<iframe srcdoc="{html.escape(self.html)}" style="width: 100%; height: {HEIGHT}px; border: 0"></iframe>'
+
+
+class Source(NamedTuple):
+  """An inverted clip, ready to be edited; made by `invert`.
+
+  Attributes:
+    config, request: the edit that it was inverted for.
+    model: `checkpoint.Model`.
+    inverted: `stages.Source`.
+    log: `record.Record`.
+  """
+
+  config: ml_collections.ConfigDict
+  request: Request
+  model: checkpoint.Model
+  inverted: stages.Source
+  log: record.Record
+
+  @property
+  def frames(self):
+    """u8[F, H, W, 3], the clip; None where it is still to be generated."""
+    return self.inverted.clips.get('source')
+
+
+class Edit(NamedTuple):
+  """An edited clip; made by `edit`.
+
+  Attributes:
+    clips: dict of u8[F, H, W, 3]: 'source', 'reconstruction', 'motion_reference' and 'edit', as far as they are made.
+    measures: dict of numbers, as in metrics.json.
+    config: dict, the whole config with nothing left to presets.
+    fps: frame rate.
+  """
+
+  clips: dict[str, np.ndarray]
+  measures: dict[str, float]
+  config: dict[str, Any]
+  fps: float
+
+  @property
+  def frames(self):
+    """u8[F, H, W, 3]."""
+    return self.clips['edit']
+
+  def _repr_html_(self):
+    return show(self)._repr_html_()
+
+
+def load(config):
+  """Loads the checkpoint of a config: `checkpoint.Model`."""
+  dtype = pipeline.resolve_dtype(config.dtype)
+  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
+  return checkpoint.load(config.checkpoint, dtype)
+
+
+def invert(model, config):
+  """Inverts the clip of a config, or finds the inversion in the cache.
+
+  Args:
+    model: `load(config)`.
+    config: ConfigDict of an edit, e.g. `configs.motion.get_config()`.
+
+  Returns:
+    `Source`.
+
+  Raises:
+    ValueError: lists all faults of the config.
+  """
+  request = read_edit(config)
+  log = record.Record(request.warnings, progress.announce)
+  return Source(config, request, model, stages.prepare(config, request, model, log), log)
+
+
+def edit(source, changes=None):
+  """Edits a clip.
+
+  Args:
+    source: `Source`.
+    changes: dict {dotted field: value} of what differs from the config that the clip was inverted for. Changes that
+      need another inversion make or find it.
+
+  Returns:
+    `Edit`.
+
+  Raises:
+    ValueError: lists all faults.
+  """
+  return next(_edits(source, [changes or {}]))
+
+
+def edits(source, settings):
+  """Edits a clip with several settings, side by side as far as memory allows.
+
+  An interrupt (Ctrl-C, the stop button of a notebook) ends this and keeps what is finished.
+
+  Args:
+    source: `Source`.
+    settings: list of dicts, the `changes` of `edit`.
+
+  Returns:
+    list of `Edit`, pass by pass in the order of the settings; fewer after an interrupt.
+
+  Raises:
+    ValueError: lists all faults.
+  """
+  made = []
+  try:
+    for one in _edits(source, settings):
+      made.append(one)
+  except KeyboardInterrupt:
+    progress.announce(f'interrupted: {len(made)} of {len(settings)} settings are finished')
+  return made
+
+
+def _edits(source, settings):
+  passes, loaded = read_sweep(source.config, settings), (source.config.checkpoint, source.request.dtype)
+  key = source_of(source.request, resolve(source.config, source.request))
+  for one in passes:
+    if (needed := (one.config.checkpoint, one.request.dtype)) != loaded:
+      raise ValueError(f'checkpoint, dtype are {needed}; accepted: {loaded}, which are loaded')
+    if source_of(one.request, next(iter(one.resolved.values()))) == key:
+      texts = pipeline.encode_prompts(source.model, one.request.prompts, one.request.dtype)
+      inverted = source.inverted._replace(texts=source.inverted.inversion.all_texts(texts))
+    else:
+      inverted = stages.prepare(one.config, one.request, source.model, source.log)
+    for setting, clips, measures in stages.make_settings(one, source.model, inverted, source.log):
+      yield Edit(clips, measures, one.resolved[setting], inverted.fps)
+
+
+def show(edited):
+  """The clips of an `Edit` beside each other, as a `Page`."""
+  with tempfile.TemporaryDirectory() as folder:
+    figures, page = [], epath.Path(folder) / 'page.html'
+    for name, clip in edited.clips.items():
+      path = epath.Path(folder) / f'{name}.mp4'
+      video.write_mp4(path, clip, edited.fps)
+      figures.append(player.figure(path, name))
+    player.write_page(page, PAGE, {'videos': ''.join(figures), 'controls': player.CONTROLS})
+    return Page(page.read_text(encoding='utf-8'))
+
+
+def compare(several):
+  """Edits of a clip with their measures, and what their configs differ in.
+
+  Args:
+    several: list of `Edit`.
+
+  Returns:
+    `Page`.
+  """
+  configs = [dict(flatten(one.config)) for one in several]
+  fields = [field for field in configs[0] if any(config.get(field) != configs[0][field] for config in configs)]
+  rows = []
+  with tempfile.TemporaryDirectory() as folder:
+    for number, (one, config) in enumerate(zip(several, configs, strict=True)):
+      sweep_report.write_clips(epath.Path(folder), number, 0, one.clips, one.fps, one.config)
+      rows.append({'setting': number, 'pass': 0, **{field: config.get(field) for field in fields}, **one.measures})
+    sweep_report.write_sweep(folder, 'Comparison', rows, fields, {})
+    return Page((epath.Path(folder) / 'index.html').read_text(encoding='utf-8'))
