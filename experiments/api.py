@@ -26,10 +26,6 @@ from uniedit_jax import checkpoint, pipeline, player, record, sharding, sweep_re
 from uniedit_jax.tables import flatten
 
 HEIGHT = 640  # of a page inside of a notebook, pixels
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><style>@style@</style></head>
-<body><div class="videos">@videos@</div>@controls@<script>@script@</script></body></html>
-"""
 
 
 class Page(NamedTuple):
@@ -181,7 +177,8 @@ def show(edited):
       path = epath.Path(folder) / f'{name}.mp4'
       video.write_mp4(path, clip, edited.fps)
       figures.append(player.figure(path, name))
-    player.write_page(page, PAGE, {'videos': ''.join(figures), 'controls': player.CONTROLS})
+    title = edited.config['target_prompt']
+    player.write_page(page, title, '<div class="videos">@videos@</div>@controls@', {'videos': ''.join(figures)})
     return Page(page.read_text(encoding='utf-8'))
 
 

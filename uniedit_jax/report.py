@@ -19,41 +19,23 @@ SHEETS = {  # the pictures of `inspection_sheets`
   'text_map': 'cross-attention to each word',
 }
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>@title@</title>
-<style>
-@style@
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
-dt, th, figcaption small, .none { color: var(--soft); font-weight: normal; }
-dd { margin: 0; }
+STYLE = """dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
 .warnings { background: var(--warn); border: 1px solid var(--warn-line); border-radius: 6px;
   margin: 1rem 0; padding: .6rem 1rem; }
 .warnings ul { margin: .2rem 0 0; padding-left: 1.2rem; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 2rem;
   align-items: start; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .2rem .5rem .2rem 0;
-  border-bottom: 1px solid var(--line); }
+table { width: 100%; }
+th, td { padding: .2rem .5rem .2rem 0; }
 th { width: 45%; }
-td.number { font-variant-numeric: tabular-nums; }
 svg { display: block; overflow: visible; margin-bottom: .5rem; }
 svg rect { fill: var(--bar); stroke: var(--paper); }
 svg text { fill: var(--soft); font-size: 12px; }
 figure.sheet { width: fit-content; max-width: 100%; margin: .5rem 0; }
 .sheet img { display: block; max-width: none; }
-.scroll { overflow-x: auto; }
-summary { cursor: pointer; font-weight: bold; margin-top: 1.5rem; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem;
-  overflow: auto; font-size: 13px; overflow-wrap: normal; }
-</style>
-</head>
-<body>
-<h1>@title@</h1>
-@prompts@
+"""
+
+BODY = """@prompts@
 @warnings@
 @videos@
 <div class="columns">
@@ -62,9 +44,6 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px
 </div>
 @inside@
 <details><summary>Resolved config</summary><pre>@config@</pre></details>
-<script>@script@</script>
-</body>
-</html>
 """
 
 
@@ -91,7 +70,6 @@ def write_report(workdir):
   warnings = run.pop('warnings', None) or []
   warnings = faults + (warnings if isinstance(warnings, list) else [warnings])
   parts = {
-    'title': escape(f'{workdir.name or "run"}: UniEdit report'),
     'prompts': _prompts(config),
     'videos': _videos(workdir),
     'metrics': _table(metrics, 'No metrics were recorded.'),
@@ -104,7 +82,8 @@ def write_report(workdir):
   if warnings:
     items = ''.join(f'<li>{escape(w)}</li>' for w in warnings)
     parts['warnings'] = f'<div class="warnings" role="alert"><b>Warnings</b><ul>{items}</ul></div>'
-  player.write_page(workdir / 'report.html', PAGE, parts)
+  title = f'{workdir.name or "run"}: UniEdit report'
+  player.write_page(workdir / 'report.html', title, BODY, parts, STYLE)
   return workdir / 'report.html'
 
 
@@ -166,7 +145,7 @@ def _table(values, empty):
   if not values:
     return f'<p class="none">{empty}</p>'
   rows = ''.join(
-    f'<tr><th scope="row">{_breakable(key)}</th><td class="number">{escape(_quantity(key, value))}</td></tr>'
+    f'<tr><th scope="row">{_breakable(key)}</th><td>{escape(_quantity(key, value))}</td></tr>'
     for key, value in flatten(values)
   )
   return f'<table>{rows}</table>'

@@ -16,33 +16,18 @@ REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.
 SHARED = ('source', 'reconstruction')  # by the settings of a pass
 RESAMPLES = 2000
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>@title@</title>
-<style>
-@style@
-.scroll { overflow-x: auto; }
-.grid { display: grid; gap: .5rem; margin: 1rem 0 .5rem; align-items: start; }
+STYLE = """.grid { display: grid; gap: .5rem; margin: 1rem 0 .5rem; align-items: start; }
 .grid > .head { color: var(--soft); align-self: center; }
-.sources figure { max-width: 16rem; }
+.sources { grid-template-columns: repeat(auto-fill, minmax(9rem, 16rem)); }
 video { image-rendering: pixelated; }
 figcaption dl { display: grid; grid-template-columns: 1fr max-content; gap: 0 .5rem; margin: 0; font-size: 13px; }
-dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
+dd { font-variant-numeric: tabular-nums; }
 .plots img { max-width: 100%; background: #fff; }
-table { border-collapse: collapse; overflow-wrap: normal; }
-th, td { text-align: left; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: normal; }
-summary { cursor: pointer; font-weight: bold; margin-top: 1.5rem; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem; overflow: auto;
-  font-size: 13px; overflow-wrap: normal; }
-</style>
-</head>
-<body>
-<h1>@title@</h1>
-<h2>Sources</h2>
+table { overflow-wrap: normal; }
+th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
+"""
+
+BODY = """<h2>Sources</h2>
 <div class="videos sources">@sources@</div>
 <h2>Settings</h2>
 @settings@
@@ -52,9 +37,6 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px
 <h2>What the settings differ in</h2>
 <div class="scroll">@differences@</div>
 <details><summary>Run record</summary><pre>@run@</pre></details>
-<script>@script@</script>
-</body>
-</html>
 """
 
 
@@ -93,17 +75,15 @@ def write_sweep(workdir, title, rows, fields, run):
   varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
   fields = [field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1] or fields[:1]
   parts = {
-    'title': escape(title),
     'sources': ''.join(player.figure(path, name) for path, name in shown if path.exists()),
     'settings': _settings(workdir, rows, fields, varying),
-    'controls': player.CONTROLS,
     'plots': ''.join(
       f'<img alt="{escape(name)}" src="data:image/png;base64,{_plot(rows, fields, name)}">' for name in varying
     ),
     'differences': _differences(workdir, rows),
     'run': escape(json.dumps(run, indent=2)),
   }
-  player.write_page(workdir / 'index.html', PAGE, parts)
+  player.write_page(workdir / 'index.html', title, BODY, parts, STYLE)
 
 
 def _differences(workdir, rows):

@@ -1,76 +1,60 @@
 """What people look at of a benchmark: clips side by side, a table, and a page that needs nothing beside it."""
 
-import base64
-import html
 import itertools
-import re
 
 from etils import epath
 
-from uniedit_jax import panels, video
+from uniedit_jax import panels, player, video
+from uniedit_jax.player import escape
 from uniedit_jax.sprites.benchmark import LEAST_CHANGED, MOST_CHANGED
 from uniedit_jax.sprites.scenes import ATTRIBUTES
 
 ENLARGED = 3  # times, so that clips of 32 pixels can be seen
 EXACT = ('source', 'exact target')  # the clips that come first and are not judged
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>@title@</title>
-<style>
-:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5f6670; --paper: #fff; --card: #f4f5f7;
-  --line: #dcdfe4; --good: #1a7f37; --bad: #c62828; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e7e9ec; --soft: #9aa2ad; --paper: #15171a;
-  --card: #1e2125; --line: #33383f; --good: #57c76f; --bad: #ff7b72; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 75rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.3rem; margin: 0 0 .5rem; }
-h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
+STYLE = """:root { --good: #1a7f37; --bad: #c62828; }
+@media (prefers-color-scheme: dark) { :root { --good: #57c76f; --bad: #ff7b72; } }
 p { margin: .3rem 0; max-width: 60rem; }
-small, th, .none { color: var(--soft); font-weight: normal; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; overflow-wrap: normal; }
-th, td { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line); }
-td { font-variant-numeric: tabular-nums; white-space: nowrap; }
-td small { display: block; }
+table { overflow-wrap: normal; }
+th, td { padding: .2rem 1rem .2rem 0; }
+td { white-space: nowrap; }
+table small { display: block; }
 tbody + tbody tr:first-child > * { border-top: 2px solid var(--soft); }
-.controls { display: flex; flex-wrap: wrap; gap: .6rem 1rem; align-items: center; position: sticky; top: 0; z-index: 1;
-  background: var(--paper); padding: .5rem 0; }
-select { font: inherit; }
+.filters { bottom: auto; top: 0; }
+@media (max-width: 40rem) { .filters { position: static; } }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .5rem .7rem;
   margin: .7rem 0; }
 article[hidden] { display: none; }
 article p del { color: var(--bad); }
 article p ins { color: var(--good); text-decoration: none; font-weight: bold; }
-video { display: block; width: 100%; image-rendering: pixelated; background: #000; }
+video { image-rendering: pixelated; }
 .marks { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 4px; line-height: 1.2;
   padding-top: .2rem; }
 .marks small { display: block; }
 .good { color: var(--good); }
 .bad { color: var(--bad); }
-</style>
-</head>
-<body>
-<h1>@title@</h1>
-@checks@
+"""
+
+BODY = """@checks@
 <h2>Text to video</h2>
 @captions@
 <h2>Edits</h2>
 @components@
+<section>
 <h2>Every edit</h2>
-<div class="controls">
+<div class="controls filters">
 <label>kind <select id="kind"><option value="">all</option>@kinds@</select></label>
 <label>all injections <select id="success"><option value="">any result</option><option value="1">success</option>
 <option value="0">no success</option></select></label>
 <output id="shown"></output>
 </div>
 @edits@
-<script>
-const get = id => document.getElementById(id), edits = [...document.querySelectorAll('article')];
+@controls@
+</section>
+"""
+
+FILTER = """
+const edits = [...document.querySelectorAll('article')];
 const filter = () => {
   const keep = (edit, name) => !get(name).value || edit.dataset[name] === get(name).value;
   edits.forEach(edit => { edit.hidden = !(keep(edit, 'kind') && keep(edit, 'success')); });
@@ -78,14 +62,7 @@ const filter = () => {
 };
 get('kind').onchange = get('success').onchange = filter;
 filter();
-// Only what is on the screen plays.
-const seen = new IntersectionObserver(all => all.forEach(one => {
-  if (one.isIntersecting) one.target.play().catch(() => {}); else one.target.pause();
-}));
-document.querySelectorAll('video').forEach(video => seen.observe(video));
-</script>
-</body>
-</html>
+get('play').click();
 """
 
 
@@ -113,23 +90,20 @@ def write_page(path, summary, rows, folder):
   kinds = dict.fromkeys(row['kind'] for row in rows)
   edits = [list(group) for _, group in itertools.groupby(rows, key=lambda row: row['edit'])]
   parts = {
-    'title': _escape(f'Edits with rendered answers: {summary["split"]}'),
     'checks': _checks(summary),
     'captions': _captions(summary['text_to_video']),
     'components': _components(summary['kinds']),
-    'kinds': ''.join(f'<option>{_escape(kind)}</option>' for kind in kinds),
+    'kinds': ''.join(f'<option>{escape(kind)}</option>' for kind in kinds),
     'edits': ''.join(_edit(edit, epath.Path(folder) / f'{edit[0]["edit"]:03d}.mp4') for edit in edits),
   }
-  page = re.sub(r'@(\w+)@', lambda mark: parts[mark[1]], PAGE)
-  with video.atomic_file(path) as name, open(name, 'w', encoding='utf-8') as file:
-    file.write(page)
+  player.write_page(path, f'Edits with rendered answers: {summary["split"]}', BODY, parts, STYLE, FILTER)
 
 
 def _checks(summary):
   """What was edited how, and why the judge is to be trusted."""
   probe, texts = summary['probe'], []
   for task, methods in summary['methods'].items():
-    texts.append(f'In {task} editing, <i>all</i> is {_escape(" + ".join(methods["all"]) or "nothing")}.')
+    texts.append(f'In {task} editing, <i>all</i> is {escape(" + ".join(methods["all"]) or "nothing")}.')
   return (
     f'<p>{summary["edits"]} edits. {" ".join(texts)} A clip is a success if all seven attributes are read from its '
     'pixels as the target has them; it is changed if the edited one is. The reconstruction is held against the source. '
@@ -145,12 +119,12 @@ def _captions(groups):
   if not groups:
     return '<p class="none">Was left out.</p>'
   head = ''.join(
-    f'<th scope="col">{_escape(name)} ({rates["all together"]["count"]} clips)</th>' for name, rates in groups.items()
+    f'<th scope="col">{escape(name)} ({rates["all together"]["count"]} clips)</th>' for name, rates in groups.items()
   )
   body = ''
   for attribute in (*ATTRIBUTES, 'all together'):
     cells = ''.join(f'<td>{_rate(rates[attribute])}</td>' for rates in groups.values())
-    body += f'<tr><th scope="row">{_escape(attribute)}</th>{cells}</tr>'
+    body += f'<tr><th scope="row">{escape(attribute)}</th>{cells}</tr>'
   return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
@@ -173,8 +147,8 @@ def _components(kinds):
         pair('psnr', 1),
       ]
       cells += [pair('ssim', 3), ', '.join(f'{found[f"{of}frame_difference"]["mean"]:.4f}' for of in ('', 'exact_'))]
-      first = '' if body else f'<th scope="rowgroup" rowspan="{len(methods)}">{_escape(kind)}</th>'
-      body += f'<tr>{first}<td>{_escape(method)}</td>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>'
+      first = '' if body else f'<th scope="rowgroup" rowspan="{len(methods)}">{escape(kind)}</th>'
+      body += f'<tr>{first}<td>{escape(method)}</td>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>'
     bodies += f'<tbody>{body}</tbody>'
   return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>{bodies}</table></div>'
 
@@ -183,16 +157,13 @@ def _edit(rows, path):
   """One edit: the captions, the clips, and what is right and wrong with each of them under it."""
   before, after = rows[0]['source'], rows[0]['target']
   marks = '<div></div>' * len(EXACT) + ''.join(map(_mark, rows))
-  clips = ''
-  if path.exists():
-    data = base64.b64encode(path.read_bytes()).decode()
-    clips = f'<video muted loop playsinline preload="metadata" src="data:video/mp4;base64,{data}"></video>'
+  clips = player.embed(path)[0] if path.exists() else ''
   success = int(next(row['success'] for row in rows if row['method'] == 'all'))
   width = len(EXACT) + len(rows)
   return (
-    f'<article data-kind="{_escape(rows[0]["kind"])}" data-success="{success}">'
-    f'<p><small>{rows[0]["edit"]:03d} {_escape(rows[0]["kind"])}</small><br>{_difference(before, after)}</p>'
-    f'<div class="scroll"><div style="min-width: {6 * width}rem; max-width: {9 * width}rem">{clips}'
+    f'<article data-kind="{escape(rows[0]["kind"])}" data-success="{success}">'
+    f'<p><small>{rows[0]["edit"]:03d} {escape(rows[0]["kind"])}</small><br>{_difference(before, after)}</p>'
+    f'<div class="scroll"><div style="min-width: {8 * width}rem; max-width: {9 * width}rem">{clips}'
     f'<div class="marks">{marks}</div></div></div></article>'
   )
 
@@ -204,16 +175,16 @@ def _difference(before, after):
   ends = zip(reversed(old[start:]), reversed(new[start:]), strict=False)
   end = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], ends))
   gone, come = (' '.join(words[start : len(words) - end]) for words in (old, new))
-  changed = [f'<{tag}>{_escape(words)}</{tag}>' for tag, words in (('del', gone), ('ins', come)) if words]
-  return ' '.join(filter(None, [_escape(' '.join(old[:start])), *changed, _escape(' '.join(old[len(old) - end :]))]))
+  changed = [f'<{tag}>{escape(words)}</{tag}>' for tag, words in (('del', gone), ('ins', come)) if words]
+  return ' '.join(filter(None, [escape(' '.join(old[:start])), *changed, escape(' '.join(old[len(old) - end :]))]))
 
 
 def _mark(row):
   """Green for success; red with the attributes that are wrong."""
   wrong = [attribute for attribute in ATTRIBUTES if not row[f'{attribute}_right']]
   kind, sign = ('bad', '✗') if wrong else ('good', '✓')
-  told = f'<small>{_escape(", ".join(wrong))}</small>' if wrong else ''
-  return f'<div class="{kind}">{sign} {_escape(row["method"])}{told}</div>'
+  told = f'<small>{escape(", ".join(wrong))}</small>' if wrong else ''
+  return f'<div class="{kind}">{sign} {escape(row["method"])}{told}</div>'
 
 
 def _rate(rate):
@@ -225,7 +196,3 @@ def _gain(found):
   """What a method adds to the background over plain inversion, where that was measured."""
   gain = found.get('background_gain')
   return f'<small>{gain["mean"]:+.2f} ({gain["low"]:.2f} to {gain["high"]:.2f}) over inversion</small>' if gain else ''
-
-
-def _escape(value):
-  return html.escape(str(value), quote=True)
