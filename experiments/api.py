@@ -85,7 +85,8 @@ class Edit(NamedTuple):
     return self.clips['edit']
 
   def _repr_html_(self):
-    return show(self)._repr_html_()
+    clips = {name.replace('_', ' '): clip for name, clip in self.clips.items()}
+    return show(clips, self.fps, self.config['target_prompt'])._repr_html_()
 
 
 def load(config):
@@ -169,16 +170,25 @@ def _edits(source, settings):
       yield Edit(clips, measures, one.resolved[setting], inverted.fps)
 
 
-def show(edited):
-  """The clips of an `Edit` beside each other, as a `Page`."""
+def show(clips, fps=8, title='Clips'):
+  """Clips beside each other, playing in step.
+
+  Args:
+    clips: dict {label: u8[F, H, W, 3]}.
+    fps: frame rate.
+    title: str.
+
+  Returns:
+    `Page`.
+  """
   with tempfile.TemporaryDirectory() as folder:
     figures, page = [], epath.Path(folder) / 'page.html'
-    for name, clip in edited.clips.items():
-      path = epath.Path(folder) / f'{name}.mp4'
-      video.write_mp4(path, clip, edited.fps)
-      figures.append(player.figure(path, name))
-    title = edited.config['target_prompt']
-    player.write_page(page, title, '<div class="videos">@videos@</div>@controls@', {'videos': ''.join(figures)})
+    for number, (label, clip) in enumerate(clips.items()):
+      path = epath.Path(folder) / f'{number}.mp4'
+      video.write_mp4(path, clip, fps)
+      figures.append(player.figure(path, label))
+    body = '<div class="videos">@videos@</div>@controls@'
+    player.write_page(page, title, body, {'videos': ''.join(figures)}, 'video { image-rendering: pixelated; }')
     return Page(page.read_text(encoding='utf-8'))
 
 
