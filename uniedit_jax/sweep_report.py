@@ -9,10 +9,10 @@ import numpy as np
 from etils import epath
 
 from uniedit_jax import player
+from uniedit_jax.bootstrap import interval
 from uniedit_jax.player import escape
 
 REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')  # clips, not settings
-RESAMPLES = 2000
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -132,13 +132,6 @@ def axis(values):
     return np.array(values, float), None
   labels = list(dict.fromkeys(map(_shown, values)))
   return np.array([labels.index(_shown(value)) for value in values], float), labels
-
-
-def interval(values):
-  """Mean of n values and the 95 % interval of bootstrapped means: (mean, low, high); one value has none."""
-  values = np.asarray(values, float)
-  drawn = values[np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-  return values.mean(), *np.quantile(drawn, (0.025, 0.975))
 
 
 def _plot(rows, fields, measure):
