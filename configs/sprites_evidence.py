@@ -2,7 +2,7 @@
 
   python -m experiments.evidence --config=configs/sprites_evidence.py --workdir=out/sprites_evidence
 
-A few minutes on 2 cores. The workdir gets results.csv, table.md and evidence.png.
+A minute on 2 cores. The workdir gets results.csv, table.md and evidence.png.
 """
 
 import ml_collections
