@@ -45,6 +45,8 @@ def _shrink(config):
     config.per_kind = 1
     config.text_to_video.clips = config.text_to_video.batch = min(config.text_to_video.clips, 2)
     config.text_to_video.steps = QUICK_STEPS
+  if 'per_motion' in config:
+    config.per_motion, config.timesteps = 1, config.timesteps[:1]
   if 'data' in config:
     config.data.clips, config.data.validation = 32, 16
 

@@ -20,24 +20,31 @@ class Request(NamedTuple):
   tasks: dict[str, benchmark.Task]
 
 
+def read_world_model(folder, faults):
+  """The `ModelConfig` of a checkpoint of the sprites world, or None; faults are added to `faults`."""
+  model_config = None
+  if folder and (path := checkpoint.locate(folder) / 'config.json').exists():
+    model_config = faults.attempt(ModelConfig.from_json, path.read_text())
+  else:
+    accepted = f'a folder, or one of: {", ".join(checkpoint.SHIPPED)}'
+    faults.append(f'checkpoint is {folder!r}, which is none; accepted: {accepted}')
+  if model_config:
+    if tokenizer := faults.attempt(checkpoint.read_tokenizer, folder, model_config):
+      faults.attempt(tokenizer.encode, [Scene().caption], field='checkpoint')
+    size = model_config.height, model_config.width
+    fits = size[0] == size[1] and size[0] % EXTENT == 0
+    faults.unless(fits, f'checkpoint makes clips of {size} pixels; accepted: square ones, a multiple of {EXTENT}')
+  return model_config
+
+
 def read_benchmark(config):
   """Checks the config of a benchmark.
 
   Raises:
     ValueError: lists all faults.
   """
-  faults, model_config, videos = Faults(), None, config.text_to_video
-  if config.checkpoint and (path := checkpoint.locate(config.checkpoint) / 'config.json').exists():
-    model_config = faults.attempt(ModelConfig.from_json, path.read_text())
-  else:
-    accepted = f'a folder, or one of: {", ".join(checkpoint.SHIPPED)}'
-    faults.append(f'checkpoint is {config.checkpoint!r}, which is none; accepted: {accepted}')
-  if model_config:
-    if tokenizer := faults.attempt(checkpoint.read_tokenizer, config.checkpoint, model_config):
-      faults.attempt(tokenizer.encode, [Scene().caption], field='checkpoint')
-    size = model_config.height, model_config.width
-    fits = size[0] == size[1] and size[0] % EXTENT == 0
-    faults.unless(fits, f'checkpoint makes clips of {size} pixels; accepted: square ones, a multiple of {EXTENT}')
+  faults, videos = Faults(), config.text_to_video
+  model_config = read_world_model(config.checkpoint, faults)
   for name, accepted in (('split', tuple(benchmark.SPLITS)), ('source_prompt', ('null', 'caption'))):
     faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
   least = {'text_to_video.clips': (videos.clips, 0), 'text_to_video.batch': (videos.batch, 1)}

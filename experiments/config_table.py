@@ -6,7 +6,16 @@ Run by `python -m experiments.config_table`.
 import pathlib
 import re
 
-from configs import common, generate, motion, sprites_benchmark, sprites_inversions, sprites_masks, sprites_model
+from configs import (
+  common,
+  generate,
+  motion,
+  sprites_benchmark,
+  sprites_evidence,
+  sprites_inversions,
+  sprites_masks,
+  sprites_model,
+)
 
 ROOT = pathlib.Path(__file__).parents[1]
 PATH = ROOT / 'docs' / 'config.md'
@@ -25,6 +34,7 @@ SECTIONS = (
     'sprites_benchmark.py, sprites_inversions.py, sprites_masks.py, beside `motion.` and `appearance.`: an edit each',
     [sprites_benchmark, sprites_inversions, sprites_masks],
   ),
+  ('Evidence on sprites', 'sprites_evidence.py', [sprites_evidence]),
 )
 
 

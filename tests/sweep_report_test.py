@@ -94,13 +94,6 @@ def test_places_on_an_axis(values, places, labels):
   assert found.tolist() == places and found_labels == labels
 
 
-def test_intervals_are_over_replicates():
-  values = np.random.default_rng(1).normal(3.0, 1.0, 400)
-  mean, low, high = sweep_report.interval(values)
-  np.testing.assert_allclose([low, high], [mean - 1.96 / 20, mean + 1.96 / 20], atol=0.03)
-  assert sweep_report.interval([2.5]) == (2.5, 2.5, 2.5)
-
-
 def test_lines_of_a_plot(swept, monkeypatch):
   import matplotlib.axes
 

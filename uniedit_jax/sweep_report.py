@@ -9,12 +9,12 @@ import numpy as np
 from etils import epath
 
 from uniedit_jax import player, record, video
+from uniedit_jax.bootstrap import interval
 from uniedit_jax.player import escape
 from uniedit_jax.tables import flatten
 
 REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')  # clips, not settings
 SHARED = ('source', 'reconstruction')  # by the settings of a pass
-RESAMPLES = 2000
 
 STYLE = """.grid { display: grid; gap: .5rem; margin: 1rem 0 .5rem; align-items: start; }
 .grid > .head { color: var(--soft); align-self: center; }
@@ -151,13 +151,6 @@ def axis(values):
     return np.array(values, float), None
   labels = list(dict.fromkeys(map(_shown, values)))
   return np.array([labels.index(_shown(value)) for value in values], float), labels
-
-
-def interval(values):
-  """Mean of n values and the 95 % interval of bootstrapped means: (mean, low, high); one value has none."""
-  values = np.asarray(values, float)
-  drawn = values[np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
-  return values.mean(), *np.quantile(drawn, (0.025, 0.975))
 
 
 def _plot(rows, fields, measure):

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from uniedit_jax import bootstrap
 from uniedit_jax.sprites.scenes import ATTRIBUTES
 
 ALL_KINDS = 'all kinds'
@@ -44,12 +45,9 @@ def gain(values, base):
     {'mean', 'low', 'high', 'better' (edits in which it is higher), 'count'}.
   """
   differences = np.subtract(values, base)
-  count = len(differences)
-  drawn = differences[np.random.default_rng(0).integers(count, size=(RESAMPLES, count))].mean(axis=1)
-  low, high = np.quantile(drawn, (0.025, 0.975))
-  figures = {'mean': differences.mean(), 'low': low, 'high': high}
-  figures = {name: round(float(value), 4) for name, value in figures.items()}
-  return {**figures, 'better': int((differences > 0).sum()), 'count': count}
+  figures = zip(('mean', 'low', 'high'), bootstrap.interval(differences, RESAMPLES), strict=True)
+  figures = {name: round(float(value), 4) for name, value in figures}
+  return {**figures, 'better': int((differences > 0).sum()), 'count': len(differences)}
 
 
 def summarise_captions(readings):

@@ -1,0 +1,108 @@
+"""Measures how much attention maps tell of the true motion and layout of clips, block by block.
+
+  python -m experiments.evidence --config=configs/sprites_evidence.py --workdir=out/sprites_evidence
+
+The workdir gets results.csv (a row a kind of attention, block and noise level), table.md (the means) and evidence.png.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from experiments import progress
+from experiments.benchmark_request import read_world_model
+from experiments.faults import Faults
+from experiments.launch import launch
+from uniedit_jax import checkpoint, pipeline, record, sharding, tables
+from uniedit_jax.sprites import evidence, evidence_report
+from uniedit_jax.sprites.benchmark import SPLITS
+from uniedit_jax.sprites.render import render
+
+
+class Request(NamedTuple):
+  """A config, checked: the compute dtype, and the timesteps, least noise first."""
+
+  dtype: str
+  timesteps: list[int]
+
+
+def read_evidence(config):
+  """Checks the config.
+
+  Raises:
+    ValueError: lists all faults.
+  """
+  faults = Faults()
+  model_config = read_world_model(config.checkpoint, faults)
+  for name, accepted in (('split', tuple(SPLITS)), ('source_prompt', ('caption', 'null'))):
+    faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
+  for name, least in (('seed', 0), ('per_motion', 1)):
+    faults.unless(config[name] >= least, f'{name} is {config[name]}; accepted: at least {least}')
+  faults.unless(0.5 < config.clear <= 1, f'clear is {config.clear}; accepted: above 0.5, at most 1')
+  if model_config:
+    last, given = model_config.schedule.train_steps - 1, config.timesteps
+    sound = given and all(isinstance(t, int) and 0 <= t <= last for t in given)
+    faults.unless(sound, f'timesteps is {given}; accepted: some of 0 to {last}')
+  dtype = faults.attempt(pipeline.resolve_dtype, config.dtype)
+  faults.stop()
+  return Request(dtype, sorted(set(config.timesteps)))
+
+
+def resolve_evidence(config, request):
+  """The config as a dict for config.json."""
+  fields = {name: config[name] for name in ('checkpoint', 'seed', 'split', 'per_motion', 'source_prompt', 'clear')}
+  return {**fields, **request._asdict()}
+
+
+def run(config, request, workdir):
+  """Reads the maps of all clips at every noise level, and measures them."""
+  log = record.Record(announce=progress.announce)
+  workdir, dtype = epath.Path(workdir), request.dtype
+  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
+  with log.phase('load'):
+    model = checkpoint.load(config.checkpoint, dtype)
+  alphas = model.config.schedule.alphas_cumprod
+  with log.phase('encode'):
+    scenes = evidence.draw_scenes(SPLITS[config.split], config.per_motion)
+    clips = [render(scene, model.config.height, model.config.frames) for scene in scenes]
+    latents = [pipeline.encode_clip(model, clip.frames, dtype) for clip in progress.steps('encode', log)(clips)]
+    prompts = [scene.caption if config.source_prompt == 'caption' else '' for scene in scenes]
+    texts = pipeline.encode_prompts(model, prompts, dtype)
+  grids, masks = model.config.unet.grids(*latents[0].shape[1:3]), np.stack([clip.masks for clip in clips])
+  taps = tuple(f'{block}/{kind}_map' for block in range(len(grids)) for kind in evidence.KINDS)
+  noises = [
+    np.random.default_rng([config.seed, i]).standard_normal(latents[0].shape, np.float32) for i in range(len(clips))
+  ]
+  apply, params, rows = pipeline.unet_apply(model.config, dtype), model.params['unet'], []
+  for timestep in request.timesteps:
+    with log.phase(f'timestep {timestep}'):
+      signal, noise = np.sqrt(alphas[timestep]), np.sqrt(1 - alphas[timestep])
+      samples = list(zip(latents, noises, texts, strict=True))
+      found = [
+        jax.tree.map(np.asarray, read_maps(apply, params, signal * x + noise * e, np.int32(timestep), text, taps))
+        for x, e, text in progress.steps('maps', log)(samples)
+      ]
+      maps = {name: np.stack([clip[name] for clip in found]) for name in taps}
+      measured = evidence.measure_blocks(maps, masks, grids, config.clear)
+      rows += [{'timestep': timestep, 'signal': round(float(alphas[timestep]), 4), **row} for row in measured]
+      tables.write_csv(workdir / 'results.csv', rows)
+  evidence_report.write_table(workdir / 'table.md', rows)
+  evidence_report.plot(workdir / 'evidence.png', rows, grids)
+  log.facts |= {'clips': len(clips), 'dtype': dtype, 'checkpoint_hash': model.hash}
+  record.write_json(workdir / 'run.json', log.as_dict())
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def read_maps(apply, params, latents, timestep, text, taps):
+  """Log-probabilities {tap: f32[G, N, N]} of attention, the mean over heads, of latents f32[F, H, W, C]."""
+  tapped = apply({'params': params}, latents, timestep, text, None, None, taps)[1]
+  smallest = jnp.finfo(jnp.float32).tiny
+  return {name: jnp.log(jnp.maximum(probabilities.mean(1), smallest)) for name, probabilities in tapped.items()}
+
+
+if __name__ == '__main__':
+  launch(read_evidence, run, ['table.md', 'evidence.png'], resolve_evidence)
