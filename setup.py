@@ -26,8 +26,9 @@ EXTRAS_REQUIRE = {
   'cuda12': ['jax[cuda12]>=0.10'],
   'cuda13': ['jax[cuda13]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
-  'colab': ['mediapy>=1.2'],
   'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
+  # What runs the notebooks outside of a notebook server.
+  'notebooks': ['ipykernel>=6', 'nbclient>=0.10'],
   # The PyTorch originals that the marked parity tests compare with.
   'parity': ['torch>=2.4', 'diffusers>=0.31'],
 }
