@@ -29,8 +29,16 @@ def sweep_components(config):
     yield {f'{name}.steps': None if name in on else OFF for name in parts}
 
 
+def sweep_structure_end(config):
+  """Where structure control ends, for several target motions of the shipped clip: intervals are over these."""
+  prompts = [config.target_prompt.replace('jumping', motion) for motion in ('jumping', 'spinning', 'growing')]
+  for end in _shares(config.steps):
+    for prompt in dict.fromkeys(prompts):
+      yield {'structure.steps': (0, end), 'target_prompt': prompt}
+
+
 def sweep_t1(config):
-  """Where structure control ends, the paper's t1."""
+  """Where structure control ends, the paper's t1, for one target prompt."""
   for end in _shares(config.steps):
     yield {'structure.steps': (0, end)}
 

@@ -2,7 +2,8 @@
 
   python -m experiments.guide --out=docs
 
-Leaves guide_edits.png, guide_symptoms.png and guide_failures.png, and prints the numbers. Four minutes on 2 cores, compilation included.
+Leaves guide_edits.png, guide_symptoms.png and guide_failures.png, and prints the numbers. Four minutes on 2 cores,
+compilation included.
 """
 
 import tempfile

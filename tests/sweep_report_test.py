@@ -42,7 +42,9 @@ def test_two_fields_make_a_grid(swept):
   assert heads[3:] == [f'structure.steps<br><b>{shown}</b>' for shown in ('off', '0 to 5', '0 to 10')]
   assert re.findall(r'<b>setting (\d)</b>', text) == list('012345')
   assert '<dt>psnr</dt><dd>23</dd>' in text and '<dt>background</dt><dd></dd>' in text
-  assert '<dt>ssim</dt>' not in text and text.count('data:image/png') == 2  # what never changes tells nothing
+  assert (
+    'The same in all settings: ssim 0.5.' in text and '<dt>ssim</dt>' not in text and text.count('data:image/png') == 2
+  )  # what never changes tells nothing
   assert '&quot;edit&quot;: 1.5' in text
 
 
@@ -74,6 +76,9 @@ def test_sources_of_several_passes_are_told_apart(swept):
   video.write_mp4(folder / 'sources/001/source.mp4', np.zeros((2, 16, 16, 3), np.uint8), 8)
   text = page(folder, [*rows[:3], {**rows[3], 'pass': 1}])
   assert 'source of pass 001' in text and 'reconstruction of pass 000' in text
+  (folder / 'sources/001/source.mp4').write_bytes((folder / 'sources/000/source.mp4').read_bytes())
+  text = page(folder, [*rows[:3], {**rows[3], 'pass': 1}])
+  assert 'of pass' not in text and text.count('<b>source</b>') == 1
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ BODY = """<h2>Sources</h2>
 @settings@
 @controls@
 <h2>Measures</h2>
+<p class="none">@constant@</p>
 <div class="plots">@plots@</div>
 <h2>What the settings differ in</h2>
 <div class="scroll">@differences@</div>
@@ -69,21 +70,31 @@ def write_sweep(workdir, title, rows, fields, run):
   """
   workdir = epath.Path(workdir)
   sources = [workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)]
-  label = lambda path, name: name if len(sources) == 1 else f'{name} of pass {path.name}'
-  shown = [(path / f'{name}.mp4', label(path, name)) for path in sources for name in SHARED]
+  paths = [path / f'{name}.mp4' for path in sources for name in SHARED if (path / f'{name}.mp4').exists()]
+  paths = list({(path.stem, path.read_bytes()): path for path in reversed(paths)}.values())[
+    ::-1
+  ]  # passes of one clip share them
+  label = lambda path: path.stem if len(paths) <= len(SHARED) else f'{path.stem} of pass {path.parent.name}'
   names = dict.fromkeys(name for row in rows for name in row if name not in ('setting', 'pass', *fields))
   varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
   fields = [field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1] or fields[:1]
   parts = {
-    'sources': ''.join(player.figure(path, name) for path, name in shown if path.exists()),
+    'sources': ''.join(player.figure(path, label(path)) for path in paths),
     'settings': _settings(workdir, rows, fields, varying),
     'plots': ''.join(
       f'<img alt="{escape(name)}" src="data:image/png;base64,{_plot(rows, fields, name)}">' for name in varying
     ),
+    'constant': _constant(rows, [name for name in names if name not in varying]),
     'differences': _differences(workdir, rows),
     'run': escape(json.dumps(run, indent=2)),
   }
   player.write_page(workdir / 'index.html', title, BODY, parts, STYLE)
+
+
+def _constant(rows, names):
+  """The measures that are the same in all settings, as a sentence."""
+  told = ', '.join(f'{name} {_number(rows[0].get(name))}' for name in names if rows[0].get(name) is not None)
+  return escape(f'The same in all settings: {told}.') if told else ''
 
 
 def _differences(workdir, rows):
