@@ -1,11 +1,11 @@
 """Whether a request fits the memory of the device."""
 
-from uniedit_jax import pipeline
+from uniedit_jax import memory
 
 
 def fits(request):
   """Whether sampling fits the device, as far as that is known."""
-  available = pipeline.memory_available()
+  available = memory.available()
   return available is None or _memory_needed(request, _rows(request)) <= available
 
 
@@ -17,7 +17,7 @@ def _rows(request):
 def _memory_needed(request, rows):
   frames = request.window[0] if request.window else request.clip['frames']
   size = frames, request.clip['height'], request.clip['width']
-  return pipeline.memory_needed(request.model_config, rows, *size, request.dtype)
+  return memory.needed(request.model_config, rows, *size, request.dtype)
 
 
 def check(config, request, faults):
@@ -33,7 +33,7 @@ def check(config, request, faults):
   """
   if fits(request):
     return []
-  available, rows = pipeline.memory_available(), _rows(request)
+  available, rows = memory.available(), _rows(request)
   gib = lambda number: f'{number / 2**30:.1f} GiB'
   message = f'{rows} rows a pass need about {gib(_memory_needed(request, rows))} and the device has {gib(available)}'
   fitting = [r for r in range(1, rows) if _memory_needed(request, r) <= available]

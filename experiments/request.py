@@ -7,7 +7,16 @@ import numpy as np
 
 from experiments import mask_request, memory
 from experiments.faults import Faults
-from uniedit_jax import attention_masks, checkpoint, image_to_video, inspection, pipeline, video, windows
+from uniedit_jax import (
+  attention_masks,
+  checkpoint,
+  clip_inversion,
+  image_to_video,
+  inspection,
+  pipeline,
+  video,
+  windows,
+)
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections, preset
 from uniedit_jax.layout import Layout, lay_out
@@ -46,7 +55,7 @@ class Request(NamedTuple):
   window: tuple[int, int] | None
   targets: tuple[str, ...] = ()
   settings: tuple[Injections, ...] = ()
-  inversion: pipeline.InversionOptions | None = None
+  inversion: clip_inversion.InversionOptions | None = None
   masks: dict[str, np.ndarray] | None = None
   search: attention_masks.Search | None = None
   layout: Layout | None = None
@@ -217,7 +226,7 @@ def read_inversion(config, generated=False):
     options['method'] = 'direct' if config.task == 'motion' and not generated else 'ddim'
   if options['prompt'] is None:
     options['prompt'] = config.source_prompt
-  return pipeline.InversionOptions(**options)
+  return clip_inversion.InversionOptions(**options)
 
 
 def _wanted(config):

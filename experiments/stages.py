@@ -9,7 +9,17 @@ from etils import epath
 
 from experiments import progress
 from experiments.request import read_source
-from uniedit_jax import attention_masks, checkpoint, editing, injection, inspection, outputs, pipeline, sweep_report
+from uniedit_jax import (
+  attention_masks,
+  checkpoint,
+  clip_inversion,
+  editing,
+  injection,
+  inspection,
+  outputs,
+  pipeline,
+  sweep_report,
+)
 from uniedit_jax.inspection_sheets import Sheets
 from uniedit_jax.models.words import split_words
 from uniedit_jax.plan import COND
@@ -25,7 +35,7 @@ class Source(NamedTuple):
     free: u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one (direct), or None.
     fps: frame rate.
     texts: f32[P, T, E], the prompts of the request and optimised null texts.
-    inversion: `pipeline.Inversion`.
+    inversion: `clip_inversion.Inversion`.
   """
 
   clips: dict[str, np.ndarray]
@@ -33,7 +43,7 @@ class Source(NamedTuple):
   free: np.ndarray | None
   fps: float
   texts: jax.Array
-  inversion: pipeline.Inversion
+  inversion: clip_inversion.Inversion
 
 
 def load(config, request, log):
@@ -66,8 +76,8 @@ def prepare(config, request, model, log):
   with log.phase('invert'):
     if config.generated:
       noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
-      return Source({}, None, None, model.config.fps, texts, pipeline.Inversion(noise[None]))
-    inverted, log.facts['inversion_cached'] = pipeline.invert(
+      return Source({}, None, None, model.config.fps, texts, clip_inversion.Inversion(noise[None]))
+    inverted, log.facts['inversion_cached'] = clip_inversion.invert(
       *(model, latents, dict(zip(request.prompts, texts, strict=True)), config.source_prompt, request.schedule),
       *(config.steps, request.inversion, config.guidance, dtype, epath.Path(config.cache) / 'inversions'),
       *(functools.partial(progress.steps, record=log), request.window),

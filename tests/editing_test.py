@@ -292,12 +292,28 @@ def test_sharded_batch_equals_single_edits(tiny, clip, mesh):
   latents = np.repeat(starts[:, None], 2, axis=1)
   stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *masks)
   found = editing.sample_batch(
-    *(tiny.apply, tiny.params, latents, prompts, [layout.plan for layout in layouts], SCHEDULE),
+    *(tiny.apply, tiny.params, latents, prompts, [layout.plan for layout in layouts], SCHEDULE, [7.5] * 8),
     **dict(mesh=mesh, masks=stacked),
   )
   assert len(found.sharding.device_set) == 4
   for i in range(8):
     assert agreement(found[i, 1], expected[i]) < UNET, i
+
+
+def test_a_batch_has_its_own_guidance_and_trajectories(tiny, clip, mesh):
+  starts, prompts, *_ = batch(tiny, clip, 4)
+  trajectories = np.random.default_rng(7).standard_normal((4, STEPS + 1, *clip[0].shape)).astype(np.float32)
+  layouts = [
+    lay_out_small('motion', [fit(Injections(content=ContentPreservation((0, 4), blocks)))], stored=STEPS)
+    for blocks in ((0, 4), (0, 2), (1, 4), (2, 3))
+  ]
+  guidances = [1.0, 3.0, 5.0, 7.5]
+  found = editing.edit_batch(
+    *(tiny.apply, tiny.params, starts, prompts, layouts, SCHEDULE, guidances), mesh=mesh, trajectories=trajectories
+  )
+  for i, (start, texts, layout) in enumerate(zip(starts, prompts, layouts, strict=True)):
+    alone = edit(*(tiny.apply, tiny.params, start, texts, layout, SCHEDULE, guidances[i]), trajectory=trajectories[i])
+    assert_agree(found[i], alone, UNET)
 
 
 def test_batched_step_has_no_collectives(tiny, clip, mesh):
@@ -322,10 +338,10 @@ def test_batches_that_do_not_fit(tiny, clip, mesh):
   )
   plans = [layout.plan for layout in layouts]
   with pytest.raises(ValueError, match='3 edits on 4 devices; accepted: a multiple of the number of devices'):
-    sample(plans, SCHEDULE)
+    sample(plans, SCHEDULE, [7.5] * 3)
   other = lay_out_small('appearance', [NOTHING]).plan
   with pytest.raises(ValueError, match=r'plans have the row tables .*; accepted: equal ones'):
-    sample([*plans[:2], other], SCHEDULE)
+    sample([*plans[:2], other], SCHEDULE, [7.5] * 3)
 
 
 def test_unknown_task():

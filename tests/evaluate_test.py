@@ -8,7 +8,7 @@ import pytest
 
 from configs import common, sprites_benchmark
 from experiments import evaluate, inversions, masks
-from uniedit_jax import checkpoint, model_config, pipeline, random_init, record, video
+from uniedit_jax import checkpoint, clip_inversion, model_config, pipeline, random_init, record, video
 from uniedit_jax.models.clip import TextConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
@@ -197,13 +197,13 @@ def test_what_inversion_and_reconstruction_are_conditioned_on(folder, monkeypatc
     asked.update(
       noisy=latents + steps, text=text, source_prompt=source_prompt, prompt=options.prompt, method=options.method
     )
-    return pipeline.Inversion(np.stack([latents + i for i in range(steps + 1)])), False
+    return clip_inversion.Inversion(np.stack([latents + i for i in range(steps + 1)])), False
 
   def edit(apply, params, start, texts, layout, *_, trajectory, sampler, masks):
     asked.update(start=start, texts=texts, stored=layout.stored, sampler=sampler)
     return {branch: start for branch in layout.branches if branch.kind in layout.wanted}
 
-  monkeypatch.setattr(benchmark.pipeline, 'invert', invert)
+  monkeypatch.setattr(benchmark.clip_inversion, 'invert', invert)
   monkeypatch.setattr(benchmark.editing, 'edit', edit)
   clips, task = clips_of(folder, source_prompt=given, motion__inversion__method=method)
   caption = TURNED.source.caption if given == 'caption' else ''

@@ -14,7 +14,7 @@ from experiments import edit as edit_entry
 from experiments import generate as generate_entry
 from experiments.request import read_edit, read_generation, resolve
 from tests.tiny_run import TINY, config_of, make_folder
-from uniedit_jax import image_to_video, record, video
+from uniedit_jax import image_to_video, memory, record, video
 from uniedit_jax import masks as masks_lib
 from uniedit_jax.metrics import pixel
 
@@ -271,9 +271,7 @@ def test_how_a_clip_is_inverted_unless_told_otherwise(folder, module, changes, e
 
 
 def test_too_little_memory_names_the_setting_that_fits(folder, monkeypatch):
-  from uniedit_jax import pipeline
-
-  monkeypatch.setattr(pipeline, 'memory_available', lambda: pipeline.memory_needed(TINY, 3, 4, 64, 64, 'float32'))
+  monkeypatch.setattr(memory, 'available', lambda: memory.needed(TINY, 3, 4, 64, 64, 'float32'))
   with pytest.raises(ValueError, match='accepted: rows_per_pass=3'):
     read_edit(config_of(motion, folder))
 

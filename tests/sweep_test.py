@@ -12,7 +12,7 @@ from experiments import edit, stages, sweep
 from experiments.request import read_edit
 from experiments.sweep_request import read_sweep, resolve_sweep
 from tests.tiny_run import TINY, config_of, make_folder
-from uniedit_jax import pipeline, record, video
+from uniedit_jax import memory, record, video
 
 OFF = (0, 0)
 
@@ -95,7 +95,7 @@ def test_masks_that_are_found_for_another_prompt_need_another_pass(folder):
 def test_passes_fit_memory_and_are_of_about_the_same_size(folder, monkeypatch):
   config, settings = config_of(motion, folder), [{'target_prompt': f'{i} foxes'} for i in range(12)]
   assert [len(one.settings) for one in read_sweep(config, settings)] == [6, 6]
-  monkeypatch.setattr(pipeline, 'memory_available', lambda: pipeline.memory_needed(TINY, 17, 4, 64, 64, 'float32'))
+  monkeypatch.setattr(memory, 'available', lambda: memory.needed(TINY, 17, 4, 64, 64, 'float32'))
   sizes = [len(one.settings) for one in read_sweep(config, settings)]
   assert sum(sizes) == 12 and max(sizes) <= 4 and max(sizes) - min(sizes) <= 1
 

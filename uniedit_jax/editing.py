@@ -143,16 +143,34 @@ def sample(
   return _loop(run, latents, texts, plan.steps, moves, masks, progress, visit)
 
 
-def sample_batch(apply, params, latents, texts, plans, schedule, guidance=7.5, *, mesh, masks=None, progress=iter):
+def sample_batch(
+  apply,
+  params,
+  latents,
+  texts,
+  plans,
+  schedule,
+  guidances,
+  *,
+  mesh,
+  masks=None,
+  stored=None,
+  trajectories=None,
+  sampler='ddim',
+  progress=iter,
+):
   """Samples B independent edits side by side, edits outermost, sharded over the mesh axis 'data'.
 
   Args:
     latents: f32[B, K, F, H, W, C]; donated. B is a multiple of the mesh's size: the caller pads the tail.
     texts: f[B, P, T, E].
     plans: B plans whose row tables are equal.
+    guidances: B scales.
     masks: dict of `TokenMasks` with leaves [B, F, N, 1] or None.
     mesh: a mesh with the axis 'data'.
-    apply, params, schedule, guidance, progress: as in `sample`.
+    stored: bool[S, K], of all edits, or None.
+    trajectories: f32[B, S + 1, F, H, W, C]; needed with `stored`.
+    apply, params, schedule, sampler, progress: as in `sample`.
 
   Returns:
     f32[B, K, F, H, W, C].
@@ -167,7 +185,11 @@ def sample_batch(apply, params, latents, texts, plans, schedule, guidance=7.5, *
   run = tuple(functools.partial(_sharded(f, mesh), apply, params) for f in (predict_rows, move_branches))
   stack = lambda per_edit: jax.tree.map(lambda *leaves: np.stack(leaves), *per_edit)
   steps = [stack(steps) for steps in zip(*(plan.steps for plan in plans), strict=True)]
-  moves = [_moves(plan.steps, schedule, guidance, latents.shape[1:]) for plan in plans]
+  trajectories = [None] * len(plans) if trajectories is None else trajectories
+  moves = [
+    _moves(plan.steps, schedule, guidance, latents.shape[1:], stored, trajectory, sampler)
+    for plan, guidance, trajectory in zip(plans, guidances, trajectories, strict=True)
+  ]
   latents = jax.device_put(latents, NamedSharding(mesh, PartitionSpec('data')))
   return _loop(run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress)
 
@@ -223,3 +245,30 @@ def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, traject
   )
   branches = zip(layout.branches, latents, strict=True)
   return {branch: latents for branch, latents in branches if branch.kind in layout.wanted}
+
+
+def edit_batch(apply, params, starts, texts, layouts, schedule, guidances, *, mesh, trajectories=None, **options):
+  """Edits B clips side by side, each as `edit` would.
+
+  Args:
+    starts: f32[B, F, H, W, C], the inverted latents.
+    texts: f[B, P, T, E].
+    layouts: B `Layout` with the same branches, wanted kinds and row tables.
+    trajectories: f32[B, S + 1, F, H, W, C], needed for layouts with stored steps.
+    apply, params, schedule, guidances, mesh: as in `sample_batch`.
+    **options: `masks`, `sampler` and `progress` of `sample_batch`.
+
+  Returns:
+    list of B dicts {`Branch`: f32[F, H, W, C]} of the branches that the layouts want.
+
+  Raises:
+    ValueError: see `sample_batch`.
+  """
+  first = layouts[0]
+  latents = jnp.repeat(jnp.asarray(starts, jnp.float32)[:, None], len(first.branches), axis=1)
+  latents = sample_batch(
+    *(apply, params, latents, texts, [layout.plan for layout in layouts], schedule, guidances),
+    **dict(mesh=mesh, stored=first.stored, trajectories=trajectories, **options),
+  )
+  wanted = [k for k, branch in enumerate(first.branches) if branch.kind in first.wanted]
+  return [{first.branches[k]: edited[k] for k in wanted} for edited in latents]

@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from uniedit_jax import editing, injection, pipeline
+from uniedit_jax import clip_inversion, editing, injection, pipeline
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import Injections
 from uniedit_jax.layout import lay_out
@@ -78,7 +78,7 @@ class Task:
   steps: int
   guidance: float
   schedule: NoiseSchedule
-  inversion: pipeline.InversionOptions
+  inversion: clip_inversion.InversionOptions
   captioned: bool
   blocks: int
   masked: bool = False
@@ -116,12 +116,12 @@ def invert(model, task, edit, latents, dtype, cache):
     cache: path of the folder of inversions.
 
   Returns:
-    (texts f32[P, T, E] that the layout of the task numbers, `pipeline.Inversion`).
+    (texts f32[P, T, E] that the layout of the task numbers, `clip_inversion.Inversion`).
   """
   prompts = ['', edit.source.caption, edit.target.caption]
   texts = pipeline.encode_prompts(model, prompts, dtype)
   source_prompt = prompts[SOURCE if task.captioned else NULL]
-  inverted, _ = pipeline.invert(
+  inverted, _ = clip_inversion.invert(
     *(model, latents, dict(zip(prompts, texts, strict=True)), source_prompt, task.schedule, task.steps),
     *(dataclasses.replace(task.inversion, prompt=source_prompt), task.guidance, dtype, cache, lambda _: iter),
   )

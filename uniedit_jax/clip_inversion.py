@@ -1,0 +1,212 @@
+"""The inversion of a clip by a loaded model, alone or many side by side, and the cache of inversions."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from uniedit_jax import editing, inversion, pipeline, video
+from uniedit_jax.layout import lay_out
+
+
+class Inversion(NamedTuple):
+  """What sampling needs to know of a source clip.
+
+  Attributes:
+    trajectory: f32[S + 1, F, H, W, C], z_0, ..., z_T.
+    null_texts: f32[S, T, E], optimised unconditional texts (null_text), or None.
+    free: f32[F, H, W, C], the reconstruction sampled freely from z_T (direct; elsewhere the reconstruction row
+      is that), or None.
+  """
+
+  trajectory: np.ndarray
+  null_texts: np.ndarray | None = None
+  free: np.ndarray | None = None
+
+  def all_texts(self, texts):
+    """The encoded prompts f[P, T, E], followed by the optimised texts if there are any."""
+    return texts if self.null_texts is None else jnp.concatenate([texts, self.null_texts])
+
+
+@dataclasses.dataclass(frozen=True)
+class InversionOptions:
+  """How a clip is inverted; the fields of `config.inversion`."""
+
+  method: str = 'ddim'
+  prompt: str = ''
+  guidance: float = 1.0
+  inner_steps: int | None = None
+  epsilon: float = 1e-5
+
+  @property
+  def sampler(self):
+    """The sampler that comes back to the clip."""
+    return 'obelm' if self.method == 'obelm' else 'ddim'
+
+  @property
+  def repetitions(self):
+    """`inner_steps`, or else the method's own number."""
+    return self.inner_steps or inversion.INNER_STEPS.get(self.method, 0)
+
+  def stored(self, steps):
+    """Of so many steps, those after which the reconstruction is the inversion's trajectory (`layout.lay_out`)."""
+    return {'direct': steps, 'obelm': 1}.get(self.method, 0)
+
+  def uncond(self, texts, steps):
+    """The text of every uncond half, for `layout.lay_out`: optimised ones follow the `texts` prompts."""
+    return texts + np.arange(steps) if self.method == 'null_text' else None
+
+  def faults(self):
+    """What is wrong with the options, as a list of sentences."""
+    faults = []
+    if self.method not in inversion.METHODS:
+      faults.append(f'inversion.method is {self.method!r}; accepted: {inversion.METHODS}')
+    if self.method == 'null_text' and self.guidance != 1.0:
+      faults.append(
+        f'inversion.guidance is {self.guidance}; accepted: 1.0 with method null_text, which repairs an '
+        'unguided inversion'
+      )
+    if self.inner_steps is not None and (self.method not in inversion.INNER_STEPS or self.inner_steps < 1):
+      faults.append(
+        f'inversion.inner_steps is {self.inner_steps} with method {self.method!r}; accepted: at least 1, with '
+        f'{" or ".join(inversion.INNER_STEPS)}'
+      )
+    return faults
+
+
+def invert(
+  model, latents, text, source_prompt, schedule, steps, options, guidance, dtype, cache, progress, window=None
+):
+  """Inverts a clip, or reads the inversion from the cache.
+
+  Args:
+    model: `checkpoint.Model`.
+    latents: f32[F, H, W, C], the encoded clip.
+    text: dict {prompt: f[T, E]} with '', `options.prompt` and `source_prompt`.
+    source_prompt: what the reconstruction is conditioned on.
+    schedule: `NoiseSchedule`.
+    steps: number of steps S.
+    options: `InversionOptions`.
+    guidance: guidance of the sampling to come: null_text optimises for it, direct measures its drift.
+    dtype: compute dtype.
+    cache: path of the folder of inversions.
+    progress: label -> wrapper of an iterable.
+    window: as in `unet_apply`.
+
+  Returns:
+    (`Inversion`, whether it came from the cache).
+  """
+  path = _cache_path(model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window)
+  if path.exists():
+    return _read_inversion(path), True
+
+  params, apply = model.params['unet'], pipeline.unet_apply(model.config, dtype, window)
+  found = {}
+  walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
+  if options.method == 'fixed_point':
+    walk = functools.partial(walk, inner_steps=options.repetitions)
+  found['trajectory'] = walk(
+    *(pipeline.denoiser(model.config, dtype, window), params, latents, text[options.prompt], schedule, steps),
+    **dict(guidance=options.guidance, null_text=text[''], progress=progress('invert')),
+  )
+  if options.method == 'null_text':
+    found['null_texts'] = inversion.optimise_null_text(
+      *(pipeline.denoiser(model.config, dtype, window, remat=True), params, found['trajectory']),
+      *(text[source_prompt], text[''], schedule),
+      **dict(guidance=guidance, inner_steps=options.repetitions, epsilon=options.epsilon),
+      progress=progress('null text'),
+    ).texts
+  if options.method == 'direct':
+    texts = jnp.stack([text[''], text[source_prompt]])
+    source, blocks = int(source_prompt != ''), model.config.unet.blocks
+    layout = lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
+    sampled = editing.edit(
+      *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance), progress=progress('drift')
+    )
+    (found['free'],) = sampled.values()
+  return _keep_inversion(path, found), False
+
+
+def _cache_path(model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window):
+  """Where the inversion with these arguments of `invert` is kept."""
+  facts = {
+    'checkpoint': model.hash,
+    'schedule': dataclasses.asdict(schedule),
+    'steps': steps,
+    'options': dataclasses.asdict(options),
+    'dtype': dtype,
+    'window': window,
+    # The others know nothing of the sampling to come.
+    'sampling': [guidance, source_prompt] if options.method in ('direct', 'null_text') else None,
+  }
+  digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+  digest.update(np.ascontiguousarray(latents))
+  return epath.Path(cache).expanduser() / f'{digest.hexdigest()}.npz'
+
+
+def _read_inversion(path):
+  with path.open('rb') as file, np.load(file) as arrays:
+    return Inversion(**arrays)
+
+
+def _keep_inversion(path, found):
+  found = jax.tree.map(np.asarray, found)
+  with video.atomic_file(path) as name, open(name, 'wb') as file:
+    np.savez(file, **found)
+  return Inversion(**found)
+
+
+def invert_batch(model, clips, schedule, steps, dtype, cache, progress, mesh, window=None):
+  """Inverts clips side by side, each as `invert` would; those in the cache are read from it.
+
+  Args:
+    clips: list of dicts of the arguments of `invert` that may differ from clip to clip: 'latents', 'text',
+      'source_prompt', 'options' (alike but for the prompt; not null_text), 'guidance'. Source prompts are either all
+      null or all not.
+    mesh: a mesh with the axis 'data', which divides the number of clips.
+    model, schedule, steps, dtype, cache, progress, window: as in `invert`.
+
+  Returns:
+    list of (`Inversion`, whether it came from the cache).
+  """
+  places = dict(schedule=schedule, steps=steps, dtype=dtype, cache=cache, window=window)
+  fields = ('latents', 'source_prompt', 'options', 'guidance')
+  paths = [_cache_path(model, **places, **{name: clip[name] for name in fields}) for clip in clips]
+  cached = [path.exists() for path in paths]
+  if all(cached):
+    return [(_read_inversion(path), True) for path in paths]
+
+  params, options = model.params['unet'], clips[0]['options']
+  walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
+  if options.method == 'fixed_point':
+    walk = functools.partial(walk, inner_steps=options.repetitions)
+  stack = lambda prompt: jnp.stack([clip['text'][prompt(clip)] for clip in clips])
+  denoise = pipeline.batch_denoiser(model.config, dtype, mesh, window)
+  trajectories = walk(
+    *(denoise, params, np.stack([clip['latents'] for clip in clips]), stack(lambda clip: clip['options'].prompt)),
+    *(schedule, steps),
+    **dict(guidance=options.guidance, null_text=stack(lambda _: ''), progress=progress('invert')),
+  )
+  found = [{'trajectory': trajectory} for trajectory in np.moveaxis(np.asarray(trajectories), 1, 0)]
+  if options.method == 'direct':
+    source, blocks = int(clips[0]['source_prompt'] != ''), model.config.unet.blocks
+    layout = lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
+    texts = jnp.stack([stack(lambda _: ''), stack(lambda clip: clip['source_prompt'])], axis=1)
+    starts = np.stack([one['trajectory'][-1] for one in found])
+    sampled = editing.edit_batch(
+      *(pipeline.unet_apply(model.config, dtype, window), params, starts, texts),
+      *([layout] * len(clips), schedule, [clip['guidance'] for clip in clips]),
+      **dict(mesh=mesh, progress=progress('drift')),
+    )
+    found = [one | {'free': free} for one, edited in zip(found, sampled, strict=True) for free in edited.values()]
+  # Those that were there before stay what they are: another batch may round differently.
+  return [
+    (_read_inversion(path), True) if is_cached else (_keep_inversion(path, one), False)
+    for path, one, is_cached in zip(paths, found, cached, strict=True)
+  ]
