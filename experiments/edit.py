@@ -27,24 +27,49 @@ def run(config, request, workdir):
   """
   log = record.Record(request.warnings, progress.announce)
   sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
-  model = stages.load(config, request, log)
+  return make(config, request, epath.Path(workdir), stages.load(config, request, log), log)
+
+
+def make(config, request, workdir, model, log):
+  """Runs an edit with a loaded `checkpoint.Model` and a `record.Record`; else as `run`."""
   source = stages.prepare(config, request, model, log)
-  clips, masks = stages.make_clips(config, request, model, source, log, epath.Path(workdir) / 'inspect')
+  clips, masks = stages.make_clips(config, request, model, source, log, workdir / 'inspect')
   with log.phase('write'):
-    outputs.write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
-    outputs.write_masks(workdir, clips, source.fps, masks)
-    measures = stages.measure(request, source, clips, masks, request.targets)
-    record.write_json(workdir / 'metrics.json', measures)
-    if warning := outputs.distrust(measures, request.inversion.method):
+    measures, warnings = leave_clips(config, request, workdir, source, clips, masks)
+    for warning in warnings:
       log.warn(warning)
     progress.announce(', '.join(f'{name} {value:.4g}' for name, value in measures.items() if value is not None))
-  log.facts |= {
+  leave_record(config, request, workdir, model, log.as_dict())
+  return clips
+
+
+def leave_clips(config, request, workdir, source, clips, masks):
+  """Writes clips, masks and metrics.json.
+
+  Args:
+    config, request: as in `run`.
+    workdir: path.
+    source: `stages.Source`.
+    clips, masks: what `stages.make_clips` returns.
+
+  Returns:
+    (the measures, a list of warnings).
+  """
+  outputs.write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
+  outputs.write_masks(workdir, clips, source.fps, masks)
+  measures = stages.measure(request, source, clips, masks, request.targets)
+  record.write_json(workdir / 'metrics.json', measures)
+  return measures, list(filter(None, [outputs.distrust(measures, request.inversion.method)]))
+
+
+def leave_record(config, request, workdir, model, facts):
+  """Writes run.json, with `facts` about the run, and report.html."""
+  facts |= {
     **{'seed': config.seed, 'preset': config.preset, 'dtype': request.dtype, 'checkpoint_hash': model.hash},
     **{'phases': request.layout.plan.phases, 'rows': sum(request.layout.plan.rows)},
   }
-  record.write_json(workdir / 'run.json', log.as_dict())
+  record.write_json(workdir / 'run.json', facts)
   report.write_report(workdir)
-  return clips
 
 
 if __name__ == '__main__':

@@ -53,7 +53,7 @@ def read_sweep(config, settings):
   )
   faults.unless(settings, 'the sweep has no settings; accepted: at least one')
   for number, overrides in enumerate(settings):
-    edit = faults.attempt(_apply, config, overrides, field=f'setting {number}')
+    edit = faults.attempt(apply_setting, config, overrides, field=f'setting {number}')
     request = edit and faults.attempt(read_edit, edit, field=f'setting {number} {overrides}')
     edits.append((edit, request))
   faults.stop()
@@ -79,8 +79,12 @@ def resolve_sweep(config, passes):
   return {'passes': [list(one.resolved.items()) for one in passes]}
 
 
-def _apply(config, overrides):
-  """The config with the fields of a setting."""
+def apply_setting(config, overrides):
+  """The config with the fields of a setting, a dict {dotted field: value}.
+
+  Raises:
+    ValueError: a field that the config has not, or a value of another kind.
+  """
   config, known = config.copy_and_resolve_references(), set(_fields(config.to_dict()))
   for field in overrides:
     if field not in known:

@@ -169,7 +169,7 @@ def invert_batch(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
     clips: list of dicts of the arguments of `invert` that may differ from clip to clip: 'latents', 'text',
       'source_prompt', 'options' (alike but for the prompt; not null_text), 'guidance'. Source prompts are either all
       null or all not.
-    mesh: a mesh with the axis 'data', which divides the number of clips.
+    mesh: a mesh with the axis 'data', which divides the number of clips; the UNet's parameters are on all its devices.
     model, schedule, steps, dtype, cache, progress, window: as in `invert`.
 
   Returns:
@@ -186,7 +186,7 @@ def invert_batch(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
   walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
   if options.method == 'fixed_point':
     walk = functools.partial(walk, inner_steps=options.repetitions)
-  stack = lambda prompt: jnp.stack([clip['text'][prompt(clip)] for clip in clips])
+  stack = lambda prompt: np.stack([clip['text'][prompt(clip)] for clip in clips])
   denoise = pipeline.batch_denoiser(model.config, dtype, mesh, window)
   trajectories = walk(
     *(denoise, params, np.stack([clip['latents'] for clip in clips]), stack(lambda clip: clip['options'].prompt)),
@@ -197,7 +197,7 @@ def invert_batch(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
   if options.method == 'direct':
     source, blocks = int(clips[0]['source_prompt'] != ''), model.config.unet.blocks
     layout = lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
-    texts = jnp.stack([stack(lambda _: ''), stack(lambda clip: clip['source_prompt'])], axis=1)
+    texts = np.stack([stack(lambda _: ''), stack(lambda clip: clip['source_prompt'])], axis=1)
     starts = np.stack([one['trajectory'][-1] for one in found])
     sampled = editing.edit_batch(
       *(pipeline.unet_apply(model.config, dtype, window), params, starts, texts),

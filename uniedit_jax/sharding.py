@@ -14,6 +14,16 @@ def data_mesh(devices=None):
   return jax.sharding.Mesh(np.asarray(devices), ('data',))
 
 
+def replicate(tree, mesh):
+  """A copy of all arrays on every device of the mesh."""
+  return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+def on_first(tree):
+  """The copies on the first device of what `replicate` made; nothing is copied."""
+  return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
 def set_up_programs(cache, dtype):
   """Settles how programs are compiled: kept from run to run, and true to their dtype.
 

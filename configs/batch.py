@@ -1,0 +1,24 @@
+"""Many edits, on all devices of all hosts: the same command on every host.
+
+  python -m experiments.batch_edit --config=configs/batch.py --config.checkpoint=checkpoints/lavie \
+    --config.manifest=edits.jsonl --workdir=out/batch
+
+A line of the manifest is an edit: an `id` and any fields of this config, which are the heads of a CSV:
+`{"id": "cat", "video": "cat.mp4", "target_prompt": "a cat is waving its paw", "structure.steps": [0, 15]}`.
+What a line leaves out is as it is here. The same command goes on where it was stopped.
+"""
+
+from configs import common
+
+
+def get_config(size='full'):
+  """Motion edits unless a line says otherwise; `sprites` and `sprites,quick` are edits of the shipped clip."""
+  model, _, rest = size.partition(',')
+  config = common.sprites_edit('motion') if model == 'sprites' else common.edit(task='motion', preset='paper')
+  config.manifest = ''  # jsonl or csv
+  config.per_device = 1  # edits that a device makes side by side
+  config.skip_faulty = False  # record edits that cannot start and make the others; False: no edit is made
+  config.coordinator = ''  # host:port of process 0, where JAX cannot find the others by itself (it can on TPU pods)
+  config.processes = 1  # of this run, with a coordinator
+  config.process = 0  # which of them this is
+  return common.sized(config, (rest or 'full') if model == 'sprites' else size)

@@ -1,0 +1,102 @@
+"""The stages of edits side by side, and what is read and written around them."""
+
+import functools
+
+import jax
+import numpy as np
+from etils import epath
+
+from experiments import edit, mask_request, progress, stages
+from experiments.faults import Faults
+from experiments.request import read_source
+from uniedit_jax import clip_inversion, editing, injection, outputs, pipeline, record
+
+
+def read(items):
+  """Reads clips and masks: {id: (request, frames u8[F, H, W, 3], fps), or the error that kept it from being read}."""
+  found = {}
+  for item in items:
+    try:
+      faults = Faults()
+      masks = mask_request.read_files(item.config, item.request.clip, faults)
+      faults.stop()
+      clip = (None, None) if item.config.generated else read_source(item.config, item.request)
+      found[item.id] = item.request._replace(masks=masks), *clip
+    except Exception as error:  # whatever is wrong with one clip, the others are made
+      found[item.id] = error
+  return found
+
+
+def make(items, clips, model, mesh, log):
+  """Makes edits of one bucket side by side.
+
+  Args:
+    items: list of `batch_request.Item`, at most as many as the mesh takes at once.
+    clips: {id: (request, frames, fps)}.
+    model: `checkpoint.Model`, the UNet's parameters on all devices of the mesh.
+    mesh: `sharding.data_mesh()`.
+    log: `record.Record`.
+
+  Returns:
+    {id: (`stages.Source`, clips, masks), or an error: its edit is not finite}.
+  """
+  ids, first = [item.id for item in items], items[0]
+  padded = [*items, *[first] * (-len(items) % mesh.size)]  # the tail repeats an edit, whose results are dropped
+  requests, config, dtype = [clips[item.id][0] for item in padded], first.config, first.request.dtype
+  bar = functools.partial(progress.steps, record=log)
+  with log.phase('encode'):
+    texts = {item.id: np.asarray(pipeline.encode_prompts(model, item.request.prompts, dtype)) for item in items}
+    latents = {name: pipeline.encode_clip(model, clips[name][1], dtype) for name in ids}
+    floors = {name: pipeline.decode_clip(model, latents[name], dtype) for name in ids}
+  with log.phase('invert'):
+    to_invert = [
+      {
+        **{'latents': latents[item.id], 'text': dict(zip(request.prompts, texts[item.id], strict=True))},
+        **{'source_prompt': item.config.source_prompt, 'options': request.inversion, 'guidance': item.config.guidance},
+      }
+      for item, request in zip(padded, requests, strict=True)
+    ]
+    inverted = clip_inversion.invert_batch(
+      *(model, to_invert, first.request.schedule, config.steps, dtype, epath.Path(config.cache) / 'inversions', bar),
+      *(mesh, first.request.window),
+    )
+  with log.phase('edit'):
+    trajectories = np.stack([one.trajectory for one, _ in inverted])
+    most = max(len(text) for text in texts.values())
+    fill = lambda text: np.concatenate([text, np.repeat(text[:1], most - len(text), axis=0)])
+    grids = model.config.unet.grids(*trajectories.shape[3:5])
+    guided = first.request.settings[0].guided.on
+    masks = [injection.token_masks(request.masks, grids, guided) for request in requests]
+    sampled = editing.edit_batch(
+      *(pipeline.unet_apply(model.config, dtype, first.request.window), model.params['unet'], trajectories[:, -1]),
+      np.stack([fill(texts[item.id]) for item in padded]),
+      *([request.layout for request in requests], first.request.schedule, [item.config.guidance for item in padded]),
+      **dict(mesh=mesh, trajectories=trajectories, sampler=first.request.inversion.sampler, progress=bar('edit')),
+      masks=jax.tree.map(lambda *leaves: np.stack(leaves), *masks) if masks[0] else None,
+    )
+  made, decode = {}, functools.partial(pipeline.decode_clip, model, dtype=dtype)
+  with log.phase('decode'):
+    for name, (one, _), edited, request in zip(ids, inverted, sampled, requests, strict=False):  # without the padding
+      edited = jax.device_get(edited)
+      if not all(bool(np.isfinite(x).all()) for x in edited.values()):
+        made[name] = FloatingPointError('the edit has values that are not finite numbers')
+        continue
+      free = None if one.free is None else decode(one.free)
+      source = stages.Source({'source': clips[name][1]}, floors[name], free, clips[name][2], texts[name], one)
+      shown = source.clips | {outputs.name_of(branch): decode(x) for branch, x in edited.items()}
+      made[name] = source, shown, request.masks
+  return made
+
+
+def leave(item, request, made, model, folder, facts):
+  """Writes what a single edit leaves; DONE comes last."""
+  _, warnings = edit.leave_clips(item.config, request, folder, *made)
+  facts = facts | {'warnings': [*request.warnings, *facts['warnings'], *warnings]}
+  edit.leave_record(item.config, request, folder, model, facts)
+  (folder / 'error.json').unlink(missing_ok=True)
+  record.mark_done(folder)
+
+
+def leave_error(folder, error):
+  """Writes why an edit was not made."""
+  record.write_json(folder / 'error.json', {'error': str(error), 'kind': type(error).__name__})

@@ -1,0 +1,89 @@
+"""What a batch will do, and what became of it."""
+
+import collections
+import json
+
+from etils import epath
+
+from uniedit_jax import memory, player, record, sharding, tables
+from uniedit_jax.player import escape
+
+STYLE = """table { overflow-wrap: normal; } th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
+td.error { color: #c62828; white-space: normal; min-width: 20rem; }
+"""
+BODY = '<p>@counts@</p><div class="scroll"><table>@rows@</table></div>'
+
+
+def plan(config, items, chunks, processes):
+  """What a run would do, as text: buckets, programs, memory, edits of each process.
+
+  Args:
+    config: ConfigDict of configs/batch.py.
+    items: list of `batch_request.Item`.
+    chunks: (items, size) -> list of lists of items that are made at once.
+    processes: number of processes.
+  """
+  size, lines = sharding.data_mesh().size * config.per_device, []
+  buckets = collections.defaultdict(list)
+  for item in items:
+    buckets['alone' if item.alone else item.bucket].append(item)
+  programs = set()
+  for number, (key, bucket) in enumerate(buckets.items()):
+    request = bucket[0].request
+    counts = sorted({rows for item in bucket for phase in item.request.layout.plan.phases for rows in phase['passes']})
+    clip = '{frames} frames of {height} x {width}'.format(**request.clip)
+    frames = request.window[0] if request.window else request.clip['frames']
+    together = 1 if key == 'alone' else config.per_device
+    needed = memory.needed(
+      *(request.model_config, counts[-1] * together, frames, request.clip['height'], request.clip['width']),
+      request.dtype,
+    )
+    programs |= {(key, rows) for rows in counts}
+    how = 'one by one' if key == 'alone' else f'{size} at once'
+    lines.append(
+      f'bucket {number}: {len(bucket)} edits, {how}, {clip}, rows a pass {counts}, '
+      f'about {needed / 2**30:.1f} GiB a device'
+    )
+  per_process = [len(items[process::processes]) for process in range(processes)]
+  passes = [len(chunks(items[process::processes], size)) for process in range(processes)]
+  return '\n'.join(
+    [*lines, f'{len(programs)} programs of a step', f'edits of each process: {per_process}, in {passes} groups']
+  )
+
+
+def write(workdir, ids):
+  """Writes summary.csv, summary.json and index.html of what is there now.
+
+  Args:
+    workdir: path with items/<id>/.
+    ids: of all edits.
+  """
+  rows = [_row(epath.Path(workdir) / 'items' / name, name) for name in ids]
+  counts = dict(collections.Counter(row['state'] for row in rows))
+  tables.write_csv(workdir / 'summary.csv', rows)
+  record.write_json(workdir / 'summary.json', {'counts': counts, 'edits': rows})
+  columns = list(dict.fromkeys(name for row in rows for name in row))
+  lines = '<tr>' + ''.join(f'<th>{escape(name)}</th>' for name in columns) + '</tr>'
+  for row in rows:
+    shown = {name: _shown(row.get(name)) for name in columns}
+    if row['state'] == 'done':
+      shown['id'] = f'<a href="items/{escape(row["id"])}/report.html">{shown["id"]}</a>'
+    kind = lambda name: ' class="error"' if name == 'error' else ''
+    lines += '<tr>' + ''.join(f'<td{kind(name)}>{cell}</td>' for name, cell in shown.items()) + '</tr>'
+  told = ', '.join(f'{count} {state}' for state, count in counts.items())
+  player.write_page(workdir / 'index.html', f'{workdir.name}: batch', BODY, {'counts': told, 'rows': lines}, STYLE)
+
+
+def _row(folder, name):
+  """What became of an edit."""
+  if (folder / 'DONE').exists():
+    return {'id': name, 'state': 'done', **json.loads((folder / 'metrics.json').read_text())}
+  if (folder / 'error.json').exists():
+    return {'id': name, 'state': 'failed', 'error': json.loads((folder / 'error.json').read_text())['error']}
+  return {'id': name, 'state': 'pending'}
+
+
+def _shown(value):
+  if value is None:
+    return ''
+  return f'{value:.4g}' if isinstance(value, float) else escape(value)
