@@ -143,7 +143,7 @@ def test_sweeps_are_found_in_the_file_of_the_config():
   path = ablate_injection.__file__
   found = sweep.read_settings(path, 't1', config)
   assert found[0] == {'structure.steps': (0, 0)} and found[-1] == {'structure.steps': (0, config.steps)}
-  with pytest.raises(ValueError, match=r"sweep is 't2'; accepted with .*: components, t1, "):
+  with pytest.raises(ValueError, match=r"sweep is 't2'; accepted with .*: components, structure_end, t1, "):
     sweep.read_settings(path, 't2', config)
 
 
@@ -151,7 +151,7 @@ def test_the_command_names_the_sweeps_of_a_short_form(tmp_path):
   command = [sys.executable, '-m', 'experiments.sweep', '--config=configs/ablate_injection.py:quick', '--sweep=t2']
   done = subprocess.run([*command, f'--workdir={tmp_path}'], capture_output=True, text=True, check=False)
   assert done.returncode == 1 and 'Traceback' not in done.stderr
-  assert done.stderr.startswith("sweep is 't2'; accepted with configs/ablate_injection.py: components, t1, ")
+  assert done.stderr.startswith("sweep is 't2'; accepted with configs/ablate_injection.py: components, structure_end, t1, ")
 
 
 @pytest.mark.parametrize('model', ['full', 'quick', 'lavie'])
