@@ -29,9 +29,9 @@ def main(_):
   logging.set_verbosity(logging.WARNING)
   config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
   try:
-    items, faulty = read_batch(config)
-    if config.coordinator:
+    if config.coordinator:  # before anything asks for devices
       jax.distributed.initialize(config.coordinator, config.processes, config.process)
+    items, faulty = read_batch(config)
     process, processes = jax.process_index(), jax.process_count()
     if _DRY_RUN.value:
       return print(batch_summary.plan(config, items, batch_run.chunks_of, processes))
