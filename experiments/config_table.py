@@ -7,6 +7,7 @@ import pathlib
 import re
 
 from configs import (
+  batch,
   common,
   generate,
   motion,
@@ -27,6 +28,7 @@ value of the checkpoint, of the preset, or what is said beside it. Written by `p
 # Title, where the fields are, and the modules that set and explain those which common.py does not.
 SECTIONS = (
   ('Edits', 'motion.py, appearance.py, image.py, ...; in chain.py under `motion.` and `appearance.`', [motion]),
+  ('Batches of edits', 'batch.py, beside those of an edit', [batch]),
   ('Text to video', 'generate.py, beside those of the model above', [generate]),
   ('Training', 'sprites_vae.py and sprites_model.py', [sprites_model]),
   (
