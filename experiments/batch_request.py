@@ -87,6 +87,8 @@ def read_batch(config):
     own = Faults()
     edit = own.attempt(apply_setting, config, changes, field=f'line {number}')
     request = edit and own.attempt(read_edit, edit, field=f'line {number} ({fields["id"]})')
+    # What `read_edit` lists is one line here.
+    own = Faults(fault.replace('the run cannot start:\n  - ', '').replace('\n  - ', '; ') for fault in own)
     if own and config.skip_faulty:
       faulty[fields['id']] = '; '.join(own)
     faults += own if not config.skip_faulty else ()
