@@ -135,7 +135,7 @@ def make_clips(config, request, model, source, log, inspect_in=None):
     guided = any(injections.guided.on for injections in request.settings)
     token_masks, visit = injection.token_masks(masks, grids, guided), None
     if request.inspected:
-      words = functools.partial(_words, request)
+      words = {branch: _words(request, branch) for branch in request.layout.branches}  # before anything is sampled
       sheets = Sheets(inspect_in, outputs.name_of, decode, grids, words)
       visit = inspection.visitor(
         *(*unet[:2], source.texts, request.inspected, request.layout, request.schedule, config.guidance),

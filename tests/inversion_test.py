@@ -30,8 +30,8 @@ def recomputing(small):
   return reference.Model(small.config, small.params, remat=True)
 
 
-# The early stop costs minutes here and has a cheap test below.
-STOPPING = pytest.param('null_text_stop', 8.5, marks=pytest.mark.parity)
+# The early stop costs minutes here and has a cheap test below: run on demand.
+STOPPING = pytest.param('null_text_stop', 8.5, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize('name, threshold', [('null_text', 1e-5), STOPPING])

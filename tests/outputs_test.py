@@ -3,7 +3,7 @@
 import pytest
 
 from uniedit_jax import outputs
-from uniedit_jax.pipeline import InversionOptions
+from uniedit_jax.clip_inversion import InversionOptions
 
 
 @pytest.mark.parametrize('method, knob', [('ddim', 'inversion.method=fixed_point or obelm'), ('obelm', 'more steps')])

@@ -20,7 +20,7 @@ class Sheets:
       name_of: branch -> str.
       decode: latents f32[F, H, W, C] -> u8[F, H, W, 3].
       grids: the (H, W) of every block.
-      words: branch -> {word: token positions} of its prompt; empty for the null prompt.
+      words: {branch: {word: token positions} of its prompt}; empty for the null prompt.
     """
     self._folder, self._name_of, self._decode = epath.Path(folder), name_of, decode
     self._grids, self._words, self._predicted = grids, words, {}
@@ -39,7 +39,7 @@ class Sheets:
         rows, columns = draw(named(maps[name]), grid)
         self._write(f'{name}_{at}', rows, columns)
       for branch, attention in maps['text_map'].items():
-        if words := self._words(branch):
+        if words := self._words[branch]:
           self._write(f'text_map_{at}_{self._name_of(branch)}', *of_words(attention, words, grid))
 
   def _write(self, name, rows, columns):
