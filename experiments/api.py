@@ -22,8 +22,7 @@ from etils import epath
 from experiments import progress, stages
 from experiments.request import Request, read_edit, resolve
 from experiments.sweep_request import read_sweep, source_of
-from uniedit_jax import checkpoint, pipeline, player, record, sharding, sweep_report, video
-from uniedit_jax.tables import flatten
+from uniedit_jax import checkpoint, pipeline, player, record, sweep_report, video
 
 HEIGHT = 640  # of a page inside of a notebook, pixels
 
@@ -91,9 +90,7 @@ class Edit(NamedTuple):
 
 def load(config):
   """Loads the checkpoint of a config: `checkpoint.Model`."""
-  dtype = pipeline.resolve_dtype(config.dtype)
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
-  return checkpoint.load(config.checkpoint, dtype)
+  return stages.load(config, pipeline.resolve_dtype(config.dtype), record.Record())
 
 
 def invert(model, config):
@@ -201,12 +198,12 @@ def compare(several):
   Returns:
     `Page`.
   """
-  configs = [dict(flatten(one.config)) for one in several]
-  fields = [field for field in configs[0] if any(config.get(field) != configs[0][field] for config in configs)]
-  rows = []
+  differing, rows = sweep_report.differing([one.config for one in several]), []
   with tempfile.TemporaryDirectory() as folder:
-    for number, (one, config) in enumerate(zip(several, configs, strict=True)):
+    for number, one in enumerate(several):
       sweep_report.write_clips(epath.Path(folder), number, 0, one.clips, one.fps, one.config)
-      rows.append({'setting': number, 'pass': 0, **{field: config.get(field) for field in fields}, **one.measures})
-    sweep_report.write_sweep(folder, 'Comparison', rows, fields, {})
+      rows.append(
+        {'setting': number, 'pass': 0, **{field: values[number] for field, values in differing.items()}, **one.measures}
+      )
+    sweep_report.write_sweep(folder, 'Comparison', rows, list(differing), {})
     return Page((epath.Path(folder) / 'index.html').read_text(encoding='utf-8'))

@@ -10,7 +10,6 @@ import time
 import jax
 import tqdm
 from absl import logging
-from etils import epath
 
 from experiments import batch_stages, edit, progress, stages
 from uniedit_jax import record, sharding
@@ -39,9 +38,8 @@ def run(config, items, workdir, process=0, processes=1):
   todo = [item for item in items[process::processes] if record.begin(folder(item), item.resolved)]
   if not todo:
     return 0
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', todo[0].request.dtype)
   mesh, failed, began = sharding.data_mesh(), 0, time.monotonic()
-  model = stages.load(config, todo[0].request, log)
+  model = stages.load(config, todo[0].request.dtype, log)
   model = model._replace(params=model.params | {'unet': sharding.replicate(model.params['unet'], mesh)})
   chunks = chunks_of(todo, mesh.size * config.per_device)
   # One thread reads ahead and one writes behind, while this one keeps the devices busy.
@@ -55,7 +53,8 @@ def run(config, items, workdir, process=0, processes=1):
       clips, ahead = ahead.result(), following and reader.submit(batch_stages.read, following)
       made = _make(chunk, clips, model, mesh, log, workdir / 'items')
       failed += _wait(writing)
-      writing = [(item, writer.submit(_leave, item, clips, made, model, folder(item), log.as_dict())) for item in chunk]
+      facts = log.as_dict()
+      writing = [writer.submit(_leave, item, clips, made, model, folder(item), facts) for item in chunk]
       bar.update(len(chunk))
       bar.set_postfix_str(f'{3600 * bar.n / (time.monotonic() - began):.3g} edits/h')
     failed += _wait(writing)
@@ -109,7 +108,7 @@ def _leave(item, clips, made, model, folder, facts):
 
 
 def _wait(writing):
-  return sum(future.result() for _, future in writing)
+  return sum(future.result() for future in writing)
 
 
 def _is_full(error, folder):

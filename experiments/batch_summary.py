@@ -5,7 +5,8 @@ import json
 
 from etils import epath
 
-from uniedit_jax import memory, player, record, sharding, tables
+from experiments import memory
+from uniedit_jax import player, record, sharding, tables
 from uniedit_jax.player import escape
 
 STYLE = """table { overflow-wrap: normal; } th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
@@ -32,12 +33,8 @@ def plan(config, items, chunks, processes):
     request = bucket[0].request
     counts = sorted({rows for item in bucket for phase in item.request.layout.plan.phases for rows in phase['passes']})
     clip = '{frames} frames of {height} x {width}'.format(**request.clip)
-    frames = request.window[0] if request.window else request.clip['frames']
     together = 1 if key == 'alone' else config.per_device
-    needed = memory.needed(
-      *(request.model_config, counts[-1] * together, frames, request.clip['height'], request.clip['width']),
-      request.dtype,
-    )
+    needed = memory.needed(request, counts[-1] * together)
     programs |= {(key, rows) for rows in counts}
     how = 'one by one' if key == 'alone' else f'{size} at once'
     lines.append(

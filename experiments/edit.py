@@ -11,7 +11,7 @@ from etils import epath
 from experiments import progress, stages
 from experiments.launch import launch
 from experiments.request import read_edit
-from uniedit_jax import outputs, record, report, sharding
+from uniedit_jax import outputs, record, report
 
 
 def run(config, request, workdir):
@@ -26,8 +26,7 @@ def run(config, request, workdir):
     dict of clips, uint8[F, H, W, 3], by name.
   """
   log = record.Record(request.warnings, progress.announce)
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
-  return make(config, request, epath.Path(workdir), stages.load(config, request, log), log)
+  return make(config, request, epath.Path(workdir), stages.load(config, request.dtype, log), log)
 
 
 def make(config, request, workdir, model, log):

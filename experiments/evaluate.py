@@ -12,10 +12,10 @@ import json
 
 from etils import epath
 
-from experiments import progress
+from experiments import progress, stages
 from experiments.benchmark_request import read_benchmark, resolve_benchmark
 from experiments.launch import launch
-from uniedit_jax import checkpoint, pipeline, record, sharding, tables
+from uniedit_jax import pipeline, record, tables
 from uniedit_jax.sprites import benchmark, page, scores
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
@@ -30,9 +30,7 @@ def run(config, request, workdir):
   log = record.Record(announce=progress.announce)
   bar = functools.partial(progress.steps, record=log)
   cache, dtype, videos = epath.Path(config.cache), request.dtype, config.text_to_video
-  sharding.set_up_programs(cache / 'programs', dtype)
-  with log.phase('load'):
-    model = checkpoint.load(config.checkpoint, dtype)
+  model = stages.load(config, dtype, log)
   facts = json.dumps([resolve_benchmark(config, request), model.hash])
   once = functools.partial(record.once, key=hashlib.sha256(facts.encode()).hexdigest())
   edits = draw_edits(benchmark.SPLITS[config.split], config.per_kind)

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from experiments import progress
+from experiments import progress, stages
 from experiments.benchmark_request import read_world_model
 from experiments.faults import Faults
 from experiments.launch import launch
-from uniedit_jax import checkpoint, pipeline, record, sharding, tables
+from uniedit_jax import pipeline, record, tables
 from uniedit_jax.sprites import evidence, evidence_report
 from uniedit_jax.sprites.benchmark import SPLITS
 from uniedit_jax.sprites.render import render
@@ -62,9 +62,7 @@ def run(config, request, workdir):
   """Reads the maps of all clips at every noise level, and measures them."""
   log = record.Record(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), request.dtype
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
-  with log.phase('load'):
-    model = checkpoint.load(config.checkpoint, dtype)
+  model = stages.load(config, dtype, log)
   alphas = model.config.schedule.alphas_cumprod
   with log.phase('encode'):
     scenes = evidence.draw_scenes(SPLITS[config.split], config.per_motion)

@@ -6,12 +6,10 @@
 A rerun on a finished folder does nothing.
 """
 
-from etils import epath
-
-from experiments import progress
+from experiments import progress, stages
 from experiments.launch import launch
 from experiments.request import read_generation
-from uniedit_jax import checkpoint, editing, outputs, pipeline, record, sharding
+from uniedit_jax import editing, outputs, pipeline, record
 from uniedit_jax.layout import lay_out
 
 
@@ -27,9 +25,7 @@ def run(config, request, workdir):
     uint8[F, H, W, 3].
   """
   log = record.Record(request.warnings, progress.announce)
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
-  with log.phase('load'):
-    model = checkpoint.load(config.checkpoint, request.dtype)
+  model = stages.load(config, request.dtype, log)
   with log.phase('encode'):
     texts = pipeline.encode_prompts(model, request.prompts, request.dtype)
   with log.phase('generate'):

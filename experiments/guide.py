@@ -13,7 +13,7 @@ from etils import epath
 
 from configs import sprites_appearance, sprites_motion
 from experiments import api, progress
-from uniedit_jax import inspection_sheets, panels, video
+from uniedit_jax import inspection_sheets, video
 from uniedit_jax.sprites.benchmark import SPLITS
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
@@ -84,9 +84,8 @@ def main(_):
 
 def _draw(path, rows):
   """Writes clips {label: u8[F, H, W, 3]} as rows of frames."""
-  enlarged = {label: inspection_sheets.spread(clip).repeat(3, axis=1).repeat(3, axis=2) for label, clip in rows.items()}
-  columns = [f'frame {i}' for i in inspection_sheets.shown_frames(len(next(iter(rows.values()))))]
-  panels.write_png(path, panels.sheet(enlarged, columns))
+  columns = inspection_sheets.frame_labels(len(next(iter(rows.values()))))
+  inspection_sheets.write(path, {label: inspection_sheets.spread(clip) for label, clip in rows.items()}, columns)
 
 
 if __name__ == '__main__':

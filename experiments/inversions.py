@@ -10,11 +10,11 @@ import time
 
 from etils import epath
 
-from experiments import progress
+from experiments import progress, stages
 from experiments.benchmark_request import read_benchmark, resolve_benchmark
 from experiments.faults import Faults
 from experiments.launch import launch
-from uniedit_jax import checkpoint, inversion, pipeline, record, sharding, tables
+from uniedit_jax import inversion, pipeline, record, tables
 from uniedit_jax.metrics import pixel
 from uniedit_jax.sprites import benchmark
 from uniedit_jax.sprites.render import render
@@ -54,9 +54,7 @@ def run(config, requests, workdir):
   """Inverts and edits every clip with every method."""
   log = record.Record(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), next(iter(requests.values())).dtype
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
-  with log.phase('load'):
-    model = checkpoint.load(config.checkpoint, dtype)
+  model = stages.load(config, dtype, log)
   edits = draw_edits(benchmark.SPLITS[config.split], config.per_kind)
   rows = []
   for method, request in requests.items():

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from experiments import progress
+from experiments import progress, stages
 from experiments.benchmark_request import read_benchmark, resolve_benchmark
 from experiments.faults import Faults
 from experiments.launch import launch
 from experiments.request import read_injections
-from uniedit_jax import attention_masks, checkpoint, masks, panels, pipeline, record, sharding, tables
+from uniedit_jax import attention_masks, checkpoint, masks, panels, pipeline, record, tables
 from uniedit_jax.injection import Injections
 from uniedit_jax.model_config import ModelConfig
 from uniedit_jax.sprites import benchmark
@@ -89,9 +89,7 @@ def run(config, request, workdir):
   """Finds masks for every edit, and makes it without masks, with the found and with the true ones."""
   log = record.Record(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), request.dtype
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
-  with log.phase('load'):
-    model = checkpoint.load(config.checkpoint, dtype)
+  model = stages.load(config, dtype, log)
   edits, rows = draw_edits(benchmark.SPLITS[config.split], config.per_kind), []
   with log.phase('edit'):
     for i, edit in enumerate(progress.steps('edit', log)(edits)):

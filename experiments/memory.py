@@ -6,7 +6,7 @@ from uniedit_jax import memory
 def fits(request):
   """Whether sampling fits the device, as far as that is known."""
   available = memory.available()
-  return available is None or _memory_needed(request, _rows(request)) <= available
+  return available is None or needed(request, _rows(request)) <= available
 
 
 def _rows(request):
@@ -14,7 +14,8 @@ def _rows(request):
   return max(max(phase['passes']) for phase in request.layout.plan.phases)
 
 
-def _memory_needed(request, rows):
+def needed(request, rows):
+  """Estimates the bytes that sampling `rows` rows at once needs."""
   frames = request.window[0] if request.window else request.clip['frames']
   size = frames, request.clip['height'], request.clip['width']
   return memory.needed(request.model_config, rows, *size, request.dtype)
@@ -35,8 +36,8 @@ def check(config, request, faults):
     return []
   available, rows = memory.available(), _rows(request)
   gib = lambda number: f'{number / 2**30:.1f} GiB'
-  message = f'{rows} rows a pass need about {gib(_memory_needed(request, rows))} and the device has {gib(available)}'
-  fitting = [r for r in range(1, rows) if _memory_needed(request, r) <= available]
+  message = f'{rows} rows a pass need about {gib(needed(request, rows))} and the device has {gib(available)}'
+  fitting = [r for r in range(1, rows) if needed(request, r) <= available]
   if config.rows_per_pass is None and fitting:
     faults.append(f'rows_per_pass is not set: {message}; accepted: rows_per_pass={fitting[-1]}')
     return []

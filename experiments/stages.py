@@ -18,6 +18,7 @@ from uniedit_jax import (
   inspection,
   outputs,
   pipeline,
+  sharding,
   sweep_report,
 )
 from uniedit_jax.inspection_sheets import Sheets
@@ -46,10 +47,17 @@ class Source(NamedTuple):
   inversion: clip_inversion.Inversion
 
 
-def load(config, request, log):
-  """The `checkpoint.Model` of a config."""
+def load(config, dtype, log):
+  """Settles how programs are compiled, and loads the `checkpoint.Model` of a config.
+
+  Args:
+    config: ConfigDict with `cache` and `checkpoint`.
+    dtype: compute dtype.
+    log: `record.Record`.
+  """
+  sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
   with log.phase('load'):
-    return checkpoint.load(config.checkpoint, request.dtype)
+    return checkpoint.load(config.checkpoint, dtype)
 
 
 def prepare(config, request, model, log):

@@ -19,7 +19,7 @@ from ml_collections import config_flags
 from experiments import progress, stages
 from experiments.launch import launch
 from experiments.sweep_request import read_sweep, resolve_sweep
-from uniedit_jax import record, sharding, sweep_report, tables
+from uniedit_jax import record, sweep_report, tables
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> in the file of --config.')
 
@@ -40,9 +40,8 @@ def run(config, passes, workdir):
   rows, model, loaded = [], None, None
   for number, one in enumerate(passes):
     progress.announce(f'pass {number + 1} of {len(passes)}: {len(one.settings)} settings')
-    sharding.set_up_programs(epath.Path(config.cache) / 'programs', one.request.dtype)
     if loaded != (needed := (one.config.checkpoint, one.request.dtype)):
-      model, loaded = stages.load(one.config, one.request, log), needed
+      model, loaded = stages.load(one.config, one.request.dtype, log), needed
     facts = json.dumps([resolve_sweep(config, [one]), model.hash])
     key, path = hashlib.sha256(facts.encode()).hexdigest(), workdir / 'passes' / f'{number:03d}.json'
     rows += record.once(path, _make, one, model, workdir, number, log, key=key)

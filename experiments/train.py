@@ -14,7 +14,6 @@ import time
 import jax
 import numpy as np
 from etils import epath
-from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments import progress
 from experiments.launch import launch
@@ -47,7 +46,7 @@ def run(config, request, workdir):
 
   with training.state_store(workdir / 'states') as store, log.phase('train'):
     start = training.start(task.params, optimizer)
-    state = training.restore(store, jax.device_put(start, NamedSharding(mesh, PartitionSpec())))
+    state = training.restore(store, sharding.replicate(start, mesh))
     first = int(state.step)
     rows, recent = curves.read(workdir / 'losses.csv', until=first), []
     for step in progress.steps('train', log)(range(first, last)):

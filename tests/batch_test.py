@@ -125,7 +125,7 @@ def test_values_that_are_not_finite_are_an_error(folder, made):
   read = batch_stages.read(items[:2])
   request = read['edit-0'][0]
   log = record.Record()
-  model = stages.load(items[0].config, request, log)
+  model = stages.load(items[0].config, request.dtype, log)
   bad = sharding.replicate(jax.tree.map(lambda leaf: leaf * np.nan, model.params['unet']), sharding.data_mesh())
   broken = model._replace(params=model.params | {'unet': bad}, hash='broken')
   found = batch_stages.make(items[:2], read, broken, sharding.data_mesh(), log)

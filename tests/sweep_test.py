@@ -51,7 +51,7 @@ def test_settings_side_by_side_are_those_made_alone(folder, swept):
   for name in ('edit_source_psnr_db', 'edit_source_ssim', 'reconstruction_psnr_db'):
     assert rows[3][name] == pytest.approx(measures[name], abs=0.01)
   (together,), log = passes, record.Record()
-  model = stages.load(config, together.request, log)
+  model = stages.load(config, together.request.dtype, log)
   clips, _ = stages.make_clips(
     config, together.request, model, stages.prepare(config, together.request, model, log), log
   )

@@ -108,10 +108,7 @@ def invert(
 
   params, apply = model.params['unet'], pipeline.unet_apply(model.config, dtype, window)
   found = {}
-  walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
-  if options.method == 'fixed_point':
-    walk = functools.partial(walk, inner_steps=options.repetitions)
-  found['trajectory'] = walk(
+  found['trajectory'] = _walk(options)(
     *(pipeline.denoiser(model.config, dtype, window), params, latents, text[options.prompt], schedule, steps),
     **dict(guidance=options.guidance, null_text=text[''], progress=progress('invert')),
   )
@@ -124,13 +121,24 @@ def invert(
     ).texts
   if options.method == 'direct':
     texts = jnp.stack([text[''], text[source_prompt]])
-    source, blocks = int(source_prompt != ''), model.config.unet.blocks
-    layout = lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
+    layout = _free_layout(model, source_prompt, steps)
     sampled = editing.edit(
       *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance), progress=progress('drift')
     )
     (found['free'],) = sampled.values()
   return _keep_inversion(path, found), False
+
+
+def _walk(options):
+  """The function of `inversion` that walks as `options` say."""
+  walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
+  return functools.partial(walk, inner_steps=options.repetitions) if options.method == 'fixed_point' else walk
+
+
+def _free_layout(model, source_prompt, steps):
+  """The `Layout` of the reconstruction alone, of the texts '' and `source_prompt`."""
+  source, blocks = int(source_prompt != ''), model.config.unet.blocks
+  return lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
 
 
 def _cache_path(model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window):
@@ -183,20 +191,16 @@ def invert_batch(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
     return [(_read_inversion(path), True) for path in paths]
 
   params, options = model.params['unet'], clips[0]['options']
-  walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
-  if options.method == 'fixed_point':
-    walk = functools.partial(walk, inner_steps=options.repetitions)
   stack = lambda prompt: np.stack([clip['text'][prompt(clip)] for clip in clips])
   denoise = pipeline.batch_denoiser(model.config, dtype, mesh, window)
-  trajectories = walk(
+  trajectories = _walk(options)(
     *(denoise, params, np.stack([clip['latents'] for clip in clips]), stack(lambda clip: clip['options'].prompt)),
     *(schedule, steps),
     **dict(guidance=options.guidance, null_text=stack(lambda _: ''), progress=progress('invert')),
   )
   found = [{'trajectory': trajectory} for trajectory in np.moveaxis(np.asarray(trajectories), 1, 0)]
   if options.method == 'direct':
-    source, blocks = int(clips[0]['source_prompt'] != ''), model.config.unet.blocks
-    layout = lay_out('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
+    layout = _free_layout(model, clips[0]['source_prompt'], steps)
     texts = np.stack([stack(lambda _: ''), stack(lambda clip: clip['source_prompt'])], axis=1)
     starts = np.stack([one['trajectory'][-1] for one in found])
     sampled = editing.edit_batch(
@@ -205,8 +209,9 @@ def invert_batch(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
       **dict(mesh=mesh, progress=progress('drift')),
     )
     found = [one | {'free': free} for one, edited in zip(found, sampled, strict=True) for free in edited.values()]
-  # Those that were there before stay what they are: another batch may round differently.
-  return [
-    (_read_inversion(path), True) if is_cached else (_keep_inversion(path, one), False)
-    for path, one, is_cached in zip(paths, found, cached, strict=True)
-  ]
+  # Those that were there before stay what they are: another batch may round differently. A padded tail repeats a clip.
+  inverted = {
+    path: _read_inversion(path) if is_cached else _keep_inversion(path, one)
+    for path, (one, is_cached) in dict(zip(paths, zip(found, cached, strict=True), strict=True)).items()
+  }
+  return [(inverted[path], is_cached) for path, is_cached in zip(paths, cached, strict=True)]

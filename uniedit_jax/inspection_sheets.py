@@ -30,8 +30,7 @@ class Sheets:
     for branch, latents in look.predicted.items():
       steps = self._predicted.setdefault(branch, {})
       steps[f'step {step}'] = spread(self._decode(latents))
-      frames = [f'frame {i}' for i in shown_frames(len(latents))]
-      self._write(f'predicted_{self._name_of(branch)}', steps, frames)
+      self._write(f'predicted_{self._name_of(branch)}', steps, frame_labels(len(latents)))
     for block, maps in look.maps.items():
       at, grid = f'step_{step:03d}_block_{block:02d}', self._grids[block]
       named = lambda by_branch: {self._name_of(branch): x for branch, x in by_branch.items()}
@@ -43,13 +42,23 @@ class Sheets:
           self._write(f'text_map_{at}_{self._name_of(branch)}', *of_words(attention, words, grid))
 
   def _write(self, name, rows, columns):
-    enlarged = {label: [_enlarge(picture) for picture in pictures] for label, pictures in rows.items()}
-    panels.write_png(self._folder / f'{name}.png', panels.sheet(enlarged, columns))
+    write(self._folder / f'{name}.png', rows, columns)
+
+
+def write(path, rows, columns):
+  """Writes small pictures, enlarged, as a `panels.sheet`."""
+  enlarged = {label: [_enlarge(picture) for picture in pictures] for label, pictures in rows.items()}
+  panels.write_png(path, panels.sheet(enlarged, columns))
 
 
 def shown_frames(frames):
   """The indices of the frames in a sheet."""
   return np.unique(np.linspace(0, frames - 1, min(frames, COLUMNS)).round().astype(int))
+
+
+def frame_labels(frames):
+  """The labels of the frames in a sheet."""
+  return [f'frame {i}' for i in shown_frames(frames)]
 
 
 def spread(frames):
@@ -75,8 +84,7 @@ def queries(by_name, grid):
   low, high = np.quantile(components, (0.02, 0.98), axis=0)
   colours = np.clip((components - low) / np.maximum(high - low, 1e-12), 0, 1)
   pictures = np.uint8(255 * colours).reshape(*stacked.shape[:2], *grid, 3)
-  labels = [f'frame {i}' for i in shown_frames(stacked.shape[1])]
-  return {name: spread(frames) for name, frames in zip(by_name, pictures, strict=True)}, labels
+  return {name: spread(frames) for name, frames in zip(by_name, pictures, strict=True)}, frame_labels(stacked.shape[1])
 
 
 def between_frames(by_name, grid):
@@ -111,7 +119,7 @@ def of_words(attention, words, grid):
   """
   frames = shown_frames(len(attention))
   rows = {word: _heat(attention[frames][..., at].mean(axis=-1).reshape(-1, *grid)) for word, at in words.items()}
-  return rows, [f'frame {i}' for i in frames]
+  return rows, frame_labels(len(attention))
 
 
 def _heat(values):

@@ -91,6 +91,20 @@ def write_sweep(workdir, title, rows, fields, run):
   player.write_page(workdir / 'index.html', title, BODY, parts, STYLE)
 
 
+def differing(configs):
+  """What configs differ in.
+
+  Args:
+    configs: list of nested dicts.
+
+  Returns:
+    dict {dotted field: its value in every config, None where one has it not}.
+  """
+  configs = [dict(flatten(config)) for config in configs]
+  values = {field: [config.get(field) for config in configs] for config in configs for field in config}
+  return {field: found for field, found in values.items() if any(value != found[0] for value in found)}
+
+
 def _constant(rows, names):
   """The measures that are the same in all settings, as a sentence."""
   told = ', '.join(f'{name} {_number(rows[0].get(name))}' for name in names if rows[0].get(name) is not None)
@@ -101,13 +115,8 @@ def _differences(workdir, rows):
   """The fields of the configs whose values are not all the same, a column for every setting."""
   numbers = [row['setting'] for row in rows]
   configs = [json.loads((workdir / 'settings' / f'{n:03d}' / 'config.json').read_text()) for n in numbers]
-  configs = [dict(flatten(config)) for config in configs]
   line = lambda tag, cells: '<tr>' + ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells) + '</tr>'
-  body = ''
-  for field in dict.fromkeys(field for config in configs for field in config):
-    values = [config.get(field) for config in configs]
-    if any(value != values[0] for value in values):
-      body += line('td', [field, *map(_shown, values)])
+  body = ''.join(line('td', [field, *map(_shown, values)]) for field, values in differing(configs).items())
   return f'<table><thead>{line("th", ["setting", *numbers])}</thead><tbody>{body}</tbody></table>'
 
 
