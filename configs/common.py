@@ -43,7 +43,7 @@ def _shrink(config):
       config.clip.frames, config.clip.height, config.clip.width = 8, 128, 128
   if 'per_kind' in config:
     config.per_kind = 1
-    config.text_to_video.clips = config.text_to_video.batch = min(config.text_to_video.clips, 2)
+    config.text_to_video.clips, config.text_to_video.batch = min(config.text_to_video.clips, 2), 2
     config.text_to_video.steps = QUICK_STEPS
   if 'per_motion' in config:
     config.per_motion, config.timesteps = 1, config.timesteps[:1]

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from configs import ablate_injection, sprites_benchmark, sprites_model, sprites_motion
+from configs import ablate_injection, sprites_benchmark, sprites_masks, sprites_model, sprites_motion
 from experiments.benchmark_request import read_benchmark
 from experiments.request import read_edit
 from experiments.training_tasks import read_training
@@ -33,6 +33,7 @@ def test_ranges_shrink_with_the_steps():
 
 def test_short_forms_are_sound():
   assert read_benchmark(sprites_benchmark.get_config('quick')).tasks['motion'].steps == 5
+  assert read_benchmark(sprites_masks.get_config('quick')).tasks['appearance'].steps == 5
   assert [stage['steps'] for stage in read_training(sprites_model.get_config('quick')).stages] == [4, 4]
 
 
