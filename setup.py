@@ -26,6 +26,9 @@ EXTRAS_REQUIRE = {
   'cuda12': ['jax[cuda12]>=0.10'],
   'cuda13': ['jax[cuda13]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
+  # Paths that begin with gs:// or s3://.
+  'gcs': ['gcsfs>=2024.1'],
+  's3': ['s3fs>=2024.1'],
   'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
   # What runs the notebooks outside of a notebook server.
   'notebooks': ['ipykernel>=6', 'nbclient>=0.10'],

@@ -18,7 +18,8 @@ def get_config(size='full'):
   config.manifest = ''  # jsonl or csv
   config.per_device = 1  # edits that a device makes side by side
   config.skip_faulty = False  # record edits that cannot start and make the others; False: no edit is made
-  config.coordinator = ''  # host:port of process 0, where JAX cannot find the others by itself (it can on TPU pods)
-  config.processes = 1  # of this run, with a coordinator
-  config.process = 0  # which of them this is
+  # '' = one process; 'auto': JAX finds the others (TPU slices, Slurm); else host:port of process 0
+  config.coordinator = ''
+  config.processes = 1  # of this run, where the coordinator is host:port
+  config.process = 0  # which of them this is, where the coordinator is host:port
   return common.sized(config, (rest or 'full') if model == 'sprites' else size)

@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from experiments import batch_run, batch_stages, batch_summary
 from experiments.batch_request import read_batch
+from uniedit_jax import sharding
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
@@ -30,7 +31,7 @@ def main(_):
   config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
   try:
     if config.coordinator:  # before anything asks for devices
-      jax.distributed.initialize(config.coordinator, config.processes, config.process)
+      sharding.meet(config.coordinator, config.processes, config.process)
     items, faulty = read_batch(config)
     process, processes = jax.process_index(), jax.process_count()
     if _DRY_RUN.value:

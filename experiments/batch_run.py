@@ -40,7 +40,7 @@ def run(config, items, workdir, process=0, processes=1):
     return 0
   mesh, failed, began = sharding.data_mesh(), 0, time.monotonic()
   model = stages.load(config, todo[0].request.dtype, log)
-  model = model._replace(params=model.params | {'unet': sharding.replicate(model.params['unet'], mesh)})
+  model = model._replace(params=sharding.replicate(model.params, mesh))
   chunks = chunks_of(todo, mesh.size * config.per_device)
   # One thread reads ahead and one writes behind, while this one keeps the devices busy.
   with (
@@ -53,7 +53,8 @@ def run(config, items, workdir, process=0, processes=1):
       clips, ahead = ahead.result(), following and reader.submit(batch_stages.read, following)
       made = _make(chunk, clips, model, mesh, log, workdir / 'items')
       failed += _wait(writing)
-      facts = log.as_dict()
+      facts = {'process': process, 'edits_at_once': len(chunk), **log.as_dict()}
+      log = record.Record(announce=progress.announce)  # seconds of the next ones are their own
       writing = [writer.submit(_leave, item, clips, made, model, folder(item), facts) for item in chunk]
       bar.update(len(chunk))
       bar.set_postfix_str(f'{3600 * bar.n / (time.monotonic() - began):.3g} edits/h')
@@ -76,7 +77,7 @@ def _make(chunk, clips, model, mesh, log, folder):
   try:
     if chunk[0].alone and sound:
       (item,) = sound
-      model = model._replace(params=model.params | {'unet': sharding.on_first(model.params['unet'])})
+      model = model._replace(params=sharding.on_first(model.params))
       edit.make(item.config, clips[item.id][0], folder / item.id, model, log)
       return {item.id: None}
     return made | (batch_stages.make(sound, clips, model, mesh, log) if sound else {})

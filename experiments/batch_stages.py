@@ -9,7 +9,7 @@ from etils import epath
 from experiments import edit, mask_request, progress, stages
 from experiments.faults import Faults
 from experiments.request import read_source
-from uniedit_jax import clip_inversion, editing, injection, outputs, pipeline, record
+from uniedit_jax import clip_inversion, editing, injection, outputs, pipeline, record, video
 
 
 def read(items):
@@ -33,35 +33,38 @@ def make(items, clips, model, mesh, log):
   Args:
     items: list of `batch_request.Item`, at most as many as the mesh takes at once.
     clips: {id: (request, frames, fps)}.
-    model: `checkpoint.Model`, the UNet's parameters on all devices of the mesh.
+    model: `checkpoint.Model`, its parameters on all devices of the mesh.
     mesh: `sharding.data_mesh()`.
     log: `record.Record`.
 
   Returns:
     {id: (`stages.Source`, clips, masks), or an error: its edit is not finite}.
   """
-  ids, first = [item.id for item in items], items[0]
+  first = items[0]
   padded = [*items, *[first] * (-len(items) % mesh.size)]  # the tail repeats an edit, whose results are dropped
   requests, config, dtype = [clips[item.id][0] for item in padded], first.config, first.request.dtype
   bar = functools.partial(progress.steps, record=log)
+  decode = lambda latents: np.asarray(pipeline.decode_batch(model, np.stack(latents), dtype, mesh))
   with log.phase('encode'):
     texts = {item.id: np.asarray(pipeline.encode_prompts(model, item.request.prompts, dtype)) for item in items}
-    latents = {name: pipeline.encode_clip(model, clips[name][1], dtype) for name in ids}
-    floors = {name: pipeline.decode_clip(model, latents[name], dtype) for name in ids}
+    frames = np.stack([clips[item.id][1] for item in padded])
+    latents = np.asarray(pipeline.encode_batch(model, frames, dtype, mesh))
+    floors = decode(latents)
   with log.phase('invert'):
     to_invert = [
       {
-        **{'latents': latents[item.id], 'text': dict(zip(request.prompts, texts[item.id], strict=True))},
+        **{'latents': one, 'text': dict(zip(request.prompts, texts[item.id], strict=True))},
         **{'source_prompt': item.config.source_prompt, 'options': request.inversion, 'guidance': item.config.guidance},
       }
-      for item, request in zip(padded, requests, strict=True)
+      for item, request, one in zip(padded, requests, latents, strict=True)
     ]
     inverted = clip_inversion.invert_batch(
       *(model, to_invert, first.request.schedule, config.steps, dtype, epath.Path(config.cache) / 'inversions', bar),
       *(mesh, first.request.window),
     )
+    inverted = [one for one, _ in inverted]
   with log.phase('edit'):
-    trajectories = np.stack([one.trajectory for one, _ in inverted])
+    trajectories = np.stack([one.trajectory for one in inverted])
     most = max(len(text) for text in texts.values())
     fill = lambda text: np.concatenate([text, np.repeat(text[:1], most - len(text), axis=0)])
     grids = model.config.unet.grids(*trajectories.shape[3:5])
@@ -74,24 +77,27 @@ def make(items, clips, model, mesh, log):
       **dict(mesh=mesh, trajectories=trajectories, sampler=first.request.inversion.sampler, progress=bar('edit')),
       masks=jax.tree.map(lambda *leaves: np.stack(leaves), *masks) if masks[0] else None,
     )
-  made, decode = {}, functools.partial(pipeline.decode_clip, model, dtype=dtype)
+    sampled = jax.device_get(sampled)
   with log.phase('decode'):
-    for name, (one, _), edited, request in zip(ids, inverted, sampled, requests, strict=False):  # without the padding
-      edited = jax.device_get(edited)
-      if not all(bool(np.isfinite(x).all()) for x in edited.values()):
-        made[name] = FloatingPointError('the edit has values that are not finite numbers')
-        continue
-      free = None if one.free is None else decode(one.free)
-      source = stages.Source({'source': clips[name][1]}, floors[name], free, clips[name][2], texts[name], one)
-      shown = source.clips | {outputs.name_of(branch): decode(x) for branch, x in edited.items()}
-      made[name] = source, shown, request.masks
+    by_name = {outputs.name_of(branch): decode([one[branch] for one in sampled]) for branch in sampled[0]}
+    free = None if inverted[0].free is None else decode([one.free for one in inverted])
+  made = {}
+  for i, item in enumerate(items):
+    if not all(np.isfinite(latents).all() for latents in sampled[i].values()):
+      made[item.id] = FloatingPointError('the edit has values that are not finite numbers')
+      continue
+    picture = lambda decoded, i=i: None if decoded is None else video.from_model(decoded[i])
+    source = {'source': frames[i]}
+    ready = picture(floors), picture(free), clips[item.id][2], texts[item.id], inverted[i]
+    shown = source | {name: picture(decoded) for name, decoded in by_name.items()}
+    made[item.id] = stages.Source(source, *ready), shown, requests[i].masks
   return made
 
 
 def leave(item, request, made, model, folder, facts):
-  """Writes what a single edit leaves; DONE comes last."""
+  """Writes what a single edit leaves, with the `facts` of the edits made at once; DONE comes last."""
   _, warnings = edit.leave_clips(item.config, request, folder, *made)
-  facts = facts | {'warnings': [*request.warnings, *facts['warnings'], *warnings]}
+  facts = facts | {'fps': made[0].fps, 'warnings': [*request.warnings, *facts['warnings'], *warnings]}
   edit.leave_record(item.config, request, folder, model, facts)
   (folder / 'error.json').unlink(missing_ok=True)
   record.mark_done(folder)

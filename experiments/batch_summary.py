@@ -12,7 +12,8 @@ from uniedit_jax.player import escape
 STYLE = """table { overflow-wrap: normal; } th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
 td.error { color: #c62828; white-space: normal; min-width: 20rem; }
 """
-BODY = '<p>@counts@</p><div class="scroll"><table>@rows@</table></div>'
+BODY = """<p>@counts@</p><div class="scroll"><table>@rows@</table></div>
+<div class="videos">@videos@</div>@controls@"""
 
 
 def plan(config, items, chunks, processes):
@@ -67,8 +68,18 @@ def write(workdir, ids):
       shown['id'] = f'<a href="items/{escape(row["id"])}/report.html">{shown["id"]}</a>'
     kind = lambda name: ' class="error"' if name == 'error' else ''
     lines += '<tr>' + ''.join(f'<td{kind(name)}>{cell}</td>' for name, cell in shown.items()) + '</tr>'
+  videos = ''.join(_video(epath.Path(workdir), row['id']) for row in rows if row['state'] == 'done')
   told = ', '.join(f'{count} {state}' for state, count in counts.items())
-  player.write_page(workdir / 'index.html', f'{workdir.name}: batch', BODY, {'counts': told, 'rows': lines}, STYLE)
+  parts = {'counts': told, 'rows': lines, 'videos': videos} | ({} if videos else {'controls': ''})
+  player.write_page(workdir / 'index.html', f'{workdir.name}: batch', BODY, parts, STYLE)
+
+
+def _video(workdir, name):
+  """The edit as a video beside its prompt; files of their own, as there may be thousands."""
+  config, run = (json.loads((workdir / 'items' / name / f'{file}.json').read_text()) for file in ('config', 'run'))
+  address = f'items/{escape(name)}'
+  label = f'<a href="{address}/report.html">{escape(name)}</a> <small>{escape(config["target_prompt"])}</small>'
+  return player.link(f'items/{name}/edit.mp4', run['fps'], label)
 
 
 def _row(folder, name):

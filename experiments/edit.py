@@ -38,7 +38,7 @@ def make(config, request, workdir, model, log):
     for warning in warnings:
       log.warn(warning)
     progress.announce(', '.join(f'{name} {value:.4g}' for name, value in measures.items() if value is not None))
-  leave_record(config, request, workdir, model, log.as_dict())
+  leave_record(config, request, workdir, model, log.as_dict() | {'fps': source.fps})
   return clips
 
 

@@ -71,7 +71,7 @@ def read_generation(config):
   """
   faults = Faults()
   faults.unless(config.prompt.strip(), "prompt is ''; accepted: what the clip shows")
-  model_config, clip = _model(config, faults)
+  model_config, clip = read_model(config, faults)
   request = _request(config, model_config, clip, ['', config.prompt], faults)
   faults.stop()
   return request
@@ -84,7 +84,7 @@ def read_edit(config):
     ValueError: lists all faults, each with the field, what was given and what is accepted.
   """
   faults, warnings = Faults(), []
-  model_config, clip = _model(config, model_faults := Faults())
+  model_config, clip = read_model(config, model_faults := Faults())
   sources = {name: config[name] for name in ('video', 'image', 'generated') if config[name]}
   if len(sources) > 1:
     faults.append(' and '.join(f'{name} is {value!r}' for name, value in sources.items()) + '; accepted: one of them')
@@ -172,7 +172,7 @@ def _film(config, clip):
   return config.image, move, *(clip[name] for name in ('frames', 'height', 'width'))
 
 
-def _model(config, faults):
+def read_model(config, faults):
   """The checkpoint's config (None if it has none) and the arguments of `read_clip`; reads one small file."""
   model_config = None
   path = checkpoint.locate(config.checkpoint) / 'config.json'

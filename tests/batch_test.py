@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,12 +12,14 @@ import time
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from configs import batch
 from experiments import batch_run, batch_stages, batch_summary, edit, stages
 from experiments.batch_request import read_batch
 from experiments.manifest import read_manifest
 from experiments.request import read_edit
+from tests import bucket
 from tests.tiny_run import config_of, make_folder
 from uniedit_jax import record, sharding, video
 
@@ -60,7 +61,7 @@ def frames_of(path, name='edit'):
 def made(folder):
   config = config_for(folder)
   items, _ = read_batch(config)
-  assert jax.local_device_count() == 4
+  assert jax.local_device_count() == 8
   assert batch_run.run(config, items, folder / 'made') == 0
   batch_summary.write(folder / 'made', [item.id for item in items])
   return config, items
@@ -68,8 +69,7 @@ def made(folder):
 
 def test_every_edit_is_what_it_is_alone(folder, made, monkeypatch):
   _, items = made
-  chunks = batch_run.chunks_of(items, 4)
-  assert [len(chunk) for chunk in chunks] == [4, 1]  # which is padded to the four devices
+  assert [len(chunk) for chunk in batch_run.chunks_of(items, 8)] == [5]  # padded to the eight devices
   for item in items:
     request = read_edit(item.config)
     alone = edit.run(item.config, request, folder / 'alone' / item.id)
@@ -82,6 +82,7 @@ def test_every_edit_is_what_it_is_alone(folder, made, monkeypatch):
     found = np.stack([video._read_image(picture) for picture in pictures]).astype(int)
     assert np.abs(found - alone['edit']).max() <= 1  # another batch rounds differently
     assert {p.name for p in path.iterdir()} >= {p.name for p in (folder / 'alone' / item.id).iterdir()} | {'DONE'}
+    assert json.loads((path / 'run.json').read_text())['edits_at_once'] == 5
   rows = json.loads((folder / 'made/summary.json').read_text())
   assert rows['counts'] == {'done': 5} and 'items/edit-0/report.html' in (folder / 'made/index.html').read_text()
 
@@ -126,8 +127,8 @@ def test_values_that_are_not_finite_are_an_error(folder, made):
   request = read['edit-0'][0]
   log = record.Record()
   model = stages.load(items[0].config, request.dtype, log)
-  bad = sharding.replicate(jax.tree.map(lambda leaf: leaf * np.nan, model.params['unet']), sharding.data_mesh())
-  broken = model._replace(params=model.params | {'unet': bad}, hash='broken')
+  bad = model.params | {'unet': jax.tree.map(lambda leaf: leaf * np.nan, model.params['unet'])}
+  broken = model._replace(params=sharding.replicate(bad, sharding.data_mesh()), hash='broken')
   found = batch_stages.make(items[:2], read, broken, sharding.data_mesh(), log)
   assert all(isinstance(result, FloatingPointError) for result in found.values())
 
@@ -200,51 +201,100 @@ def test_a_dry_run_tells_what_would_be_done(folder):
   assert 'edits of each process: [5], in [2] groups' in done.stdout and not (folder / 'dry').exists()
 
 
-def test_killed_at_any_moment_the_same_command_finishes_the_rest(folder, made):
-  workdir, flag = folder / 'killed', f'--config.manifest={folder / "edits.jsonl"}'
-  finished, rng = {}, random.Random(0)
-  for attempt in range(12):
-    run = subprocess.Popen(
-      command(folder, workdir, flag), env=environment(2), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    deadline, before = time.monotonic() + 300, len(finished)
-    while attempt < 1 and run.poll() is None and time.monotonic() < deadline:
-      if len(list(workdir.glob('items/*/DONE'))) > before:
-        time.sleep(rng.uniform(0, 0.5))
-        run.send_signal(signal.SIGKILL)
-      time.sleep(0.01)
-    _, errors = run.communicate()
-    times = {path: path.stat().st_mtime_ns for path in workdir.glob('items/*/DONE')}
-    assert all(times[path] == written for path, written in finished.items())  # none is made again
-    finished = times
-    if run.returncode != -signal.SIGKILL:
-      break
-  assert run.returncode == 0, errors[-2000:]
-  assert attempt > 0 and len(finished) == 5
-  for i in range(5):
-    wanted, found = (frames_of(folder / name / f'items/edit-{i}') for name in ('made', 'killed'))
-    assert np.abs(wanted - found).mean() < 1
+def start(folder, workdir, devices, *flags):
+  return subprocess.Popen(
+    command(folder, workdir, f'--config.manifest={folder / "edits.jsonl"}', *flags),
+    **dict(env=environment(devices), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True),
+  )
 
 
-def test_processes_share_the_edits_and_wait_for_nobody(folder, made):
+def start_two(folder, workdir):
+  """Two processes of two devices each, joined on this machine."""
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{free.getsockname()[1]}'
-  flags = f'--config.manifest={folder / "edits.jsonl"}', f'--config.coordinator={address}', '--config.processes=2'
-  runs = [
-    subprocess.Popen(
-      command(folder, folder / 'two', *flags, f'--config.process={i}'),
-      **dict(env=environment(2), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True),
-    )
-    for i in range(2)
-  ]
-  for run in runs:
+  flags = f'--config.coordinator={address}', '--config.processes=2'
+  return [start(folder, workdir, 2, *flags, f'--config.process={i}') for i in range(2)]
+
+
+def kill_after_another_edit(run, workdir, seed):
+  """Kills a process at a random moment after it, or another, has finished one more edit; returns what is finished."""
+  count = lambda: len(list(workdir.glob('items/*/DONE')))
+  deadline, before = time.monotonic() + 300, count()
+  while run.poll() is None and count() == before and time.monotonic() < deadline:
+    time.sleep(0.01)
+  time.sleep(random.Random(seed).uniform(0, 0.5))
+  run.kill()
+  run.wait()
+  return {path: path.stat().st_mtime_ns for path in workdir.glob('items/*/DONE')}
+
+
+def assert_made_as(folder, name):
+  """A batch on other devices, processes or in several starts has the clips of `made`."""
+  assert len(list((folder / name).glob('items/*/DONE'))) == 5
+  for i in range(5):
+    wanted, found = (frames_of(folder / which / f'items/edit-{i}') for which in ('made', name))
+    assert np.abs(wanted - found).mean() < 1
+
+
+def test_killed_at_any_moment_the_same_command_finishes_the_rest(folder, made):
+  """One process is killed; of two that go on, one; eight devices of one process make what is left."""
+  workdir = folder / 'killed'
+  finished = kill_after_another_edit(start(folder, workdir, 1), workdir, seed=0)
+  assert 0 < len(finished) < 5
+  stays, dies = start_two(folder, workdir)
+  later = kill_after_another_edit(dies, workdir, seed=1)
+  assert finished.items() <= later.items()  # none is made again
+  _, errors = stays.communicate(timeout=300)
+  assert stays.returncode == 0, errors[-2000:]  # it has made its own edits
+  last = start(folder, workdir, 8)
+  _, errors = last.communicate(timeout=300)
+  assert last.returncode == 0, errors[-2000:]
+  assert all(path.stat().st_mtime_ns == written for path, written in later.items())
+  assert_made_as(folder, 'killed')
+
+
+def test_processes_share_the_edits_and_wait_for_nobody(folder, made):
+  for run in start_two(folder, folder / 'two'):
     _, errors = run.communicate(timeout=600)
     assert run.returncode == 0, errors[-2000:]
   assert json.loads((folder / 'two/summary.json').read_text())['counts'] == {'done': 5}
   for i in range(5):
-    wanted, found = (frames_of(folder / name / f'items/edit-{i}') for name in ('made', 'two'))
-    assert np.abs(wanted - found).mean() < 1
+    assert json.loads((folder / f'two/items/edit-{i}/run.json').read_text())['process'] == i % 2
+  assert_made_as(folder, 'two')
+
+
+def test_everything_but_the_checkpoint_may_be_remote(folder, made):
+  before = jax.config.jax_compilation_cache_dir
+  with bucket.opened():
+    there, lines = epath.Path('gs://box/in'), []
+    for line in map(json.loads, (folder / 'edits.jsonl').read_text().splitlines()[:2]):
+      for name in ('video', 'mask.source', 'mask.target'):
+        local = epath.Path(line[name])
+        line[name] = str(there / local.name)
+        (there / local.name).write_bytes(local.read_bytes())
+      lines.append(line)
+    lines.append(lines[0] | {'id': 'missing', 'video': 'gs://box/in/none.mp4'})
+    write_manifest(there / 'edits.jsonl', lines)
+    places = {'manifest': 'gs://box/in/edits.jsonl', 'cache': 'gs://box/cache', 'skip_faulty': True}
+    config = config_of(batch, folder, video='', target_prompt='', **places)
+    items, faulty = read_batch(config)
+    assert "'gs://box/in/none.mp4', which does not exist here" in faulty['missing']
+    workdir = epath.Path('gs://box/out')
+    assert batch_run.run(config, items, workdir) == 0
+    batch_summary.write(workdir, [item.id for item in items])
+    for item in items:
+      path = folder / 'made/items' / item.id
+      found = {file.name for file in (workdir / 'items' / item.id).iterdir()}
+      assert found == {file.name for file in path.iterdir()}
+      near = folder / 'fetched' / item.id
+      near.mkdir(parents=True)
+      (near / 'edit.mp4').write_bytes((workdir / 'items' / item.id / 'edit.mp4').read_bytes())
+      assert np.abs(frames_of(near) - frames_of(path)).mean() < 1
+    assert 'items/edit-0/edit.mp4' in (workdir / 'index.html').read_text()
+    assert list(epath.Path('gs://box/cache/inversions').iterdir())
+    assert batch_run.run(config, items, workdir) == 0  # finished
+  jax.config.update('jax_compilation_cache_dir', before)
 
 
 def test_a_full_disk_stops_cleanly(folder, tmp_path):

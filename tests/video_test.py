@@ -9,7 +9,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from uniedit_jax import video
+from uniedit_jax import files, video
 from uniedit_jax.frames import resize_bilinear
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -220,7 +220,7 @@ def test_frames_folder(tmp_path):
 
 def test_writing_is_atomic(mp4, tmp_path):
   before = mp4.read_bytes()
-  with pytest.raises(RuntimeError, match='half way'), video.atomic_file(mp4) as temporary:
+  with pytest.raises(RuntimeError, match='half way'), files.atomic_file(mp4) as temporary:
     with open(temporary, 'wb') as file:
       file.write(b'half')
     assert mp4.read_bytes() == before

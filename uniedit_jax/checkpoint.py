@@ -191,7 +191,9 @@ def _checkpointer():
     handler = ocp.PyTreeCheckpointHandler(
       type_handler_registry=handlers, use_compression=False, save_concurrent_gb=1, restore_concurrent_gb=1
     )
-    with ocp.Checkpointer(handler) as checkpointer:
+    # Every process reads and writes for itself: none waits for the others.
+    alone = ocp.options.MultiprocessingOptions(primary_host=None, active_processes={jax.process_index()})
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
       yield checkpointer
   finally:
     logging.set_verbosity(verbosity)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from uniedit_jax import editing, inversion, pipeline, video
+from uniedit_jax import editing, files, inversion, pipeline
 from uniedit_jax.layout import lay_out
 
 
@@ -165,7 +165,7 @@ def _read_inversion(path):
 
 def _keep_inversion(path, found):
   found = jax.tree.map(np.asarray, found)
-  with video.atomic_file(path) as name, open(name, 'wb') as file:
+  with files.atomic_file(path) as name, open(name, 'wb') as file:
     np.savez(file, **found)
   return Inversion(**found)
 

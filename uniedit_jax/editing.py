@@ -85,16 +85,16 @@ step = jax.jit(move_branches, static_argnums=0, donate_argnums=(2, 3))
 
 
 @functools.cache
-def _sharded(function, mesh):
+def over_edits(function, mesh):
   """Maps `predict_rows` or `move_branches` over edits [B, ...], sharded over the mesh axis 'data'."""
 
-  def over_edits(apply, params, *inputs):
+  def mapped(apply, params, *inputs):
     edits = lambda params, *inputs: jax.vmap(functools.partial(function, apply, params), axis_name=EDIT_AXIS)(*inputs)
     specs = (PartitionSpec(), *(PartitionSpec('data') for _ in inputs))
     # shard_map, so that kernels which do not partition under jit run unchanged; no edit sees another.
     return jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)(params, *inputs)
 
-  return jax.jit(over_edits, static_argnums=0, donate_argnums=(2, 3) if function is move_branches else ())
+  return jax.jit(mapped, static_argnums=0, donate_argnums=(2, 3) if function is move_branches else ())
 
 
 def sample(
@@ -139,7 +139,7 @@ def sample(
   beside = jax.tree.leaves(params)[0]
   if getattr(beside, 'committed', False):
     latents = jax.device_put(latents, beside.sharding)
-  moves = _moves(plan.steps, schedule, guidance, latents.shape, stored, trajectory, sampler)
+  moves = moves_of(plan.steps, schedule, guidance, latents.shape, stored, trajectory, sampler)
   return _loop(run, latents, texts, plan.steps, moves, masks, progress, visit)
 
 
@@ -182,20 +182,20 @@ def sample_batch(
     raise ValueError(f'plans have the row tables {[plan.phases for plan in plans]}; accepted: equal ones')
   if len(plans) % mesh.size:
     raise ValueError(f'{len(plans)} edits on {mesh.size} devices; accepted: a multiple of the number of devices')
-  run = tuple(functools.partial(_sharded(f, mesh), apply, params) for f in (predict_rows, move_branches))
+  run = tuple(functools.partial(over_edits(f, mesh), apply, params) for f in (predict_rows, move_branches))
   stack = lambda per_edit: jax.tree.map(lambda *leaves: np.stack(leaves), *per_edit)
   steps = [stack(steps) for steps in zip(*(plan.steps for plan in plans), strict=True)]
   trajectories = [None] * len(plans) if trajectories is None else trajectories
   moves = [
-    _moves(plan.steps, schedule, guidance, latents.shape[1:], stored, trajectory, sampler)
+    moves_of(plan.steps, schedule, guidance, latents.shape[1:], stored, trajectory, sampler)
     for plan, guidance, trajectory in zip(plans, guidances, trajectories, strict=True)
   ]
   latents = jax.device_put(latents, NamedSharding(mesh, PartitionSpec('data')))
   return _loop(run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress)
 
 
-def _moves(steps, schedule, guidance, shape, stored=None, trajectory=None, sampler='ddim'):
-  """The `Move` of every step."""
+def moves_of(steps, schedule, guidance, shape, stored=None, trajectory=None, sampler='ddim'):
+  """The `Move` of every step: `plan.Step`s, latents f32[*shape] of all branches; the others as in `sample`."""
   count = len(steps)
   timesteps, updates = schedule.timesteps(count), sampler_updates(sampler, schedule.levels(count))
   stored = np.zeros((count, shape[0]), bool) if stored is None else stored

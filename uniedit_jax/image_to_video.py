@@ -15,6 +15,8 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
+from uniedit_jax.files import exists, local_copy
+
 # How far time 0..1 has taken the camera.
 EASINGS = {
   'linear': lambda time: time,
@@ -178,7 +180,7 @@ def read_image(path):
   """Reads a still: turned upright, on white where it is transparent, the first picture of a file with several.
 
   Args:
-    path: a local file that PIL reads.
+    path: a file that PIL reads, local or remote.
 
   Returns:
     uint8[H, W, 3].
@@ -188,10 +190,10 @@ def read_image(path):
     ValueError: it is no picture, or its range is not known (floats, 32-bit numbers above 65535).
   """
   path = os.fspath(path or '')
-  if not os.path.exists(path):
+  if not exists(path):
     raise FileNotFoundError(f'image is {path!r}, which does not exist here; accepted: {ACCEPTED}')
   try:
-    with Image.open(path) as image:
+    with local_copy(path) as name, Image.open(name) as image:
       return _to_rgb(ImageOps.exif_transpose(image))
   # PIL's decoders raise many types when a file is damaged: SyntaxError, struct.error, IndexError, ...
   except Exception as error:
@@ -207,7 +209,7 @@ def film_image(path, move, frames, height, width):
   """Reads a still and films it.
 
   Args:
-    path: a local file that PIL reads.
+    path: a file that PIL reads, local or remote.
     move: `Move`.
     frames, height, width: number of frames F, and their size in pixels.
 
@@ -220,7 +222,7 @@ def film_image(path, move, frames, height, width):
   """
   faults, image = _inspect(path, move, frames, height, width)
   if faults:
-    raise (ValueError if os.path.exists(path or '') else FileNotFoundError)('; '.join(faults))
+    raise (ValueError if exists(path) else FileNotFoundError)('; '.join(faults))
   return render(image, poses(move, frames), height, width)
 
 

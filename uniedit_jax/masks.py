@@ -9,6 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
+from uniedit_jax.files import exists, local_copy
 from uniedit_jax.frames import crop_middle, pictures_in
 
 ACCEPTED = 'a folder with one png per frame, an .npz file or a mask video'
@@ -35,9 +36,10 @@ def read_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
     FileNotFoundError: `path` does not exist.
     ValueError: any other fault that `check_masks` lists; all of them are in the message.
   """
-  faults, masks = _inspect(path, frames, height, width, start, stride, fit)
-  if faults:
-    raise (ValueError if os.path.exists(path) else FileNotFoundError)('; '.join(faults))
+  with local_copy(path) as name:
+    faults, masks = _inspect(path, name, frames, height, width, start, stride, fit)
+    if faults:
+      raise (ValueError if exists(path) else FileNotFoundError)('; '.join(faults))
   return masks
 
 
@@ -47,7 +49,8 @@ def check_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
   Returns:
     list of str, empty if all is well: missing or unreadable file, too few masks, a clip all 0 or all 1.
   """
-  return _inspect(path, frames, height, width, start, stride, fit)[0]
+  with local_copy(path) as name:
+    return _inspect(path, name, frames, height, width, start, stride, fit)[0]
 
 
 def resize_nearest(mask, height, width):
@@ -93,12 +96,12 @@ def overlay(frames, mask, colour=(255, 64, 64)):
   return np.where(mask[..., None], tinted.astype(np.uint8), frames)
 
 
-def _inspect(path, frames, height, width, start, stride, fit):
+def _inspect(path, name, frames, height, width, start, stride, fit):
   """The faults of a request, and bool[F, height, width] if there are none."""
-  if not os.path.exists(path):
+  if not os.path.exists(name):
     return [f'masks is {path!s}, which does not exist here; accepted: {ACCEPTED}'], None
   try:
-    masks = _binarise(_load(os.fspath(path)))
+    masks = _binarise(_load(name))
   except (OSError, ValueError, RuntimeError) as error:
     return [f'masks is {path!s}, which cannot be read ({error}); accepted: {ACCEPTED}'], None
   if min(frames, stride, height, width) < 1 or start < 0:

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from uniedit_jax import video
+from uniedit_jax import files, video
 
 
 def side_by_side(clips):
@@ -65,7 +65,7 @@ def sheet(rows, columns):
 
 def write_png(path, picture):
   """Writes u8[H, W, 3]."""
-  with video.atomic_file(path) as name:
+  with files.atomic_file(path) as name:
     Image.fromarray(picture).save(name, format='png')
 
 

@@ -105,6 +105,37 @@ def decode_clip(model, latents, dtype):
   return video.from_model(np.asarray(frames))
 
 
+def encode_batch(model, clips, dtype, mesh):
+  """`encode_clip` for B clips side by side: uint8[B, F, H, W, 3] to f32[B, F, H/8, W/8, C].
+
+  Args:
+    model: `checkpoint.Model` whose VAE is on all devices of the mesh.
+    mesh: a mesh with the axis 'data', which divides B.
+    clips, dtype: as in `encode_clip`.
+  """
+  return _frames_on(mesh, vae.encode_frames, model, video.to_model(clips), dtype)
+
+
+def decode_batch(model, latents, dtype, mesh):
+  """Latents f32[B, F, H, W, C] to f32[B, F, 8 H, 8 W, 3], for `video.from_model`; see `encode_batch`."""
+  return _frames_on(mesh, vae.decode_frames, model, latents, dtype)
+
+
+def _frames_on(mesh, function, model, clips, dtype):
+  """Runs a function of frames on B clips, sharded over the mesh."""
+  return _over_frames(function, module(model.config, 'vae', dtype), mesh)(model.params['vae'], clips)
+
+
+@functools.cache
+def _over_frames(function, network, mesh):
+  def local(params, clips):
+    made = function(network, params, clips.reshape(-1, *clips.shape[2:]))
+    return made.reshape(*clips.shape[:2], *made.shape[1:])
+
+  specs = PartitionSpec(), PartitionSpec('data')
+  return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False))
+
+
 def start_noise(seed, shape):
   """The start latents of a generated clip, f32[F, H, W, C]: the same for the same seed, everywhere."""
   return jax.random.normal(jax.random.key(seed), shape, jnp.float32)

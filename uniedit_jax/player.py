@@ -4,7 +4,7 @@ import base64
 import html
 import re
 
-from uniedit_jax import video
+from uniedit_jax import files, video
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -144,9 +144,16 @@ def embed(path):
     size, fps = f'width="{info.width}" height="{info.height}" ', info.fps
   except (OSError, ValueError):  # a remote or broken file: the browser may still make sense of it
     note, size, fps = '', '', video.FOLDER_FPS
-  data = base64.b64encode(path.read_bytes()).decode()
-  attributes = f'{size}muted playsinline preload="metadata" data-fps="{fps:g}"'
-  return f'<video {attributes} src="data:video/mp4;base64,{data}"></video>', note
+  return _element(f'data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}', fps, size), note
+
+
+def link(address, fps, label):
+  """A video that stays a file of its own, `address` relative to the page, with its label (HTML): a figure."""
+  return f'<figure>{_element(escape(address), fps)}<figcaption>{label}</figcaption></figure>'
+
+
+def _element(source, fps, size=''):
+  return f'<video {size}muted playsinline preload="metadata" data-fps="{fps:g}" src="{source}"></video>'
 
 
 def figure(path, label, text=''):
@@ -171,7 +178,7 @@ def write_page(path, title, body, parts, style='', script=''):
   page = PAGE.format(style=STYLE + style, body=body, script=SCRIPT + script)
   # One pass, so that a prompt that holds such a mark is not filled in itself.
   filled = re.sub(r'@(\w+)@', lambda mark: parts[mark[1]], page)
-  with video.atomic_file(path) as name, open(name, 'w', encoding='utf-8') as file:
+  with files.atomic_file(path) as name, open(name, 'w', encoding='utf-8') as file:
     file.write(filled)
 
 

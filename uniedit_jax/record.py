@@ -8,12 +8,13 @@ import resource
 import subprocess
 import sys
 import time
+import weakref
 
 import jax
 from absl import logging
 from etils import epath
 
-from uniedit_jax.video import atomic_file
+from uniedit_jax.files import atomic_file
 
 PROGRAM_EVENT = '/jax/core/compile/backend_compile_duration'
 COMPILE_EVENTS = (
@@ -22,6 +23,16 @@ COMPILE_EVENTS = (
   '/jax/core/compile/jaxpr_to_mlir_module_duration',
 )
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'transformers')
+_RECORDS = weakref.WeakSet()
+
+
+def _tell(event, duration, **_):
+  for log in list(_RECORDS):
+    log.on_event(event, duration)
+
+
+# One for all: JAX holds on to its listeners, and records come and go.
+jax.monitoring.register_event_duration_secs_listener(_tell)
 
 
 class Record:
@@ -46,9 +57,10 @@ class Record:
     self._announce, self._phase, self._spans = announce, None, []
     for message in warnings:
       self.warn(message)
-    jax.monitoring.register_event_duration_secs_listener(self._on_event)
+    _RECORDS.add(self)
 
-  def _on_event(self, event, duration, **_):
+  def on_event(self, event, duration):
+    """Counts an event of `jax.monitoring`, if it is one of compiling and a phase goes on."""
     if event not in COMPILE_EVENTS or not self._phase:
       return
     # Events are reported as they end and those of inner functions lie inside: count the union of the spans.

@@ -1,4 +1,4 @@
-"""Devices: the mesh that batches of edits are sharded over, and how programs are compiled and kept."""
+"""Devices: the processes of a run, the mesh that batches of edits are sharded over, programs that are kept."""
 
 import jax
 import numpy as np
@@ -12,6 +12,20 @@ def data_mesh(devices=None):
   """
   devices = jax.local_devices() if devices is None else devices
   return jax.sharding.Mesh(np.asarray(devices), ('data',))
+
+
+def meet(coordinator, processes, process):
+  """Lets the processes of a run find out who they are, for `jax.process_index`; before anything asks for devices.
+
+  Then each goes its own way, as they share nothing: none waits for another, and none ends because another did.
+
+  Args:
+    coordinator: host:port of process 0, or 'auto' where JAX finds the others by itself (TPU slices, Slurm, ...).
+    processes, process: how many there are, and which this is; not read with 'auto'.
+  """
+  jax.distributed.initialize(*(() if coordinator == 'auto' else (coordinator, processes, process)))
+  jax.devices()
+  jax.distributed.shutdown()
 
 
 def replicate(tree, mesh):

@@ -2,7 +2,7 @@
 
 import csv
 
-from uniedit_jax.video import atomic_file
+from uniedit_jax.files import atomic_file
 
 
 def flatten(tree, prefix=''):

@@ -1,16 +1,13 @@
 """Clips in and out: video files or folders of frames to uint8 arrays, and arrays to files a browser plays.
 
 Frames are uint8[F, H, W, 3] in RGB everywhere (F frames, H W size in pixels). Decoding and encoding use the
-ffmpeg that comes with imageio-ffmpeg, so no program has to be installed. Files are written under a temporary
-name and then renamed: a kill leaves the old file or the new one, never half of one.
+ffmpeg that comes with imageio-ffmpeg, so no program has to be installed. What is read may be remote, and so may what is
+written; a kill leaves the old file or the new one, never half of one.
 """
 
-import contextlib
 import os
 import re
 import subprocess
-import tempfile
-import uuid
 from typing import NamedTuple
 
 import imageio_ffmpeg
@@ -18,10 +15,11 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageOps
 
+from uniedit_jax.files import atomic_file, exists, local_copy
 from uniedit_jax.frames import crop_middle, pictures_in, resize_bilinear
 
 FOLDER_FPS = 8.0
-ACCEPTED = 'a local mp4, gif, webm or mov file, or a folder of png or jpg frames'
+ACCEPTED = 'an mp4, gif, webm or mov file, or a folder of png or jpg frames'
 # Otherwise ffmpeg doubles and drops frames to make a variable frame rate even. Needs ffmpeg 5.1 or later.
 EVERY_FRAME = ('-fps_mode', 'passthrough')
 
@@ -51,7 +49,7 @@ def probe(path, limit=None):
   """Counts the frames of a clip and finds its size (after rotation metadata) and frame rate.
 
   Args:
-    path: a local video file, or a local folder of frames.
+    path: a video file or a folder of frames, local or remote.
     limit: stop counting here; a long video is then not decoded to its end.
 
   Returns:
@@ -61,30 +59,8 @@ def probe(path, limit=None):
     FileNotFoundError: nothing is there.
     ValueError: it is no video and no folder of frames.
   """
-  path = os.fspath(path or '')
-  if not os.path.exists(path):
-    raise FileNotFoundError(f'video is {path!r}, which does not exist here; accepted: {ACCEPTED}')
-  if os.path.isdir(path):
-    names = pictures_in(path)
-    if not names:
-      raise ValueError(f'video is the folder {path!r}, which holds no frames; accepted: {ACCEPTED}')
-    height, width = _read_image(names[0]).shape[:2]
-    return VideoInfo(len(names[:limit]), height, width, FOLDER_FPS)
-  stop = [] if limit is None else ['-frames:v', str(limit)]
-  command = [imageio_ffmpeg.get_ffmpeg_exe(), '-nostdin', '-hide_banner', '-nostats', '-progress', 'pipe:1']
-  command += ['-i', path, '-map', '0:v:0', *EVERY_FRAME, *stop, '-f', 'null', '-']
-  done = subprocess.run(command, capture_output=True, check=False)
-  log = done.stderr.decode(errors='replace')
-  counts = re.findall(r'^frame=\s*(\d+)', done.stdout.decode(), re.MULTILINE)
-  # The last stream line is that of the output, which ffmpeg has turned upright.
-  sizes = re.findall(r'Video: .*?, (\d+)x(\d+)', log)
-  if not counts or not sizes or int(counts[-1]) == 0:
-    reason = (log.strip().splitlines() or ['no message'])[-1]
-    raise ValueError(f'video is {path!r}, which ffmpeg cannot read ({reason}); accepted: {ACCEPTED}')
-  width, height = map(int, sizes[-1])
-  rate = re.search(r'Video: .*?([\d.]+)(k?) fps', log[: log.find('Output #')])
-  fps = float(rate[1]) * (1000 if rate[2] else 1) if rate else FOLDER_FPS
-  return VideoInfo(int(counts[-1]), height, width, fps or FOLDER_FPS)
+  with local_copy(path or '') as name:
+    return _probe(path, name, limit)
 
 
 def check_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='stretch', fps=None):
@@ -93,15 +69,16 @@ def check_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='s
   Returns:
     list of str, empty if all is well. Each fault names the field, what was given and what is accepted.
   """
-  return _inspect(path, frames, height, width, start, stride, fit, fps)[0]
+  with local_copy(path or '') as name:
+    return _inspect(path, name, frames, height, width, start, stride, fit, fps)[0]
 
 
 def read_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='stretch', fps=None):
   """Reads `frames` frames, every `stride`-th from index `start`, and resizes them to height x width.
 
   Args:
-    path: a local mp4, gif, webm or mov file, or a folder of png or jpg frames, which are taken in natural
-      order (frame_9 before frame_10).
+    path: an mp4, gif, webm or mov file, or a folder of png or jpg frames, which are taken in natural order
+      (frame_9 before frame_10); local or remote.
     frames: number of frames F.
     height, width: size in pixels, multiples of 8.
     start: index of the first frame.
@@ -116,14 +93,15 @@ def read_clip(path, frames=16, height=320, width=512, start=0, stride=1, fit='st
     FileNotFoundError: `path` does not exist.
     ValueError: any other fault that `check_clip` lists; all of them are in the message.
   """
-  faults, info = _inspect(path, frames, height, width, start, stride, fit, fps)
-  if faults:
-    raise (ValueError if os.path.exists(path or '') else FileNotFoundError)('; '.join(faults))
-  if os.path.isdir(path):
-    pictures = map(_read_image, pictures_in(path)[start::stride][:frames])
-  else:
-    pictures = _decode(path, info, frames, start, stride)
-  out = [resize_bilinear(crop_middle(p, height, width) if fit == 'crop' else p, height, width) for p in pictures]
+  with local_copy(path or '') as name:
+    faults, info = _inspect(path, name, frames, height, width, start, stride, fit, fps)
+    if faults:
+      raise (ValueError if exists(path) else FileNotFoundError)('; '.join(faults))
+    if os.path.isdir(name):
+      pictures = map(_read_image, pictures_in(name)[start::stride][:frames])
+    else:
+      pictures = _decode(name, info, frames, start, stride)
+    out = [resize_bilinear(crop_middle(p, height, width) if fit == 'crop' else p, height, width) for p in pictures]
   if len(out) != frames:
     raise ValueError(f'video is {os.fspath(path)!r}, of which only {len(out)} of {frames} frames could be decoded')
   return Clip(np.stack(out), (info.fps if fps is None else float(fps)) / stride)
@@ -204,46 +182,50 @@ def write_frames(folder, frames):
       stale.unlink()
 
 
-@contextlib.contextmanager
-def atomic_file(path):
-  """Yields a local file name to write to; it becomes `path` if the block ends well and vanishes if not.
+def _probe(path, name, limit):
+  """`probe` of a clip whose local name is `name`."""
+  path = os.fspath(path or '')
+  if not os.path.exists(name):
+    raise FileNotFoundError(f'video is {path!r}, which does not exist here; accepted: {ACCEPTED}')
+  if os.path.isdir(name):
+    pictures = pictures_in(name)
+    if not pictures:
+      raise ValueError(f'video is the folder {path!r}, which holds no frames; accepted: {ACCEPTED}')
+    height, width = _read_image(pictures[0]).shape[:2]
+    return VideoInfo(len(pictures[:limit]), height, width, FOLDER_FPS)
+  stop = [] if limit is None else ['-frames:v', str(limit)]
+  command = [imageio_ffmpeg.get_ffmpeg_exe(), '-nostdin', '-hide_banner', '-nostats', '-progress', 'pipe:1']
+  command += ['-i', name, '-map', '0:v:0', *EVERY_FRAME, *stop, '-f', 'null', '-']
+  done = subprocess.run(command, capture_output=True, check=False)
+  log = done.stderr.decode(errors='replace')
+  counts = re.findall(r'^frame=\s*(\d+)', done.stdout.decode(), re.MULTILINE)
+  # The last stream line is that of the output, which ffmpeg has turned upright.
+  sizes = re.findall(r'Video: .*?, (\d+)x(\d+)', log)
+  if not counts or not sizes or int(counts[-1]) == 0:
+    reason = (log.strip().splitlines() or ['no message'])[-1]
+    raise ValueError(f'video is {path!r}, which ffmpeg cannot read ({reason}); accepted: {ACCEPTED}')
+  width, height = map(int, sizes[-1])
+  rate = re.search(r'Video: .*?([\d.]+)(k?) fps', log[: log.find('Output #')])
+  fps = float(rate[1]) * (1000 if rate[2] else 1) if rate else FOLDER_FPS
+  return VideoInfo(int(counts[-1]), height, width, fps or FOLDER_FPS)
 
-  Args:
-    path: str or path-like, local or remote (gs://...). Missing parent folders are made.
-  """
-  target = epath.Path(path)
-  target.parent.mkdir(parents=True, exist_ok=True)
-  if '://' in os.fspath(path):
-    with tempfile.TemporaryDirectory() as folder:
-      temporary = os.path.join(folder, target.name)
-      yield temporary
-      epath.Path(temporary).copy(target, overwrite=True)
-    return
-  temporary = os.fspath(target.parent / f'.{target.name}.{uuid.uuid4().hex}.tmp')
-  try:
-    yield temporary
-    os.replace(temporary, target)
-  finally:
-    with contextlib.suppress(FileNotFoundError):
-      os.unlink(temporary)
 
-
-def _inspect(path, frames, height, width, start, stride, fit, fps):
+def _inspect(path, name, frames, height, width, start, stride, fit, fps):
   """The faults of a request to `read_clip`, and the `VideoInfo` if the file could be probed."""
   faults = []
-  for name, value, least in (('frames', frames, 1), ('start', start, 0), ('stride', stride, 1)):
+  for field, value, least in (('frames', frames, 1), ('start', start, 0), ('stride', stride, 1)):
     if not isinstance(value, (int, np.integer)) or value < least:
-      faults.append(f'{name} is {value!r}; accepted: a whole number >= {least}')
+      faults.append(f'{field} is {value!r}; accepted: a whole number >= {least}')
   needed = 1 if faults else start + (frames - 1) * stride + 1
-  for name, value in (('height', height), ('width', width)):
+  for field, value in (('height', height), ('width', width)):
     if not isinstance(value, (int, np.integer)) or value < 8 or value % 8:
-      faults.append(f'{name} is {value!r}; accepted: a positive multiple of 8')
+      faults.append(f'{field} is {value!r}; accepted: a positive multiple of 8')
   if fit not in ('stretch', 'crop'):
     faults.append(f"fit is {fit!r}; accepted: 'stretch', 'crop'")
   if fps is not None and not fps > 0:
     faults.append(f'fps is {fps!r}; accepted: None or a number > 0')
   try:
-    info = probe(path, limit=needed)
+    info = _probe(path, name, needed)
   except (FileNotFoundError, ValueError) as fault:
     return [*faults, str(fault)], None
   if info.frames < needed:

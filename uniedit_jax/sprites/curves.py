@@ -4,7 +4,7 @@ import csv
 
 from etils import epath
 
-from uniedit_jax.video import atomic_file
+from uniedit_jax.files import atomic_file
 
 
 def read(path, until):

@@ -1,7 +1,7 @@
 """The table and the picture of `evidence`: AUC of every block, motion beside layout."""
 
 from uniedit_jax import tables
-from uniedit_jax.video import atomic_file
+from uniedit_jax.files import atomic_file
 
 TITLES = {
   'temporal': 'motion in temporal self-attention (SA-T)',

@@ -1,0 +1,66 @@
+"""Files, local or remote (gs://, s3://): written whole or not at all, read under a local name."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+import uuid
+
+from etils import epath
+
+
+@contextlib.contextmanager
+def atomic_file(path):
+  """Yields a local file name to write to; it becomes `path` if the block ends well and vanishes if not.
+
+  Args:
+    path: str or path-like, local or remote. Missing parent folders are made.
+  """
+  target = epath.Path(path)
+  target.parent.mkdir(parents=True, exist_ok=True)
+  if is_remote(path):
+    with tempfile.TemporaryDirectory() as folder:
+      temporary = os.path.join(folder, target.name)
+      yield temporary
+      epath.Path(temporary).copy(target, overwrite=True)
+    return
+  temporary = os.fspath(target.parent / f'.{target.name}.{uuid.uuid4().hex}.tmp')
+  try:
+    yield temporary
+    os.replace(temporary, target)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def local_copy(path):
+  """Yields a local name of a file or a folder of files; a remote one is copied for the length of the block.
+
+  Args:
+    path: str or path-like. Where nothing is there, the name is one that does not exist.
+  """
+  if not is_remote(path):
+    yield os.fspath(path)
+    return
+  source = epath.Path(path)
+  with tempfile.TemporaryDirectory() as folder:
+    copy = pathlib.Path(folder) / source.name
+    if source.is_dir():
+      copy.mkdir()
+      for file in source.iterdir():
+        if not file.is_dir():
+          (copy / file.name).write_bytes(file.read_bytes())
+    elif source.exists():
+      copy.write_bytes(source.read_bytes())
+    yield os.fspath(copy)
+
+
+def exists(path):
+  """Whether a file or folder is there; the empty path is none."""
+  return bool(path) and epath.Path(path).exists()
+
+
+def is_remote(path):
+  """Whether a path is an address, as gs://bucket/clip.mp4."""
+  return '://' in os.fspath(path)
