@@ -37,6 +37,7 @@ class ClipModel(NamedTuple):
   tokenizer: clip.Tokenizer
 
 
+@functools.lru_cache(maxsize=1)  # a batch asks for every edit
 def read_tokenizer(folder):
   """The tokenizer of a converted model, without its weights.
 
