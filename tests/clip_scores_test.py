@@ -1,5 +1,7 @@
 """Measures on CLIP's features: by hand on features that are given, and from clips with a tiny random model."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,6 +55,8 @@ def test_all_measures_of_two_edits(model, clips):
   named = lambda row, kinds: {f'{row}_clip_{kind}_{NAME}' for kind in kinds}
   of_edits = [named(row, kinds | consistency | against) for row in ('edit', 'edit_2')]
   assert set(measures) == set.union(*of_edits, named('source', kinds | consistency), named('source_2', kinds))
+  explained = (pathlib.Path(__file__).parents[1] / 'docs' / 'metrics.md').read_text()
+  assert all(f'`clip_{kind}`' in explained for kind in kinds | consistency | against)
   of = lambda row, kind: measures[f'{row}_clip_{kind}_{NAME}']
   # The second edit is the source itself.
   assert of('edit_2', 'source_similarity_framemean') == pytest.approx(1)

@@ -1,10 +1,14 @@
 """What a run says of itself."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from uniedit_jax import outputs
 from uniedit_jax.clip_inversion import InversionOptions
+
+DOCS = pathlib.Path(__file__).parents[1] / 'docs' / 'metrics.md'
 
 
 @pytest.mark.parametrize('method, knob', [('ddim', 'inversion.method=fixed_point or obelm'), ('obelm', 'more steps')])
@@ -50,6 +54,8 @@ def test_measures_of_an_edit_and_the_source_beside_it():
   assert measures['edit_2_source_psnr_db'] == float('inf') and measures['edit_2_source_background_ssim'] == 1
   assert measures['edit_source_motion_direction'] < -0.5 < 0.99 < measures['edit_2_source_motion_direction']
   assert measures['edit_2_source_warp_error'] == measures['source_warp_error'] < measures['edit_source_warp_error']
+  explained = DOCS.read_text()
+  assert all(f'`{name}`' in explained for name in alone | with_source)
   generated = outputs.measure({'reconstruction': source, 'edit': edits['edit']})
   assert {key.removeprefix('edit_') for key in generated} == alone
   still = outputs.measure({'source': source[:1], 'edit': source[:1]})
