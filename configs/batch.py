@@ -15,7 +15,7 @@ def get_config(size='full'):
   """Motion edits unless a line says otherwise; `sprites` and `sprites,quick` are edits of the shipped clip."""
   model, _, rest = size.partition(',')
   config = common.sprites_edit('motion') if model == 'sprites' else common.edit(task='motion', preset='paper')
-  config.manifest = ''  # jsonl or csv
+  config.manifest = ''  # jsonl or csv; or the csv of LOVEU-TGVE 2023
   config.per_device = 1  # edits that a device makes side by side
   config.skip_faulty = False  # record edits that cannot start and make the others; False: no edit is made
   # '' = one process; 'auto': JAX finds the others (TPU slices, Slurm); else host:port of process 0

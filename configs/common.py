@@ -37,7 +37,7 @@ def _shrink(config):
     for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):
       if config[name].steps:
         config[name].steps = tuple(round(bound * QUICK_STEPS / config.steps) for bound in config[name].steps)
-  if 'clip' in config:
+  if 'clip' in config and 'checkpoint' in config:  # and not the measures', which name a model
     config.steps = QUICK_STEPS
     if config.checkpoint != 'sprites':
       config.clip.frames, config.clip.height, config.clip.width = 8, 128, 128
@@ -138,6 +138,10 @@ def edit(task, preset):
   config.inspect = ml_collections.ConfigDict()  # pictures of what goes on inside, in inspect/ and in the report
   config.inspect.steps = ()  # steps to look at: attention maps, and the clip that each branch is heading for; () = none
   config.inspect.blocks = (10, 13)  # blocks whose maps are drawn
+
+  config.metrics = ml_collections.ConfigDict()
+  config.metrics.clip = ''  # folder made by convert.clip, for measures of clips against prompts; '' = none of them
+  config.metrics.source_prompt = ''  # what the source shows, where nothing but measures may know it; '' = source_prompt
 
   config.plan = 'exact'  # each distinct row once; 'naive': every row of every step
   config.rows_per_pass = placeholder(int)  # most rows at once: splits a step into passes that fit memory

@@ -7,27 +7,23 @@ files, and those of the UNet from the shapes in `--lavie`, so a smaller model of
 Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a .safetensors.
 """
 
-import importlib.util
 import json
-import pickle
 import re
 import time
-import zipfile
 
 from absl import app, flags, logging
 from etils import epath
 from tqdm import tqdm
 
-from convert import rules
+from convert import published, rules
 from uniedit_jax import checkpoint, diffusion, model_config
 from uniedit_jax.models import clip, unet, vae
 
-ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
 WEIGHTS = {
-  'vae': [f'vae/diffusion_pytorch_model{end}' for end in ENDINGS],
+  'vae': [f'vae/diffusion_pytorch_model{end}' for end in published.ENDINGS],
   'text': [
-    *(f'text_encoder/model{end}' for end in ENDINGS),
-    *(f'text_encoder/pytorch_model{end}' for end in ENDINGS),
+    *(f'text_encoder/model{end}' for end in published.ENDINGS),
+    *(f'text_encoder/pytorch_model{end}' for end in published.ENDINGS),
   ],
 }
 
@@ -49,8 +45,8 @@ def check_inputs(sd, lavie, out):
   faults, found = [], {'unet': lavie}
   if not lavie.exists():
     faults.append(f'--lavie: there is no file {lavie}')
-  elif lavie.is_dir() or not lavie.name.endswith(ENDINGS):
-    faults.append(f'--lavie is {lavie}; accepted: a file that ends in {", ".join(ENDINGS)}')
+  elif lavie.is_dir() or not lavie.name.endswith(published.ENDINGS):
+    faults.append(f'--lavie is {lavie}; accepted: a file that ends in {", ".join(published.ENDINGS)}')
   for part, names in WEIGHTS.items():
     found[part] = next((sd / name for name in names if (sd / name).exists()), None)
     if found[part] is None:
@@ -68,19 +64,16 @@ def check_inputs(sd, lavie, out):
     checkpoint.refuse_to_overwrite(out)
   except FileExistsError as error:
     faults.append(f'--out: {error}')
-  pickles = [str(path) for path in found.values() if path and not path.name.endswith('.safetensors')]
-  if pickles and not importlib.util.find_spec('torch'):
-    faults.append(f"PyTorch is needed to read {', '.join(pickles)}: pip install -e '.[convert]'")
-  if faults:
-    raise ValueError('\n  '.join([f'{len(faults)} of the inputs cannot be used:', *faults]))
+  faults += published.lacking_torch(filter(None, found.values()))
+  published.raise_faults(faults)
   return found, *configs
 
 
 def read_vae_config(sd):
   """`VAEConfig` of a diffusers folder."""
   data = json.loads((sd / 'vae/config.json').read_text())
-  _accept(data, 'act_fn', 'silu')
-  _accept(data, 'in_channels', 3)
+  published.accept(data, 'act_fn', 'silu')
+  published.accept(data, 'in_channels', 3)
   return vae.VAEConfig(
     channels=data['block_out_channels'],
     layers=data['layers_per_block'],
@@ -92,19 +85,8 @@ def read_vae_config(sd):
 
 def read_text_config(sd):
   """`TextConfig` of a diffusers folder."""
-  data = json.loads((sd / 'text_encoder/config.json').read_text())
-  _accept(data, 'hidden_act', 'quick_gelu')
-  # Not from config.json: its bos_token_id and eos_token_id are wrong in Stable Diffusion 1.4.
-  vocabulary = json.loads((sd / 'tokenizer/vocab.json').read_text())
-  return clip.TextConfig(
-    vocabulary=data['vocab_size'],
-    positions=data['max_position_embeddings'],
-    width=data['hidden_size'],
-    layers=data['num_hidden_layers'],
-    heads=data['num_attention_heads'],
-    mlp_width=data['intermediate_size'],
-    bos=vocabulary['<|startoftext|>'],
-    eos=vocabulary['<|endoftext|>'],
+  return published.text_config(
+    json.loads((sd / 'text_encoder/config.json').read_text()), json.loads((sd / 'tokenizer/vocab.json').read_text())
   )
 
 
@@ -146,7 +128,7 @@ def convert(sd, lavie, out, groups=32):
   sources, vae_config, text_config = check_inputs(sd, lavie, out)
   rows = []
   started = time.monotonic()
-  state = read_tensors(lavie)
+  state = published.read_tensors(lavie)
   config = model_config.ModelConfig(
     unet=infer_unet_config(state, groups),
     vae=vae_config,
@@ -156,7 +138,7 @@ def convert(sd, lavie, out, groups=32):
   tokenizer = {name: (sd / 'tokenizer' / name).read_text() for name in clip.TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
     for part in tqdm(model_config.PARTS, unit='part'):
-      state = state if part == 'unet' else read_tensors(sources[part])
+      state = state if part == 'unet' else published.read_tensors(sources[part])
       try:
         params = rules.convert(state, model_config.abstract_params(config, part))
       except ValueError as error:
@@ -167,76 +149,6 @@ def convert(sd, lavie, out, groups=32):
       rows.append((part, entry, time.monotonic() - started))
       started = time.monotonic()
   return rows
-
-
-def _accept(data, key, value):
-  if data.get(key, value) != value:
-    raise ValueError(f'{key} is {data[key]!r}; accepted: {value!r}')
-
-
-def read_tensors(path):
-  """Reads a state dict.
-
-  Args:
-    path: `epath.Path` of a .safetensors file or of a pickle that torch.save wrote: a dict of tensors, or one
-      that holds it under 'ema' or 'state_dict'.
-
-  Returns:
-    {name: array}; arrays of a .bin or .pt file are views of the file where the format allows it.
-
-  Raises:
-    ValueError: the file is damaged, holds other things than tensors, or no dict of tensors.
-  """
-  if path.name.endswith('.safetensors'):
-    return _read_safetensors(path)
-  content = _read_pickle(path)
-  for key in ('ema', 'state_dict'):
-    if isinstance(content, dict) and isinstance(content.get(key), dict):
-      content = content[key]
-  others = _not_tensors(content)
-  if others:
-    raise ValueError(f'{path} is no dict of tensors; it holds {", ".join(others[:5])}')
-  return {name: _as_numpy(x) for name, x in content.items()}
-
-
-def _read_safetensors(path):
-  import safetensors.numpy
-
-  try:
-    return safetensors.numpy.load_file(path)
-  except Exception as error:
-    raise ValueError(f'{path} is no readable .safetensors file: {error}') from error
-
-
-def _read_pickle(path):
-  import torch
-
-  try:
-    # Only the zip format of torch >= 1.6 can be mapped; it then costs no memory of its own.
-    mapped = zipfile.is_zipfile(path)
-    return torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
-  except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-    forbidden = re.search(r'GLOBAL (\S+)', str(error))
-    if not forbidden:
-      raise ValueError(f'{path} is damaged or no PyTorch file') from error
-    raise ValueError(
-      f'{path} is not read: it holds more than tensors ({forbidden[1]}), and loading that would run code of '
-      'whoever wrote the file. If you trust it, save its state dict alone first.'
-    ) from error
-
-
-def _not_tensors(content):
-  import torch
-
-  if not isinstance(content, dict):
-    return [type(content).__name__]
-  return [f'{key}: {type(x).__name__}' for key, x in content.items() if not isinstance(x, torch.Tensor)]
-
-
-def _as_numpy(tensor):
-  import torch
-
-  return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
 
 
 def main(argv):

@@ -26,10 +26,13 @@ def _convolution(x):
 
 # (what the torch name ends with, the last part of our path, the layout); the first match holds.
 RULES = (
-  (r'norm\w*\.weight', 'scale', _same),
+  (r'(norm|layrnorm)\w*\.weight', 'scale', _same),  # CLIP's image tower spells it so
+  (r'patch_embedding\.weight', 'kernel', _convolution),
   (r'(_embedding|attention_bias)\.weight', 'embedding', _same),
   (r'(quant_conv|conv_shortcut|proj_in|proj_out)\.weight', 'kernel', _matrix),
   (r'conv\w*\.weight', 'kernel', _convolution),
+  (r'\.class_embedding', 'class_embedding', _same),
+  (r'^logit_scale', 'logit_scale', _same),
   (r'\.weight', 'kernel', _matrix),
   (r'\.bias', 'bias', _same),
 )
@@ -59,7 +62,7 @@ def path_and_layout(name):
   for pattern, leaf, layout in RULES:
     if re.search(f'{pattern}$', name):
       parent = re.sub(r'\.(\d+)', r'_\1', name.rpartition('.')[0])
-      return f'{parent.replace(".", "/")}/{leaf}', layout
+      return '/'.join(filter(None, [parent.replace('.', '/'), leaf])), layout
   raise ValueError(f'no rule for a tensor named {name!r}')
 
 

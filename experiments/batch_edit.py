@@ -4,9 +4,9 @@
     --config.manifest=edits.jsonl --workdir=out/batch
 
 The same command on every host: process i of n makes edits i, i + n, ... on its own devices, and waits for nobody. The
-workdir gets items/<id>/ with what a single edit leaves, and summary.csv, summary.json and index.html, which every
-process writes anew when it ends. An edit that fails leaves error.json, the others are made, and the exit status is 1.
-`--dry_run` tells what would be done.
+workdir gets items/<id>/ with what a single edit leaves, and summary.csv, summary.json, index.html, and measures.md and
+measures.csv (means with intervals), which every process writes anew when it ends. An edit that fails leaves error.json,
+the others are made, and the exit status is 1. `--dry_run` tells what would be done.
 """
 
 import sys

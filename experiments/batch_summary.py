@@ -5,7 +5,7 @@ import json
 
 from etils import epath
 
-from experiments import memory
+from experiments import memory, set_tables
 from uniedit_jax import player, record, sharding, tables
 from uniedit_jax.player import escape
 
@@ -50,7 +50,7 @@ def plan(config, items, chunks, processes):
 
 
 def write(workdir, ids):
-  """Writes summary.csv, summary.json and index.html of what is there now.
+  """Writes summary.csv, summary.json, index.html, and the tables of measures of what is there now.
 
   Args:
     workdir: path with items/<id>/.
@@ -60,6 +60,7 @@ def write(workdir, ids):
   counts = dict(collections.Counter(row['state'] for row in rows))
   tables.write_csv(workdir / 'summary.csv', rows)
   record.write_json(workdir / 'summary.json', {'counts': counts, 'edits': rows})
+  set_tables.write(workdir, ids)
   columns = list(dict.fromkeys(name for row in rows for name in row))
   lines = '<tr>' + ''.join(f'<th>{escape(name)}</th>' for name in columns) + '</tr>'
   for row in rows:

@@ -56,7 +56,7 @@ def leave_clips(config, request, workdir, source, clips, masks):
   """
   outputs.write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
   outputs.write_masks(workdir, clips, source.fps, masks)
-  measures = stages.measure(request, source, clips, masks, request.targets)
+  measures = stages.measure(config, request, source, clips, masks, request.targets)
   record.write_json(workdir / 'metrics.json', measures)
   return measures, list(filter(None, [outputs.distrust(measures, request.inversion.method)]))
 

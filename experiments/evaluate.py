@@ -3,7 +3,8 @@
   python -m experiments.evaluate --config=configs/sprites_benchmark.py --workdir=out/sprites_benchmark
 
 The workdir gets text_to_video/ and edits/ (what each batch and edit came to, and the clips of each edit), results.csv
-(a row an edit and method), summary.json, and index.html, which shows all of it.
+(a row an edit and method), summary.json, and index.html, which shows all of it. Sets of real videos, whose answers are
+not known, are measured by experiments.batch_edit and experiments.evaluate_set.
 """
 
 import functools

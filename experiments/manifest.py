@@ -7,6 +7,7 @@ import re
 
 from etils import epath
 
+from experiments import loveu
 from experiments.faults import Faults
 
 
@@ -15,7 +16,7 @@ def read_manifest(path):
 
   Args:
     path: of a .jsonl (an object a line) or .csv (fields as heads; empty cells are left out, values are Python's or
-      text).
+      text; or the table of LOVEU-TGVE 2023, known by its first head).
 
   Returns:
     list of (line number, dict {field: value} with 'id'); lists became tuples.
@@ -29,7 +30,12 @@ def read_manifest(path):
   if not path.is_file():
     raise ValueError(f'manifest is {str(path)!r}, which is no file; accepted: a .jsonl or .csv file')
   lines = []
-  for number, fields in (_read_jsonl if path.suffix == '.jsonl' else _read_csv)(path.read_text(), faults):
+  text = path.read_text().removeprefix('\ufeff')  # what spreadsheets put first
+  if path.suffix == '.jsonl':
+    found = _read_jsonl(text, faults)
+  else:
+    found = loveu.read(path, text, faults) if loveu.is_layout(text) else _read_csv(text, faults)
+  for number, fields in found:
     name = fields.get('id')
     if not (isinstance(name, str) and re.fullmatch(r'[\w-][\w.-]*', name)):
       faults.append(f'line {number}: id is {name!r}; accepted: letters, digits, _, - and ., no . first')

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import mask_request, memory
+from experiments import mask_request, memory, metrics_request
 from experiments.faults import Faults
 from uniedit_jax import (
   attention_masks,
@@ -109,6 +109,7 @@ def read_edit(config):
   if config.target_prompt.strip() == config.source_prompt.strip() != '':
     warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
 
+  metrics_request.check(config, targets, faults)
   mask_request.check_sides(config, faults)
   masks, masked = mask_request.read_files(config, clip, faults), bool(config.mask.source)
   blocks = (model_config or ModelConfig()).unet.blocks

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from experiments import progress
+from experiments import metrics_request, progress
 from experiments.request import read_source
 from uniedit_jax import (
   attention_masks,
@@ -22,6 +22,7 @@ from uniedit_jax import (
   sweep_report,
 )
 from uniedit_jax.inspection_sheets import Sheets
+from uniedit_jax.metrics import clip_model, clip_scores
 from uniedit_jax.models.words import split_words
 from uniedit_jax.plan import COND
 from uniedit_jax.sprites import world
@@ -94,11 +95,11 @@ def prepare(config, request, model, log):
   return Source({'source': frames}, floor, free, fps, inverted.all_texts(texts), inverted)
 
 
-def measure(request, source, clips, masks, targets):
-  """Measures clips, and judges edits where the right answer is known.
+def measure(config, request, source, clips, masks, targets):
+  """Measures clips as far as there is what it takes, and judges edits where the right answer is known.
 
   Args:
-    request, source: as in `make_clips`.
+    config, request, source: as in `make_clips`.
     clips, masks: what `make_clips` returns.
     targets: the target prompt of each edit among the clips.
 
@@ -107,7 +108,11 @@ def measure(request, source, clips, masks, targets):
   """
   stored = request.inversion.method == 'direct'
   measures = outputs.measure(clips, source.floor, source.free, stored, masks.get('source'))
-  for name, target in zip(outputs.edits_of(clips), targets, strict=True):
+  wanted = dict(zip(outputs.edits_of(clips), targets, strict=True))
+  if config.metrics.clip:
+    model = clip_model.load(config.metrics.clip)
+    measures |= clip_scores.measure(model, clips, metrics_request.source_prompt(config), wanted)
+  for name, target in wanted.items():
     judged = world.judge(request.model_config, clips.get('source'), clips[name], target)
     measures |= {f'{name}_{measure}': value for measure, value in judged.items()}
   return measures
@@ -173,7 +178,7 @@ def make_settings(one, model, source, log):
   for setting, name, target in zip(one.settings, outputs.edits_of(clips), one.request.targets, strict=True):
     number = name.removeprefix('edit')
     made = shared | {kind: clips[kind + number] for kind in ('motion_reference', 'edit') if kind + number in clips}
-    yield setting, made, measure(one.request, source, made, masks, [target])
+    yield setting, made, measure(one.config, one.request, source, made, masks, [target])
 
 
 def _words(request, branch):

@@ -84,6 +84,7 @@ def test_every_edit_is_what_it_is_alone(folder, made, monkeypatch):
     assert {p.name for p in path.iterdir()} >= {p.name for p in (folder / 'alone' / item.id).iterdir()} | {'DONE'}
     assert json.loads((path / 'run.json').read_text())['edits_at_once'] == 5
   rows = json.loads((folder / 'made/summary.json').read_text())
+  assert '## Motion edits: 5' in (folder / 'made/measures.md').read_text()
   assert rows['counts'] == {'done': 5} and 'items/edit-0/report.html' in (folder / 'made/index.html').read_text()
 
 

@@ -64,6 +64,30 @@ def test_ssim_limits(clip):
     pixel.ssim(clip[:, :10], clip[:, :10])
 
 
+def test_ssim_in_a_mask_sees_nothing_outside(clip):
+  noisy = np.clip(clip + np.random.default_rng(1).normal(0, 30, clip.shape), 0, 255).astype(np.uint8)
+  mask = np.zeros(clip.shape[:3], bool)
+  mask[:, 2:15, 3:16] = True
+  outside = noisy.copy()
+  outside[~mask] = 0
+  inside = np.mean([pixel.ssim(clip[:, 2:15, 3:16], noisy[:, 2:15, 3:16])])
+  assert pixel.ssim(clip, outside, mask) == pytest.approx(inside, abs=1e-9)
+  assert pixel.ssim(clip, noisy, mask | True) == pytest.approx(pixel.ssim(clip, noisy), abs=1e-12)
+  mask[:, 8, 8] = False  # no window of 11 is left
+  assert pixel.ssim(clip, noisy, mask) is None
+  with pytest.raises(ValueError, match='mask has shape'):
+    pixel.ssim(clip, noisy, mask[0])
+
+
+def test_flicker():
+  frames = np.zeros((5, 2, 2, 3), np.uint8)
+  frames[1::2] = 51  # 0.2, each far from both of its neighbours
+  assert pixel.flicker(frames) == pytest.approx(0.2)
+  fade = np.zeros((5, 2, 2, 3)) + np.linspace(0, 1, 5)[:, None, None, None]
+  assert pixel.flicker(fade) == pytest.approx(0, abs=1e-7)
+  assert pixel.flicker(frames[:2]) is None
+
+
 def test_frame_difference():
   frames = np.zeros((3, 2, 2, 3), np.uint8)
   frames[1] = 51  # steps of 0.2, up and down

@@ -1,9 +1,14 @@
 """What a run says of itself."""
 
+import pathlib
+
+import numpy as np
 import pytest
 
 from uniedit_jax import outputs
 from uniedit_jax.clip_inversion import InversionOptions
+
+DOCS = pathlib.Path(__file__).parents[1] / 'docs' / 'metrics.md'
 
 
 @pytest.mark.parametrize('method, knob', [('ddim', 'inversion.method=fixed_point or obelm'), ('obelm', 'more steps')])
@@ -30,3 +35,28 @@ def test_inversion_options():
   assert not InversionOptions('fixed_point', inner_steps=1).faults()
   for wrong in (InversionOptions('obelm', inner_steps=2), InversionOptions('null_text', inner_steps=0)):
     assert 'accepted: at least 1, with fixed_point or null_text' in wrong.faults()[0]
+
+
+def test_measures_of_an_edit_and_the_source_beside_it():
+  rng = np.random.default_rng(0)
+  ground = rng.integers(0, 255, (8, 8, 3), np.uint8).repeat(6, axis=0).repeat(6, axis=1)
+  source = np.stack([np.roll(ground, 2 * i, axis=1) for i in range(4)])
+  edits = {'edit': source[:, ::-1, ::-1], 'edit_2': source}
+  mask = np.zeros(source.shape[:3], bool)
+  mask[:, :24] = True
+  measures = outputs.measure({'source': source, **edits}, mask=mask)
+  of = lambda name: {key.removeprefix(f'{name}_') for key in measures if key.startswith(f'{name}_')}
+  alone = {'frame_difference', 'flicker', 'warp_error', 'warp_share', 'motion_magnitude'}
+  assert of('source') == alone and of('edit_2') < of('edit')
+  background = {'source_background_psnr_db', 'source_background_ssim'}
+  with_source = {'source_psnr_db', 'source_ssim', 'source_warp_error', 'source_motion_direction'} | background
+  assert of('edit_2') == alone | with_source
+  assert measures['edit_2_source_psnr_db'] == float('inf') and measures['edit_2_source_background_ssim'] == 1
+  assert measures['edit_source_motion_direction'] < -0.5 < 0.99 < measures['edit_2_source_motion_direction']
+  assert measures['edit_2_source_warp_error'] == measures['source_warp_error'] < measures['edit_source_warp_error']
+  explained = DOCS.read_text()
+  assert all(f'`{name}`' in explained for name in alone | with_source)
+  generated = outputs.measure({'reconstruction': source, 'edit': edits['edit']})
+  assert {key.removeprefix('edit_') for key in generated} == alone
+  still = outputs.measure({'source': source[:1], 'edit': source[:1]})
+  assert still['edit_flicker'] is None and 'edit_warp_error' not in still and still['edit_source_ssim'] == 1

@@ -96,7 +96,7 @@ def save_params(folder, part, params, source='', compact=False):
 
   Args:
     folder: path.
-    part: one of `PARTS`.
+    part: name, one of `PARTS` in the checkpoint of a model.
     params: tree of arrays. Numpy float32 arrays are written without a copy.
     source: where they came from, for the manifest.
     compact: write a float16 safetensors file instead of a float32 orbax tree.
@@ -107,7 +107,7 @@ def save_params(folder, part, params, source='', compact=False):
   folder = _absolute(folder)
   flat = traverse_util.flatten_dict(params, sep='/')
   dtype = np.float16 if compact else np.float32
-  flat = {path: np.ascontiguousarray(leaf, dtype) for path, leaf in flat.items()}
+  flat = {path: np.asarray(leaf, dtype, order='C') for path, leaf in flat.items()}
   digest = hashlib.sha256()
   for path in sorted(flat):
     digest.update(f'{path} {flat[path].shape}\n'.encode())
@@ -173,8 +173,38 @@ def load(folder, dtype='float32', parts=PARTS):
   manifest = json.loads((folder / 'manifest.json').read_text())
   digests = [config.to_json(), *(manifest[part]['sha256'] for part in sorted(manifest))]
   tokenizer = read_tokenizer(folder, config) if 'text' in parts else None
-  params = {part: _restore(folder, part, abstract_params(config, part), dtype) for part in parts}
+  params = {part: restore(folder, part, abstract_params(config, part), dtype) for part in parts}
   return Model(config, params, tokenizer, hashlib.sha256('\n'.join([config.to_json(), *digests]).encode()).hexdigest())
+
+
+def restore(folder, part, abstract, dtype='float32'):
+  """Reads the parameters of one part onto the first local device.
+
+  Args:
+    folder: `epath.Path` of a checkpoint.
+    part: name.
+    abstract: tree of shapes that it must have.
+    dtype: every floating-point parameter is cast to it while it is read.
+
+  Raises:
+    ValueError: the tree is another one; lists both sides.
+  """
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  if (path := _file(folder, part)).exists():
+    stored = traverse_util.unflatten_dict(safetensors.numpy.load(path.read_bytes()), sep='/')
+    _check_shapes(path, stored, abstract)
+    return jax.tree.map(lambda x: jax.device_put(x.astype(dtype), device), stored)
+  folder /= part
+  with _checkpointer() as checkpointer:
+    _check_shapes(folder, checkpointer.metadata(folder).item_metadata.tree, abstract)
+    target = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(
+        x.shape, dtype if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype, sharding=device
+      ),
+      abstract,
+    )
+    args = ocp.checkpoint_utils.construct_restore_args(target)
+    return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(item=target, restore_args=args))
 
 
 @contextlib.contextmanager
@@ -201,25 +231,6 @@ def _checkpointer():
 
 def _file(folder, part):
   return folder / f'{part}.safetensors'
-
-
-def _restore(folder, part, abstract, dtype):
-  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  if (path := _file(folder, part)).exists():
-    stored = traverse_util.unflatten_dict(safetensors.numpy.load(path.read_bytes()), sep='/')
-    _check_shapes(path, stored, abstract)
-    return jax.tree.map(lambda x: jax.device_put(x.astype(dtype), device), stored)
-  folder /= part
-  with _checkpointer() as checkpointer:
-    _check_shapes(folder, checkpointer.metadata(folder).item_metadata.tree, abstract)
-    target = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape, dtype if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype, sharding=device
-      ),
-      abstract,
-    )
-    args = ocp.checkpoint_utils.construct_restore_args(target)
-    return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(item=target, restore_args=args))
 
 
 def _check_shapes(path, stored, abstract):

@@ -60,11 +60,7 @@ class ModelConfig:
     Raises:
       ValueError: fields are unknown, missing or of another type (all are named), or do not fit together.
     """
-    faults = []
-    values = _read_fields(cls, json.loads(text), '', faults)
-    if faults:
-      raise ValueError('config: ' + '; '.join(faults))
-    return _construct(cls, values)
+    return read_json(cls, text)
 
 
 LATER = {'unet.frame_positions': 0}  # fields that files of earlier versions lack, and what these mean
@@ -79,6 +75,15 @@ SMALL = ModelConfig(
   height=64,
   width=96,
 )
+
+
+def read_json(cls, text):
+  """A dataclass of sizes from the JSON of its fields; raises as `ModelConfig.from_json`."""
+  faults = []
+  values = _read_fields(cls, json.loads(text), '', faults)
+  if faults:
+    raise ValueError('config: ' + '; '.join(faults))
+  return _construct(cls, values)
 
 
 def network(config, part, dtype=jnp.float32):

@@ -3,7 +3,7 @@
 from etils import epath
 
 from uniedit_jax import masks, panels, video
-from uniedit_jax.metrics import pixel
+from uniedit_jax.metrics import motion, pixel
 
 TRUSTED_DB = 10.0  # how far below the VAE's round trip a reconstruction may be; docs/inversion.md has why
 # The clip that each kind of branch becomes, in the order in which they are shown after the source.
@@ -72,20 +72,30 @@ def measure(clips, floor=None, free=None, stored=False, mask=None):
     mask: bool[F, H, W], the source's foreground, or None.
 
   Returns:
-    dict of numbers; None where a clip that is needed was not made.
+    dict of numbers, as docs/metrics.md explains them; None where a clip that is needed was not made, or where nothing
+    can be measured.
   """
   source, reconstruction = clips.get('source'), clips.get('reconstruction')
   psnr = lambda a, b, **kw: None if a is None or b is None else pixel.psnr(a, b, **kw)
-  edits = edits_of(clips)
-  measures = {f'{name}_frame_difference': pixel.frame_difference(clips[name]) for name in edits}
-  if source is None:
-    return measures
-  measures['source_frame_difference'] = pixel.frame_difference(source)
-  for name in edits:
+  edits, measures = edits_of(clips), {}
+  shown = [*edits, *(['source'] if source is not None else [])]
+  moves = {name: motion.motion_of(clips[name]) for name in shown if len(clips[name]) > 1}
+  for name in shown:
+    measures[f'{name}_frame_difference'] = pixel.frame_difference(clips[name])
+    measures[f'{name}_flicker'] = pixel.flicker(clips[name])
+  for name, moved in moves.items():
+    measures[f'{name}_warp_error'] = motion.warp_error(moved)
+    measures[f'{name}_warp_share'] = float(moved.trusted.mean())
+    measures[f'{name}_motion_magnitude'] = motion.magnitude(moved)
+  for name in edits if source is not None else ():
     measures[f'{name}_source_psnr_db'] = psnr(source, clips[name])
     measures[f'{name}_source_ssim'] = pixel.ssim(source, clips[name])
     if mask is not None and not mask.all():
       measures[f'{name}_source_background_psnr_db'] = psnr(source, clips[name], mask=~mask)
+      measures[f'{name}_source_background_ssim'] = pixel.ssim(source, clips[name], mask=~mask)
+    if moves:
+      measures[f'{name}_source_warp_error'] = motion.warp_error(moves[name], along=moves['source'])
+      measures[f'{name}_source_motion_direction'] = motion.direction(moves[name], moves['source'])
   if floor is not None:
     measures |= {
       'vae_round_trip_psnr_db': psnr(source, floor),

@@ -4,6 +4,7 @@ Clips are uint8[F, H, W, C], or f[F, H, W, C] in [0, 1]; both kinds may be mixed
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 WINDOW, SIGMA = 11, 1.5
 
@@ -31,7 +32,7 @@ def psnr(a, b, mask=None):
   return -10 * float(np.log10(mean)) if mean else float('inf')
 
 
-def ssim(a, b):
+def ssim(a, b, mask=None):
   """Structural similarity (Wang et al. 2004), 1 for equal clips.
 
   Gaussian window of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); mean over the places where the window fits
@@ -39,9 +40,11 @@ def ssim(a, b):
 
   Args:
     a, b: clips of one shape, H and W at least 11.
+    mask: bool[F, H, W]; only windows of which every pixel is True count, so that nothing outside is seen. None counts
+      all.
 
   Returns:
-    float in [-1, 1].
+    float in [-1, 1], or None where no window lies within the mask.
 
   Raises:
     ValueError: shapes differ, frames are too small, or floats lie outside [0, 1].
@@ -49,8 +52,17 @@ def ssim(a, b):
   a, b = _pair(a, b)
   if min(a.shape[1:3]) < WINDOW:
     raise ValueError(f'frames are {a.shape[1]}x{a.shape[2]} pixels; accepted: at least {WINDOW}x{WINDOW}')
+  if mask is not None and np.shape(mask) != a.shape[:3]:
+    raise ValueError(f'mask has shape {np.shape(mask)}; accepted: {a.shape[:3]}')
+  counted, total = 0, 0.0
   # One frame at a time: the five maps of a whole clip would be large.
-  return float(np.mean([_frame_ssim(x.astype(np.float64), y.astype(np.float64)) for x, y in zip(a, b, strict=True)]))
+  for i, (x, y) in enumerate(zip(a, b, strict=True)):
+    values = _ssim_map(x.astype(np.float64), y.astype(np.float64))
+    if mask is not None:
+      within = sliding_window_view(np.asarray(mask[i], bool), (WINDOW, WINDOW)).all(axis=(2, 3))
+      values = values[within]
+    counted, total = counted + values.size, total + float(values.sum())
+  return total / counted if counted else None
 
 
 def frame_difference(frames):
@@ -69,14 +81,35 @@ def frame_difference(frames):
   return float(np.mean(np.abs(np.diff(frames, axis=0)), dtype=np.float64)) if len(frames) > 1 else 0.0
 
 
-def _frame_ssim(x, y):
-  """SSIM of two frames f64[H, W, C]."""
+def flicker(frames):
+  """How far frames are from the mean of their neighbours, 0 to 1; 0 for stills, fades and anything even in time.
+
+  Mean of |x[t] - (x[t - 1] + x[t + 1]) / 2|. Motion counts too, if less than in `frame_difference`: compare it
+  with that of the source.
+
+  Args:
+    frames: a clip.
+
+  Returns:
+    float, or None for fewer than three frames.
+
+  Raises:
+    ValueError: not a clip, or floats outside [0, 1].
+  """
+  frames = _unit(frames)
+  if len(frames) < 3:
+    return None
+  return float(np.mean(np.abs(frames[1:-1] - (frames[:-2] + frames[2:]) / 2), dtype=np.float64))
+
+
+def _ssim_map(x, y):
+  """SSIM of two frames f64[H, W, C] where the window fits: f64[H - 10, W - 10, C]."""
   mean_x, mean_y = _blur(x), _blur(y)
   variances = _blur(x * x) - mean_x**2 + _blur(y * y) - mean_y**2
   covariance = _blur(x * y) - mean_x * mean_y
   c1, c2 = 0.01**2, 0.03**2
   similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-  return np.mean(similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2)))
+  return similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
 
 
 def _blur(x):

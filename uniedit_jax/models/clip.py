@@ -1,4 +1,4 @@
-"""The CLIP ViT-L/14 text tower that Stable Diffusion 1.x and LaVie are conditioned on, and its tokenizer.
+"""CLIP's text tower, of which ViT-L/14's conditions Stable Diffusion 1.x and LaVie, and its tokenizer.
 
 Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
 """
@@ -47,10 +47,11 @@ class TextConfig:
       raise ValueError(f'width is {self.width}; accepted: multiples of heads={self.heads}')
 
 
-class CausalAttention(nn.Module):
-  """Self-attention in which a token sees itself and the tokens before it."""
+class SelfAttention(nn.Module):
+  """Self-attention; a token of a causal one sees itself and the tokens before it."""
 
   heads: int
+  causal: bool
   dtype: Any
 
   @nn.compact
@@ -59,7 +60,7 @@ class CausalAttention(nn.Module):
     dense = functools.partial(nn.Dense, x.shape[-1], dtype=self.dtype)
     split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
     q, k, v = (split(dense(name=name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
-    out = jax.nn.dot_product_attention(q, k, v, is_causal=True)  # logits and softmax in float32
+    out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)  # logits and softmax in float32
     return dense(name='out_proj')(out.reshape(x.shape))
 
 
@@ -75,29 +76,31 @@ class MLP(nn.Module):
     return nn.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden * nn.sigmoid(1.702 * hidden))
 
 
-class TextLayer(nn.Module):
+class Layer(nn.Module):
   """Attention and feed-forward, each a residual after a layer norm."""
 
-  config: TextConfig
+  config: Any
+  causal: bool
   dtype: Any
 
   @nn.compact
   def __call__(self, x):
     norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
-    x += CausalAttention(self.config.heads, self.dtype, name='self_attn')(norm(name='layer_norm1')(x))
+    x += SelfAttention(self.config.heads, self.causal, self.dtype, name='self_attn')(norm(name='layer_norm1')(x))
     return x + MLP(self.config.mlp_width, self.dtype, name='mlp')(norm(name='layer_norm2')(x))
 
 
-class TextLayers(nn.Module):
-  """All layers, one after the other."""
+class Layers(nn.Module):
+  """All layers of a tower, one after the other; `config` has layers, heads and mlp_width."""
 
-  config: TextConfig
+  config: Any
+  causal: bool
   dtype: Any
 
   @nn.compact
   def __call__(self, x):
     for i in range(self.config.layers):
-      x = TextLayer(self.config, self.dtype, name=f'layers_{i}')(x)
+      x = Layer(self.config, self.causal, self.dtype, name=f'layers_{i}')(x)
     return x
 
 
@@ -124,7 +127,7 @@ class TextModel(nn.Module):
   @nn.compact
   def __call__(self, tokens):
     x = Embeddings(self.config, self.dtype, name='embeddings')(tokens)
-    x = TextLayers(self.config, self.dtype, name='encoder')(x)
+    x = Layers(self.config, causal=True, dtype=self.dtype, name='encoder')(x)
     return layers.LayerNorm(dtype=self.dtype, name='final_layer_norm')(x)
 
 

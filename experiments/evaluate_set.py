@@ -1,0 +1,46 @@
+"""Tables of the measures of a set of edits that `experiments.batch_edit` made.
+
+  python -m experiments.batch_edit --config=configs/batch.py --config.checkpoint=checkpoints/lavie \
+    --config.manifest=LOVEU-TGVE-2023_Dataset.csv --config.metrics.clip=checkpoints/clip_vitl14 --workdir=out/tgve
+  python -m experiments.evaluate_set --workdir=out/tgve
+
+The set is a manifest of ours or the csv of LOVEU-TGVE 2023. A batch writes the tables when it ends; this command writes
+those of what is finished in a folder, as when it was brought together from several machines. The workdir gets
+measures.md and measures.csv: means with intervals, motion edits and structure-preserving edits apart, sources beside.
+"""
+
+import sys
+
+from absl import app, flags
+from etils import epath
+
+from experiments import set_tables
+
+
+def run(workdir):
+  """Writes the tables.
+
+  Raises:
+    ValueError: the folder is none of a batch, or no edit is finished.
+  """
+  items = workdir / 'items'
+  if not items.is_dir():
+    raise ValueError(f'workdir is {str(workdir)!r}, which has no items/; accepted: a folder of experiments.batch_edit')
+  ids = sorted(path.name for path in items.iterdir())
+  if not set_tables.write(workdir, ids):
+    raise ValueError(f'workdir is {str(workdir)!r}, where none of {len(ids)} edits is finished; accepted: at least one')
+
+
+def main(_):
+  """Writes the tables, or tells what is wrong."""
+  workdir = epath.Path(flags.FLAGS.workdir).expanduser()
+  try:
+    run(workdir)
+  except (ValueError, OSError) as error:
+    sys.exit(f'{error}')
+  print('\n'.join(str(workdir / name) for name in ('measures.md', 'measures.csv')))
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string('workdir', None, 'Folder that experiments.batch_edit wrote.', required=True)
+  app.run(main)

@@ -1,0 +1,151 @@
+"""Dense optical flow between the frames of a clip, without weights: a pyramid of Lucas-Kanade steps.
+
+Lucas and Kanade 1981: where a window is moved by d, the gradients of its pixels explain its change, g . d = -dI/dt. The
+least squares of a Gaussian window give d; a coarse picture is solved first, its answer warps the next finer one.
+Flow is f32[H, W, 2], (down, right) in pixels: pixel p of the first frame is at p + flow[p] in the second.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SHORT_SIDE = 160  # of the frames that are compared; more costs time, and motion is told as well from these
+COARSEST = 8  # short side of the top of the pyramid
+SIGMA = 3.0  # of the window, pixels
+DAMPING = 1e-5  # squared slope, of pixels in [0, 1], below which a window has nothing that could be followed
+STEPS = 6  # of each level
+LUMA = (0.299, 0.587, 0.114)
+
+
+def optical_flow(frames):
+  """Flow between consecutive frames, in both directions.
+
+  Args:
+    frames: f32[F, H, W, 3] in [0, 1] from `shrink`.
+
+  Returns:
+    (forward f32[F - 1, H, W, 2] from each frame to the next, backward f32[F - 1, H, W, 2] from the next to each).
+  """
+  return _both_ways(jnp.asarray(frames))
+
+
+def shrink(frames):
+  """A clip as it is compared: f32[F, h, w, 3] in [0, 1], its short side at most `SHORT_SIDE`.
+
+  Args:
+    frames: u8[F, H, W, 3].
+  """
+  height, width = frames.shape[1:3]
+  scale = min(1, SHORT_SIDE / min(height, width))
+  size = max(1, round(height * scale)), max(1, round(width * scale))
+  return np.asarray(_resize(jnp.asarray(frames), *size))
+
+
+def warp(frame, flow):
+  """Pulls a picture back along a flow, bilinearly; places outside read the nearest edge.
+
+  Args:
+    frame: f32[H, W, C].
+    flow: f32[H, W, 2].
+
+  Returns:
+    f32[H, W, C], at p what `frame` has at p + flow[p].
+  """
+  height, width = frame.shape[:2]
+  y, x = _places(flow)
+  y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
+  top, left = jnp.floor(y).astype(jnp.int32), jnp.floor(x).astype(jnp.int32)
+  bottom, right = jnp.minimum(top + 1, height - 1), jnp.minimum(left + 1, width - 1)
+  down, across = (y - top)[..., None], (x - left)[..., None]
+  above = frame[top, left] * (1 - across) + frame[top, right] * across
+  below = frame[bottom, left] * (1 - across) + frame[bottom, right] * across
+  return above * (1 - down) + below * down
+
+
+def visible(flow, back):
+  """Where a flow can be trusted: bool[H, W].
+
+  A pixel counts if its goal lies inside of the frame, and the flow back from there ends where it began, by the bound of
+  Sundaram et al. 2010: |flow + back|^2 < 0.01 (|flow|^2 + |back|^2) + 0.5.
+
+  Args:
+    flow, back: f32[H, W, 2] from one frame to another and from that one back.
+  """
+  back = warp(back, flow)
+  square = lambda x: jnp.sum(x * x, axis=-1)
+  consistent = square(flow + back) < 0.01 * (square(flow) + square(back)) + 0.5
+  return consistent & _inside(flow)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _resize(frames, height, width):
+  shape = (frames.shape[0], height, width, frames.shape[3])
+  return jnp.clip(jax.image.resize(frames.astype(jnp.float32) / 255, shape, 'linear', antialias=True), 0, 1)
+
+
+@jax.jit
+def _both_ways(frames):
+  gray = jnp.sum(frames * jnp.asarray(LUMA), axis=-1)
+  first, second = gray[:-1], gray[1:]
+  flow = _flow(jnp.concatenate([first, second]), jnp.concatenate([second, first]))
+  return jnp.split(flow, 2)
+
+
+def _flow(first, second):
+  """Flow of pairs of pictures f32[P, H, W]."""
+  pairs, *size = first.shape
+  sizes = [tuple(size)]
+  while min(sizes[-1]) >= 2 * COARSEST:
+    sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
+  flow = jnp.zeros((pairs, *sizes[-1], 2))
+  for height, width in reversed(sizes):
+    shape = (pairs, height, width)
+    a, b = (jax.image.resize(x, shape, 'linear', antialias=True) for x in (first, second))
+    growth = jnp.array([height / flow.shape[1], width / flow.shape[2]])
+    flow = jax.image.resize(flow, (*shape, 2), 'linear') * growth
+    flow = _refine(a, b, flow)
+  return flow
+
+
+def _refine(first, second, flow):
+  """The steps of a level."""
+  dy, dx = jnp.gradient(first, axis=(1, 2))
+  yy, xx, yx = _window(dy * dy), _window(dx * dx), _window(dy * dx)
+  yy, xx = yy + DAMPING, xx + DAMPING
+  determinant = yy * xx - yx * yx
+
+  def step(_, flow):
+    change = (jax.vmap(warp)(second[..., None], flow)[..., 0] - first) * jax.vmap(_inside)(flow)
+    ty, tx = _window(dy * change), _window(dx * change)
+    moved = jnp.stack([yx * tx - xx * ty, yx * ty - yy * tx], axis=-1) / determinant[..., None]
+    return flow + jnp.clip(moved, -1, 1)  # what is linear in a step is not further than a pixel
+
+  return jax.lax.fori_loop(0, STEPS, step, flow)
+
+
+def _window(x):
+  """Gaussian mean of f32[P, H, W] over rows and columns, as two products of matrices: these compile fast."""
+  rows, columns = map(_weights, x.shape[1:])
+  return jnp.einsum('ij,pjk,lk->pil', rows, x, columns, precision='highest')
+
+
+def _weights(length):
+  """f32[length, length]: how much each place counts in the window of each."""
+  places = np.arange(length)
+  weights = np.exp(-((places[:, None] - places) ** 2) / (2 * SIGMA**2))
+  return np.float32(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _inside(flow):
+  """Which pixels go to a place in the frame, the outer halves of its pixels included: bool[H, W]."""
+  inside = lambda places, length: (places >= -0.5) & (places <= length - 0.5)
+  y, x = _places(flow)
+  return inside(y, flow.shape[0]) & inside(x, flow.shape[1])
+
+
+def _places(flow):
+  """Where each pixel goes: rows and columns, f32[H, W] each."""
+  y, x = jnp.meshgrid(*(jnp.arange(length, dtype=jnp.float32) for length in flow.shape[:2]), indexing='ij')
+  return y + flow[..., 0], x + flow[..., 1]

@@ -1,0 +1,111 @@
+"""Measures on optical flow: how a clip moves, and how steady it is once motion is taken out."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from uniedit_jax.metrics import flow
+
+STILL = 1e-3  # mean length of flow, in pixels of `flow.shrink`, below which a clip has no direction
+
+
+class Motion(NamedTuple):
+  """A clip with its flow, as `measure_motion` has it.
+
+  Attributes:
+    frames: f32[F, h, w, 3] in [0, 1], small.
+    forward: f32[F - 1, h, w, 2], flow from each frame to the next.
+    trusted: bool[F - 1, h, w], where `flow.visible` holds.
+  """
+
+  frames: np.ndarray
+  forward: np.ndarray
+  trusted: np.ndarray
+
+
+def motion_of(frames):
+  """The motion of a clip.
+
+  Args:
+    frames: u8[F, H, W, 3], at least two frames.
+
+  Returns:
+    `Motion`.
+
+  Raises:
+    ValueError: another shape or dtype, or a single frame.
+  """
+  frames = np.asarray(frames)
+  if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) < 2:
+    raise ValueError(f'frames are {frames.dtype}{list(frames.shape)}; accepted: uint8[F, H, W, 3], F at least 2')
+  small = flow.shrink(frames)
+  forward, backward = flow.optical_flow(small)
+  return Motion(small, np.asarray(forward), np.asarray(_visible(forward, backward)))
+
+
+def warp_error(motion, along=None):
+  """What is left of the change between frames when the flow is undone, 0 to 1 (Lai et al. 2018, with L1 and own masks).
+
+  Mean of |frame[t] - warp(frame[t + 1], flow)| over the pixels where the flow can be trusted.
+
+  Args:
+    motion: `Motion` of the clip.
+    along: `Motion` whose flow and trusted pixels are used; its own by default. That of the source tells if an edit
+      moves as the source does, which an edit of motion should not.
+
+  Returns:
+    float, or None where no pixel can be trusted.
+
+  Raises:
+    ValueError: the shapes of the two differ.
+  """
+  along = motion if along is None else along
+  _same_shapes(motion, along)
+  if not along.trusted.any():
+    return None
+  left = _residual(motion.frames, along.forward)
+  return float(np.mean(np.asarray(left)[along.trusted], dtype=np.float64))
+
+
+def magnitude(motion):
+  """Mean length of the flow from a frame to the next, in percent of the frame's diagonal; float."""
+  diagonal = np.hypot(*motion.frames.shape[1:3])
+  return float(100 * np.linalg.norm(motion.forward, axis=-1).mean(dtype=np.float64) / diagonal)
+
+
+def direction(a, b):
+  """Whether two clips move the same way at the same places and times: 1 the same, -1 opposite, 0 unrelated.
+
+  sum of u . v over the sum of |u| |v|, u and v the flows at a pixel: the cosine, weighted by how much both move.
+
+  Args:
+    a, b: `Motion`s of clips of one shape.
+
+  Returns:
+    float in [-1, 1], or None where the two never move at the same place.
+
+  Raises:
+    ValueError: the shapes of the two differ.
+  """
+  _same_shapes(a, b)
+  u, v = a.forward.astype(np.float64), b.forward.astype(np.float64)
+  weights = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
+  return float(np.sum(u * v) / weights.sum()) if weights.mean() > STILL**2 else None
+
+
+@jax.jit
+def _visible(forward, backward):
+  return jax.vmap(flow.visible)(forward, backward)
+
+
+@jax.jit
+def _residual(frames, forward):
+  """f32[F - 1, h, w]."""
+  return jnp.abs(frames[:-1] - jax.vmap(flow.warp)(frames[1:], forward)).mean(axis=-1)
+
+
+def _same_shapes(a, b):
+  if a.frames.shape != b.frames.shape:
+    raise ValueError(f'clips have shapes {a.frames.shape} and {b.frames.shape}; accepted: equal shapes')

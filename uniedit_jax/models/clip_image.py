@@ -1,0 +1,154 @@
+"""CLIP's image tower, and both towers up to the space where pictures and prompts are compared (Radford et al. 2021).
+
+Parameter paths are the names of transformers' `CLIPModel` with `.N` written `_N`.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from uniedit_jax.models import layers
+from uniedit_jax.models.clip import Layers, TextConfig, TextModel
+
+LETTERS = {768: 'b', 1024: 'l'}  # of the widths of published towers
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageConfig:
+  """Sizes of the image tower; the defaults are ViT-B/32's.
+
+  Attributes:
+    size: height and width of a picture in pixels.
+    patch: height and width of the patches that become tokens.
+    width, layers, heads, mlp_width: as in `TextConfig`.
+  """
+
+  size: int = 224
+  patch: int = 32
+  width: int = 768
+  layers: int = 12
+  heads: int = 12
+  mlp_width: int = 3072
+
+  def __post_init__(self):
+    if self.width % self.heads:
+      raise ValueError(f'width is {self.width}; accepted: multiples of heads={self.heads}')
+    if self.size % self.patch:
+      raise ValueError(f'size is {self.size}; accepted: multiples of patch={self.patch}')
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipConfig:
+  """Both towers; the defaults are ViT-B/32's.
+
+  Attributes:
+    text, image: their sizes.
+    width: width D of the common space.
+  """
+
+  text: TextConfig = dataclasses.field(default_factory=lambda: TextConfig(width=512, heads=8, mlp_width=2048))
+  image: ImageConfig = dataclasses.field(default_factory=ImageConfig)
+  width: int = 512
+
+  @property
+  def name(self):
+    """The name that measures carry: 'vitb32', 'vitl14', 'vitl14_336' for larger pictures."""
+    image = self.image
+    letter = LETTERS.get(image.width, f'{image.width}_')
+    return f'vit{letter}{image.patch}' + (f'_{image.size}' if image.size != 224 else '')
+
+  def to_json(self):
+    """The config as JSON text."""
+    return json.dumps(dataclasses.asdict(self), indent=2) + '\n'
+
+
+VITB32 = ClipConfig()
+VITL14 = ClipConfig(TextConfig(), ImageConfig(patch=14, width=1024, layers=24, heads=16, mlp_width=4096), 768)
+
+
+class ImageEmbeddings(nn.Module):
+  """Patches as tokens behind a class token, plus the embedding of their position."""
+
+  config: ImageConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, pixels):
+    config = self.config
+    patch, width = (config.patch, config.patch), config.width
+    conv = nn.Conv(width, patch, patch, 'VALID', use_bias=False, dtype=self.dtype, name='patch_embedding')
+    x = conv(pixels).reshape(len(pixels), -1, width)
+    first = self.param('class_embedding', nn.initializers.normal(), (width,))
+    first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, width))
+    x = jnp.concatenate([first, x], axis=1)
+    position = nn.Embed(x.shape[1], width, dtype=self.dtype, name='position_embedding')
+    return x + position(jnp.arange(x.shape[1]))
+
+
+class ImageModel(nn.Module):
+  """Embeddings, layers and layer norms; the class token is what comes out."""
+
+  config: ImageConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, pixels):
+    x = ImageEmbeddings(self.config, self.dtype, name='embeddings')(pixels)
+    x = layers.LayerNorm(dtype=self.dtype, name='pre_layrnorm')(x)
+    x = Layers(self.config, causal=False, dtype=self.dtype, name='encoder')(x)
+    return layers.LayerNorm(dtype=self.dtype, name='post_layernorm')(x[:, 0])
+
+
+class ImageFeatures(nn.Module):
+  """Pictures in the common space: `ImageFeatures(config).apply({'params': params}, pixels)`.
+
+  Attributes:
+    config: sizes.
+    dtype: of activations.
+  """
+
+  config: ClipConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, pixels):
+    """f[B, size, size, 3], normalised, -> f[B, D], of any length.
+
+    Raises:
+      ValueError: pictures of another size.
+    """
+    size = self.config.image.size
+    if pixels.shape[1:] != (size, size, 3):
+      raise ValueError(f'pixels has shape {pixels.shape}; accepted: [B, {size}, {size}, 3]')
+    x = ImageModel(self.config.image, self.dtype, name='vision_model')(pixels)
+    return nn.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='visual_projection')(x)
+
+
+class TextFeatures(nn.Module):
+  """Prompts in the common space; attributes as those of `ImageFeatures`."""
+
+  config: ClipConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, tokens):
+    """i32[B, T] from `Tokenizer.encode` -> f[B, D], of any length; read at the first end token."""
+    x = TextModel(self.config.text, self.dtype, name='text_model')(tokens)
+    end = jnp.argmax(tokens == self.config.text.eos, axis=-1)
+    x = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
+    return nn.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='text_projection')(x)
+
+
+def abstract_clip(config):
+  """The parameter tree of both towers as `jax.ShapeDtypeStruct`s, with 'logit_scale', f32[], the log of a scale."""
+  pixels, tokens = jnp.zeros((1, config.image.size, config.image.size, 3)), jnp.zeros((1, 1), jnp.int32)
+  init = lambda key: {
+    **ImageFeatures(config).init(key, pixels)['params'],
+    **TextFeatures(config).init(key, tokens)['params'],
+    'logit_scale': jnp.zeros(()),
+  }
+  return jax.eval_shape(init, jax.random.key(0))
