@@ -11,7 +11,7 @@ from experiments import edit
 from experiments.compare_request import read_compare
 from experiments.request import resolve
 from tests.evaluate_test import TINY, write_checkpoint
-from uniedit_jax import comparison, comparison_report, record, video
+from uniedit_jax import checkpoint, comparison, comparison_report, record, video
 from uniedit_jax.sprites import benchmark, scenes
 from uniedit_jax.sprites.render import render
 
@@ -92,6 +92,16 @@ def test_edits_are_ordinary_ones_judged_from_their_pixels(finished, tmp_path):
   assert found['source']['frame_difference'] == measures['source_frame_difference']
   assert found[cell.method]['seconds'] > 0 and found['source']['seconds'] is None
   assert found['source']['success'] is False
+
+
+def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(folder, finished, tmp_path):
+  _, _, request, rows = finished
+  # The measures of the shipped model have the attributes that the prompt names, of edits only.
+  record.write_json(tmp_path / 'metrics.json', {'edit_attributes_right': 0.123})
+  clip = render(request.edits['000'].scene.source, 32, 4).frames
+  given = request.cells[0], request.edits['000'], checkpoint.load(folder / 'tiny'), {'source': clip, 'edit': clip}
+  found = [row['attributes_right'] for row in entry.measure(*given, tmp_path, 1.0)]
+  assert found == [rows[0]['attributes_right']] * 2 and found[0] is not None
 
 
 def test_tables_and_page(finished):

@@ -75,8 +75,8 @@ def test_what_raters_said_gets_into_the_table(compared):
   (compared / 'user_study').mkdir()
   said = [
     {**USER, 'measure': 'alignment', 'against': ''},
-    {**USER, 'measure': 'preferred', 'against': 'zebra_net'},
     {**USER, 'measure': 'preferred', 'against': '', 'mean': 0.75, 'low': 0.5, 'high': 1.0},
+    {**USER, 'measure': 'preferred', 'against': 'zebra_net'},
   ]
   (compared / 'user_study' / 'results.json').write_text(json.dumps({'results': said}))
   motion = table(write(compared, rows_of()), 'Motion')
