@@ -7,6 +7,7 @@ import ml_collections
 from ml_collections.config_dict import placeholder
 
 QUICK_STEPS = 5
+TASKS = ('motion', 'appearance')
 
 
 def sized(config, size):
@@ -45,6 +46,8 @@ def _shrink(config):
     config.per_kind = 1
     config.text_to_video.clips, config.text_to_video.batch = min(config.text_to_video.clips, 2), 2
     config.text_to_video.steps = QUICK_STEPS
+  if 'compared' in config:
+    config.edits.motion = config.edits.appearance = 1
   if 'per_motion' in config:
     config.per_motion, config.timesteps = 1, config.timesteps[:1]
   if 'data' in config:

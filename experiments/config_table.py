@@ -9,6 +9,7 @@ import re
 from configs import (
   batch,
   common,
+  compare,
   generate,
   motion,
   sprites_benchmark,
@@ -35,6 +36,12 @@ SECTIONS = (
     'Scores on sprites',
     'sprites_benchmark.py, sprites_inversions.py, sprites_masks.py, beside `motion.` and `appearance.`: an edit each',
     [sprites_benchmark, sprites_inversions, sprites_masks],
+  ),
+  (
+    'Comparisons',
+    'compare.py and compare_sprites.py, beside manifest and split above; `setups.<name>.motion` and `.appearance`: an '
+    'edit each',
+    [compare],
   ),
   ('Evidence on sprites', 'sprites_evidence.py', [sprites_evidence]),
 )
@@ -83,7 +90,9 @@ def table():
     for module in modules:
       known |= comments(module)
       for name, kind, default in fields(module.get_config()):
-        if name in seen or (title not in ('Edits', 'Training') and name.startswith(('motion.', 'appearance.'))):
+        if name in seen or (
+          title not in ('Edits', 'Training') and name.startswith(('motion.', 'appearance.', 'setups.'))
+        ):
           continue
         seen.add(name)
         shown = 'unset' if default is None else f'`{default!r}`'

@@ -9,12 +9,12 @@ from PIL import Image
 
 from tests import browser as chromium
 from tests.sprites.page_test import METHODS, row
-from uniedit_jax import record, report, sweep_report, video
+from uniedit_jax import comparison, comparison_report, record, report, sweep_report, video
 from uniedit_jax.sprites import page as benchmark
 from uniedit_jax.sprites import scores
 
 FRAMES, FPS = 24, 8
-PAGES = ('report', 'sweep', 'benchmark')
+PAGES = ('report', 'sweep', 'benchmark', 'comparison')
 pytestmark = pytest.mark.skipif(not chromium.program(), reason=f'none of {", ".join(chromium.PROGRAMS)} is on the PATH')
 
 # What is seen of every video: times are read together, so that none moves between them.
@@ -73,6 +73,21 @@ def write_benchmark(folder):
   summary = {'split': 'benchmark', 'edits': 10, 'methods': {}, 'text_to_video': {}, 'kinds': scores.summarise(rows)}
   summary['probe'] = {'exact_targets_changed': 1.0, 'unedited_sources_changed': 0.0}
   benchmark.write_page(folder / 'index.html', summary, rows, folder)
+  return folder / 'index.html'
+
+
+def write_comparison(folder):
+  methods = {name: f'The {name} method' for name in ('first', 'second', 'third')}
+  edits = {f'{i}': {'task': 'motion', 'source_prompt': '', 'target_prompt': 'a red square ' * 9} for i in range(5)}
+  comparison.write(folder, comparison.Comparison(methods, edits))
+  rows = []
+  for edit in edits:
+    for i, name in enumerate(('source', *methods)):
+      video.write_mp4(comparison.clip_path(folder, edit, name), clip(i), FPS)
+      rows.append({'edit': edit, 'task': 'motion', 'kind': 'motion', 'method': name, 'seconds': i, 'success': i > 1})
+      rows[-1]['wrong'] = 'colour, shape, background' if i < 2 else ''
+  record.write_json(folder / 'results.json', rows)
+  comparison_report.write(folder)
   return folder / 'index.html'
 
 

@@ -38,6 +38,11 @@ ALLOWED = {
   f'{P}.model_config': (f'{P}.diffusion', f'{P}.models'),
   f'{P}.metrics': tuple(f'{P}.{m}' for m in ('checkpoint', 'model_config', 'models', 'video')),
   f'{P}.player': (f'{P}.files', f'{P}.video'),
+  f'{P}.comparison': (f'{P}.files',),
+  f'{P}.comparison_report': tuple(
+    f'{P}.{m}' for m in ('bootstrap', 'comparison', 'files', 'player', 'sprites', 'tables', 'video')
+  ),
+  f'{P}.study': tuple(f'{P}.{m}' for m in ('bootstrap', 'comparison', 'files', 'player', 'record', 'tables', 'video')),
   f'{P}.report': (f'{P}.player', f'{P}.tables'),
   f'{P}.sweep_report': tuple(f'{P}.{m}' for m in ('bootstrap', 'player', 'record', 'tables', 'video')),
   f'{P}.checkpoint': (f'{P}.models', f'{P}.model_config'),

@@ -77,7 +77,7 @@ if (videos.length) {
   const fps = () => +lead.dataset.fps, now = () => goal ? goal.time : lead.currentTime;
   const count = () => Math.max(1, Math.round((lead.duration || 0) * fps()));
   const frame = () => Math.min(count() - 1, Math.floor(now() * fps() + 1e-3));
-  const lag = v => Math.min(lead.currentTime, v.duration) - v.currentTime;
+  const lag = v => Math.min(lead.currentTime, v.duration) - v.currentTime || 0;  // of a new source nothing is known
   const show = () => {
     scrub.max = count() - 1; scrub.value = frame(); get('at').value = `frame ${frame()} / ${count() - 1}`;
     get('play').textContent = playing ? 'Pause' : 'Play';
@@ -117,7 +117,10 @@ if (videos.length) {
   const watch = new IntersectionObserver(changes => {
     changes.forEach(change => near[change.isIntersecting ? 'add' : 'delete'](change.target)); regroup();
   }, {rootMargin: '25%'});
-  videos.forEach(v => { v.onloadedmetadata = () => { regroup(); show(); }; watch.observe(v); });
+  videos.forEach(v => {
+    v.onloadedmetadata = v.onemptied = () => { regroup(); show(); };  // a page may change what an element plays
+    watch.observe(v);
+  });
   const step = n => { playing = false; move((Math.max(0, Math.min(count() - 1, n)) + .5) / fps()); };
   get('play').onclick = () => { playing = !playing; move(now()); };
   get('back').onclick = () => step(frame() - 1);

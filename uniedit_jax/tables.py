@@ -31,13 +31,20 @@ def write_means(path, rows, by, headings):
     by: keys of the lines.
     headings: dict {measure: heading}. Means of bools are percentages.
   """
-  lines = ['| ' + ' | '.join((*by, *headings.values())) + ' |', '|---' * (len(by) + len(headings)) + '|']
+  lines = []
   for values in dict.fromkeys(tuple(row[key] for key in by) for row in rows):
     chosen = [row for row in rows if tuple(row[key] for key in by) == values]
     columns = ([row[name] for row in chosen if row[name] is not None] for name in headings)
-    lines.append('| ' + ' | '.join((*values, *map(_mean, columns))) + ' |')
+    lines.append([*values, *map(_mean, columns)])
   with atomic_file(path) as name, open(name, 'w', encoding='utf-8') as file:
-    file.write('\n'.join(lines) + '\n')
+    file.write(markdown([*by, *headings.values()], lines))
+
+
+def markdown(heads, lines):
+  """A table in Markdown, of a list of heads and lists of cells (texts)."""
+  escaped = [[cell.replace('|', '\\|') for cell in line] for line in (heads, *lines)]
+  rows = ['| ' + ' | '.join(line) + ' |' for line in escaped]
+  return '\n'.join([rows[0], '|---' * len(heads) + '|', *rows[1:]]) + '\n'
 
 
 def _mean(values):

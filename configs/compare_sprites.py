@@ -1,0 +1,22 @@
+"""UniEdit and what it is compared with, where the right answers are known: nothing but this repository is needed.
+
+  python -m experiments.compare --config=configs/compare_sprites.py --workdir=out/compare_sprites
+
+20 edits of the sprites benchmark, the same for all methods: 8 of motion and 3 of each of the four kinds of appearance.
+All methods invert with the source's caption; masks are the true ones, so for motion they tell where the object is
+going. As shipped are configs/sprites_motion.py and sprites_appearance.py, the only settings that were chosen on sprites
+(on other edits than these); everything else is as its authors have it, rescaled to 25 steps. About an hour on 2 cores;
+`:quick` takes one edit of each kind and 5 steps.
+"""
+
+from configs import common, compare, sprites_appearance, sprites_motion
+
+
+def get_config(size='full'):
+  """Plain inversion, UniEdit with both presets, without and with true masks, and as it is shipped for sprites."""
+  config = compare.comparison()
+  config.checkpoint = 'sprites'
+  compare.add_methods(config, common.sprites_edit)
+  shipped = sprites_motion.get_config(), sprites_appearance.get_config()
+  compare.add(config, 'uniedit_shipped', 'UniEdit, as shipped', *shipped)
+  return common.sized(config, size)

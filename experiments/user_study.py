@@ -1,0 +1,51 @@
+"""A user study of a comparison: makes the page that raters get, and sums up what they answer.
+
+  python -m experiments.user_study --comparison=out/compare --workdir=out/compare/user_study
+  python -m experiments.user_study --workdir=out/compare/user_study answers/*.json
+
+The first leaves study.html, for raters: one file, that needs nothing else, says nowhere who made a clip, keeps the
+answers in the browser, and saves them as a file. And key.json, not for raters: what the names in these files stand for.
+The second prints means with 95 % intervals and writes results.md, .csv and .json. A comparison is what
+`experiments.compare` leaves, or any folder like it (uniedit_jax/comparison.py).
+"""
+
+import sys
+
+from absl import app, flags
+from etils import epath
+
+from uniedit_jax import comparison
+from uniedit_jax.study import answers, key, page
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('workdir', None, 'Folder of the study.', required=True)
+flags.DEFINE_string('comparison', '', 'Folder of the comparison that a new study is made of.')
+flags.DEFINE_list(
+  'mode', list(key.MODES), 'scores: each clip gets two, from 1 to 5; pairs: the better of two; or both.'
+)
+flags.DEFINE_string('against', '', 'Method that every pair has one clip of; empty: all pairs.')
+flags.DEFINE_integer('questions', 40, 'Most questions of each mode to a rater, drawn by lot; 0: all.', lower_bound=0)
+
+
+def main(arguments):
+  """Makes a study, or sums up the answers."""
+  workdir, paths = epath.Path(FLAGS.workdir).expanduser(), arguments[1:]
+  try:
+    if bool(FLAGS.comparison) == bool(paths):
+      given = f'{len(paths)} files of answers and --comparison={FLAGS.comparison!r}'
+      raise ValueError(f'given are {given}; accepted: --comparison to make a study, or files to sum up')
+    if paths:
+      print(answers.write_results(workdir, paths, key.read(workdir)))
+      return
+    if (workdir / key.FILE).exists():
+      raise ValueError(f'workdir {workdir} holds a study, whose answers would lose their key; accepted: another folder')
+    drawn = key.draw(comparison.read(FLAGS.comparison), FLAGS.mode, FLAGS.against)
+    page.write_page(workdir / 'study.html', drawn, FLAGS.comparison, FLAGS.questions)
+    key.write(workdir, drawn)
+    print(f'{workdir / "study.html"}: for raters\n{workdir / key.FILE}: keep it, and keep it from raters')
+  except (ValueError, OSError) as error:
+    sys.exit(f'{error}')
+
+
+if __name__ == '__main__':
+  app.run(main)

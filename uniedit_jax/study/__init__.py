@@ -1,0 +1,1 @@
+"""User studies: a blind page for raters, and what their answers come to."""
