@@ -155,13 +155,29 @@ def _ranges():
   return ml_collections.ConfigDict({'steps': placeholder(tuple), 'blocks': placeholder(tuple)})
 
 
-def sprites_edit(task):
+def edit_of_form(form, task, preset='paper'):
+  """An edit that has the forms `full`, `quick`, `sprites` and `sprites,quick`; the last two are of the shipped clip.
+
+  Args:
+    form: what stands behind the colon of `--config=configs/<name>.py:<form>`.
+    task, preset: as in `edit`.
+
+  Returns:
+    (ConfigDict, the size for `sized`).
+  """
+  model, _, size = form.partition(',')
+  if model == 'sprites':
+    return sprites_edit(task, preset), size or 'full'
+  return edit(task, preset), form
+
+
+def sprites_edit(task, preset='paper'):
   """An edit of the shipped clip by the shipped model; set `source_prompt` together with `video`.
 
   Args:
-    task: as in `edit`.
+    task, preset: as in `edit`.
   """
-  config = edit(task, preset='paper')
+  config = edit(task, preset)
   config.checkpoint = 'sprites'
   config.video = 'uniedit_jax/sprites/clip.mp4'
   config.source_prompt = 'a big red square moving right in the middle on grass, photo'
