@@ -41,6 +41,8 @@ def _shrink(config):
     config.steps = QUICK_STEPS
     if config.checkpoint != 'sprites':
       config.clip.frames, config.clip.height, config.clip.width = 8, 128, 128
+  if 'tuning_steps' in config:
+    config.tuning_steps = QUICK_STEPS
   if 'per_kind' in config:
     config.per_kind = 1
     config.text_to_video.clips, config.text_to_video.batch = min(config.text_to_video.clips, 2), 2
@@ -88,6 +90,8 @@ def edit(task, preset):
     preset: 'paper' or 'release', the ranges of all injections that are not set here.
   """
   config = model()
+  # 'injections', of which UniEdit, MasaCtrl and plain DDIM are settings; or a method of configs/baselines: its file
+  config.method = 'injections'
   config.task = task  # 'motion' or 'appearance'
   config.preset = preset  # 'paper' or 'release': the ranges of all injections that are not set
   config.video = ''  # mp4, gif, webm, mov or a folder of frames
@@ -169,6 +173,24 @@ def edit_of_form(form, task, preset='paper'):
   if model == 'sprites':
     return sprites_edit(task, preset), size or 'full'
   return edit(task, preset), form
+
+
+def baseline(form, task, method):
+  """An edit by a method of `uniedit_jax.baselines`; its file sets `config.baseline`, and it has the forms of `edit_of_form`.
+
+  Args:
+    form, task: as in `edit_of_form`.
+    method: name of the method.
+
+  Returns:
+    (ConfigDict, the size for `sized`).
+  """
+  config, size = edit_of_form(form, task)
+  config.method = method
+  config.inversion.method = 'ddim'
+  for unmade in ('reconstruction', 'motion_reference'):
+    config.outputs[unmade] = False
+  return config, size
 
 
 def sprites_edit(task, preset='paper'):

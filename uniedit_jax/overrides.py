@@ -34,6 +34,8 @@ class Source(NamedTuple):
 class AttentionOverride(NamedTuple):
   """What one attention block reads from other rows; stacked leaves gain leading axes [S, L, R].
 
+  A slot that is None reads the own row. What is None costs nothing; it makes another program than an array does.
+
   Attributes:
     spatial_q, spatial_k, spatial_v: sources of spatial self-attention (SA-S).
     temporal_q, temporal_k, temporal_v: sources of temporal self-attention (SA-T).
@@ -41,16 +43,19 @@ class AttentionOverride(NamedTuple):
       keys inside the source mask, queries outside to keys outside.
     first_frame: bool[], whether the keys and values of SA-S are, in every frame, those of the first; None where
       that is so nowhere.
+    frames: i32[F, X], the X frames whose keys and values, side by side, a frame of SA-S attends to; None: its own.
+      A frame that is named twice counts as once, so that the own frame X times over is plain attention.
   """
 
-  spatial_q: Source
-  spatial_k: Source
-  spatial_v: Source
-  temporal_q: Source
-  temporal_k: Source
-  temporal_v: Source
-  guided: jax.Array
+  spatial_q: Source | None = None
+  spatial_k: Source | None = None
+  spatial_v: Source | None = None
+  temporal_q: Source | None = None
+  temporal_k: Source | None = None
+  temporal_v: Source | None = None
+  guided: jax.Array | None = None
   first_frame: jax.Array | None = None
+  frames: jax.Array | None = None
 
 
 class TokenMasks(NamedTuple):

@@ -26,7 +26,7 @@ def trace(layout, texts):
     names = row_names(layout, texts, i)
     (rows,) = step.passes
     for slot in SLOTS:
-      for side in getattr(rows.routes, slot):
+      for side in getattr(rows.routes, slot, None) or ():  # None reads the own row
         for r, block in np.argwhere(np.asarray(side) != np.arange(len(names))[:, None]):
           found.setdefault((slot, names[r], names[side[r, block]]), set()).add((i, int(block)))
   return {read: _window(places) for read, places in found.items()}

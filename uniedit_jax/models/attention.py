@@ -164,16 +164,25 @@ class SpatialAttention(Attention):
       q = exchange(q, override.spatial_q, masks and masks.spatial_q)
       k = exchange(k, override.spatial_k, masks and masks.spatial_kv)
       v = exchange(v, override.spatial_v, masks and masks.spatial_kv)
-      # Of all frames alike, so that a choice is data: t[:1] stands in for every frame.
-      held = lambda t: t if override.first_frame is None else jnp.where(override.first_frame, t[:1], t)
-      k, v = held(k), held(v)
+      k, v = of_frames(k, override), of_frames(v, override)
       if masks is not None and masks.guided_q is not None:
-        q_group, k_group = guided_groups(masks.guided_q, held(masks.guided_k), override.guided)
+        q_group, k_group = guided_groups(masks.guided_q, of_frames(masks.guided_k, override), override.guided)
     q, k, v = (self.split_heads(t) for t in (q, k, v))
     tapped = {name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps}
     if 'spatial_map' in taps:
       tapped['spatial_map'] = attention_map(q, k)
     return self.output(attend(q, k, v, q_group=q_group, k_group=k_group)), tapped
+
+
+def of_frames(x, override):
+  """What an override's frames see of keys, values or their mask: [F, N, C] -> [F, X N, C]."""
+  if override.first_frame is not None:
+    # Of all frames alike, so that a choice is data: x[:1] stands in for every frame.
+    x = jnp.where(override.first_frame, x[:1], x)
+  if override.frames is not None:
+    x = jnp.take(x, override.frames, axis=0, mode='clip')
+    x = x.reshape(x.shape[0], -1, x.shape[-1])
+  return x
 
 
 def guided_groups(foreground_q, foreground_k, guided):
