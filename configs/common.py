@@ -176,7 +176,7 @@ def edit_of_form(form, task, preset='paper'):
 
 
 def baseline(form, task, method):
-  """An edit by a method of `uniedit_jax.baselines`; its file sets `config.baseline`, and it has the forms of `edit_of_form`.
+  """An edit by a method of `uniedit_jax.baselines`, whose file sets `config.baseline`.
 
   Args:
     form, task: as in `edit_of_form`.

@@ -31,6 +31,22 @@ class Source(NamedTuple):
   outside: jax.Array
 
 
+class TextMaps(NamedTuple):
+  """How the probabilities of CA-S are made of those of another row (prompt-to-prompt, FateZero).
+
+  The new map is source map @ taken + own map * kept; its rows need not add up to 1.
+
+  Attributes:
+    source: the row whose map is read.
+    taken: f32[T, T], what each of its tokens gives to each of the own text's.
+    kept: f32[T], what is kept of the own map. Nothing taken and all kept is the own map.
+  """
+
+  source: Source
+  taken: jax.Array
+  kept: jax.Array
+
+
 class AttentionOverride(NamedTuple):
   """What one attention block reads from other rows; stacked leaves gain leading axes [S, L, R].
 
@@ -45,6 +61,8 @@ class AttentionOverride(NamedTuple):
       that is so nowhere.
     frames: i32[F, X], the X frames whose keys and values, side by side, a frame of SA-S attends to; None: its own.
       A frame that is named twice counts as once, so that the own frame X times over is plain attention.
+    text_maps: `TextMaps` of CA-S, or None.
+    residual: source of what the resnet before this block adds to its input (before the shortcut).
   """
 
   spatial_q: Source | None = None
@@ -56,6 +74,8 @@ class AttentionOverride(NamedTuple):
   guided: jax.Array | None = None
   first_frame: jax.Array | None = None
   frames: jax.Array | None = None
+  text_maps: TextMaps | None = None
+  residual: Source | None = None
 
 
 class TokenMasks(NamedTuple):

@@ -205,18 +205,28 @@ def guided_groups(foreground_q, foreground_k, guided):
 
 
 class TextAttention(Attention):
-  """CA-S: every token attends to the prompt. Keys and values are made once for all frames."""
+  """CA-S: every token attends to the prompt. Keys and values are made once for all frames.
+
+  Its probabilities may be made of another row's, and are materialised then.
+  """
 
   @nn.compact
-  def __call__(self, x, text, taps=()):
+  def __call__(self, x, text, taps=(), override=None):
     """f[F, N, C], f[T, E] -> (f[F, N, C], tapped)."""
     width = x.shape[-1]
     q = self.split_heads(self.project('to_q', x, width)).reshape(-1, self.heads, width // self.heads)
     k, v = (self.split_heads(self.project(name, text, width)) for name in ('to_k', 'to_v'))
+    replaced = override is not None and override.text_maps is not None
     tapped = {}
+    if replaced or 'text_map' in taps:
+      maps = attention_map(q, k)
+    if replaced:
+      source, taken, kept = override.text_maps
+      maps = exchange(maps, source) @ taken + maps * kept
     if 'text_map' in taps:
-      tapped['text_map'] = attention_map(q, k).reshape(self.heads, *x.shape[:-1], -1)
-    return self.output(attend(q, k, v)).reshape(x.shape), tapped
+      tapped['text_map'] = maps.reshape(self.heads, *x.shape[:-1], -1)
+    out = jnp.einsum('hnt,thd->nhd', maps.astype(v.dtype), v) if replaced else attend(q, k, v)
+    return self.output(out).reshape(x.shape), tapped
 
 
 class TemporalAttention(Attention):
