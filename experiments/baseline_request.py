@@ -3,13 +3,12 @@
 import functools
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from uniedit_jax.baselines.fatezero import FateZero
 from uniedit_jax.baselines.method import Setup
 from uniedit_jax.baselines.tune_a_video import TuneAVideo
 
 INJECTIONS = 'injections'
-METHODS = {'tune_a_video': TuneAVideo}
+METHODS = {'tune_a_video': TuneAVideo, 'fatezero': FateZero}
 # What a method has no use for, and what stands there then: set to anything else, it would be ignored.
 UNUSED = {
   **{'mask.source': '', 'mask.target': '', 'generated': False, 'more_target_prompts': (), 'inspect.steps': ()},
@@ -64,7 +63,7 @@ def lay_out(config, request, method):
   setup = Setup(
     *(config.steps, request.clip['frames'], request.model_config.unet.blocks),
     *(request.prompts.index(text) for text in texts),
-    np.asarray(request.tokenizer.encode(request.prompts)),
+    *(request.prompts, request.tokenizer),
   )
   if faults := method.faults(setup):
     raise ValueError('; '.join(faults))

@@ -4,6 +4,8 @@ import numpy as np
 
 from uniedit_jax.injection import SLOTS
 
+READS = (*SLOTS, 'text_maps', 'residual')
+
 
 def row_names(layout, texts, step):
   """'<branch>:<text>' of every row of a step; `texts` names the texts."""
@@ -25,8 +27,9 @@ def trace(layout, texts):
   for i, step in enumerate(layout.plan.steps):
     names = row_names(layout, texts, i)
     (rows,) = step.passes
-    for slot in SLOTS:
-      for side in getattr(rows.routes, slot, None) or ():  # None reads the own row
+    for slot in READS:
+      source = getattr(rows.routes, slot, None)
+      for side in getattr(source, 'source', source) or ():  # None reads the own row
         for r, block in np.argwhere(np.asarray(side) != np.arange(len(names))[:, None]):
           found.setdefault((slot, names[r], names[side[r, block]]), set()).add((i, int(block)))
   return {read: _window(places) for read, places in found.items()}

@@ -17,6 +17,7 @@ import numpy as np
 from uniedit_jax import inversion, pipeline
 from uniedit_jax.injection import BLOCKS, Branch
 from uniedit_jax.layout import Layout
+from uniedit_jax.overrides import AttentionOverride, Source
 from uniedit_jax.plan import Plan, Rows, Step
 
 SOURCE, MAIN = Branch('reconstruction'), Branch('main')
@@ -29,7 +30,8 @@ class Setup(NamedTuple):
     steps, frames, blocks: their numbers S, F, L.
     uncond, source, inverted, target: the numbers of the texts of the unconditional half, of the source, of the
       inversion and of the edit.
-    tokens: i32[P, T], the token ids of all texts.
+    prompts: all texts.
+    tokenizer: has `encode` (list of P prompts -> i32[P, T]).
   """
 
   steps: int
@@ -39,7 +41,8 @@ class Setup(NamedTuple):
   source: int
   inverted: int
   target: int
-  tokens: np.ndarray
+  prompts: list[str]
+  tokenizer: Any
 
   def window(self, first, last=BLOCKS):
     """bool[L], which blocks are in a half-open range that is written for 16 blocks."""
@@ -109,6 +112,34 @@ def lay_out_rows(rows, routes):
     steps.append(Step((Rows(branch, text, table),), *halves, np.array([b == MAIN for b in branches])))
   stored = np.array([[branch == SOURCE for branch in branches]] * len(rows))
   return Layout(branches, texts, Plan(tuple(steps)), ('main',), stored)
+
+
+def own_routes(rows, blocks, frames=None):
+  """`AttentionOverride` of i32[R, L] in which every row reads queries and keys of its own.
+
+  Args:
+    rows, blocks: their numbers R, L.
+    frames: i32[L, F, X], the frames that each row reads, or None.
+  """
+  own = np.broadcast_to(np.arange(rows, dtype=np.int32)[:, None], (rows, blocks))
+  frames = None if frames is None else np.stack([frames] * rows)
+  return AttentionOverride(spatial_q=Source(own, own), spatial_k=Source(own, own), frames=frames)
+
+
+def read(routes, slot, reader, source, blocks):
+  """`routes` in which row `reader` reads a slot of row `source`, in some blocks.
+
+  Args:
+    routes: `AttentionOverride` with leaves [R, L, ...].
+    slot: name of a field that is a `Source`, or has one.
+    reader, source: rows.
+    blocks: numbers of blocks.
+  """
+  whole = getattr(routes, slot)
+  table = getattr(whole, 'source', whole).inside.copy()
+  table[reader, blocks] = source
+  changed = Source(table, table)
+  return routes._replace(**{slot: whole._replace(source=changed) if hasattr(whole, 'source') else changed})
 
 
 @functools.cache
