@@ -133,6 +133,20 @@ def test_without_shares_it_is_plain_inversion(tiny, clip, image_apply, edit):
   assert agreement(edit(FateZero(0.0, 1.0)), edit(FateZero(0.0, 1.0, words=('red',)))) > 1e-3
 
 
+def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
+  trajectory, texts = clip
+
+  def run(method, trajectory):
+    layout = method.lay_out(setup_small())
+    return fatezero.sample(image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)[0][MAIN]
+
+  # Step i reads level S - 1 - i; a share of .4 is step 0 alone, and the edit starts from level S.
+  for method, felt in ((FateZero(1.0, 1.0), {0, 1, 2, 3}), (FateZero(0.4, 0.4), {2, 3})):
+    found = run(method, trajectory)
+    changed = [run(method, trajectory.at[level].add(1.0)) for level in range(STEPS + 1)]
+    assert {level for level, other in enumerate(changed) if agreement(other, found) > 1e-4} == felt
+
+
 def test_text_maps_that_keep_all_change_nothing(tiny, clip, edit):
   # Maps that are materialised and not replaced, against those of the kernel: shares end before the first step.
   setup = setup_small()
