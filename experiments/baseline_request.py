@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from uniedit_jax.baselines.fatezero import FateZero
 from uniedit_jax.baselines.method import Setup
+from uniedit_jax.baselines.tokenflow import TokenFlow
 from uniedit_jax.baselines.tune_a_video import TuneAVideo
 
 INJECTIONS = 'injections'
-METHODS = {'tune_a_video': TuneAVideo, 'fatezero': FateZero}
+METHODS = {'tune_a_video': TuneAVideo, 'fatezero': FateZero, 'tokenflow': TokenFlow}
 # What a method has no use for, and what stands there then: set to anything else, it would be ignored.
 UNUSED = {
   **{'mask.source': '', 'mask.target': '', 'generated': False, 'more_target_prompts': (), 'inspect.steps': ()},
@@ -63,7 +64,7 @@ def lay_out(config, request, method):
   setup = Setup(
     *(config.steps, request.clip['frames'], request.model_config.unet.blocks),
     *(request.prompts.index(text) for text in texts),
-    *(request.prompts, request.tokenizer),
+    *(request.prompts, request.tokenizer, config.seed),
   )
   if faults := method.faults(setup):
     raise ValueError('; '.join(faults))

@@ -27,7 +27,7 @@ def make_clips(config, request, model, log):
     sampled, facts = method.edit(
       Run(
         *(model, frames, latents, texts, setup, request.layout, request.schedule),
-        *(config.guidance, request.dtype, config.seed, functools.partial(progress.steps, record=log)),
+        *(config.guidance, request.dtype, functools.partial(progress.steps, record=log)),
       )
     )
   log.facts |= facts | {'beside_the_rows': method.cost(setup)}

@@ -47,6 +47,24 @@ class TextMaps(NamedTuple):
   kept: jax.Array
 
 
+class Flow(NamedTuple):
+  """SA-S of K keyframes stands for that of all F frames (TokenFlow): the first K of K + F frames are the keyframes.
+
+  A frame's token takes what SA-S gives to the keyframe's token that is most like it, in the row that is compared.
+
+  Attributes:
+    source: the row whose inputs of SA-S are compared.
+    drawn: i32[K], the frames that are the keyframes.
+    keyframes: i32[F, 2], the two of the K that each frame takes from.
+    weights: f32[F], the share of the first of them.
+  """
+
+  source: Source
+  drawn: jax.Array
+  keyframes: jax.Array
+  weights: jax.Array
+
+
 class AttentionOverride(NamedTuple):
   """What one attention block reads from other rows; stacked leaves gain leading axes [S, L, R].
 
@@ -63,6 +81,7 @@ class AttentionOverride(NamedTuple):
       A frame that is named twice counts as once, so that the own frame X times over is plain attention.
     text_maps: `TextMaps` of CA-S, or None.
     residual: source of what the resnet before this block adds to its input (before the shortcut).
+    flow: `Flow` of SA-S, or None.
   """
 
   spatial_q: Source | None = None
@@ -76,6 +95,7 @@ class AttentionOverride(NamedTuple):
   frames: jax.Array | None = None
   text_maps: TextMaps | None = None
   residual: Source | None = None
+  flow: Flow | None = None
 
 
 class TokenMasks(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 
 from uniedit_jax.injection import SLOTS
 
-READS = (*SLOTS, 'text_maps', 'residual')
+READS = (*SLOTS, 'text_maps', 'residual', 'flow')
 
 
 def row_names(layout, texts, step):

@@ -32,6 +32,7 @@ class Setup(NamedTuple):
       inversion and of the edit.
     prompts: all texts.
     tokenizer: has `encode` (list of P prompts -> i32[P, T]).
+    seed: of every random number.
   """
 
   steps: int
@@ -43,6 +44,7 @@ class Setup(NamedTuple):
   target: int
   prompts: list[str]
   tokenizer: Any
+  seed: int
 
   def window(self, first, last=BLOCKS):
     """bool[L], which blocks are in a half-open range that is written for 16 blocks."""
@@ -63,7 +65,6 @@ class Run(NamedTuple):
     schedule: `NoiseSchedule`.
     guidance: scale of classifier-free guidance.
     dtype: compute dtype.
-    seed: of every random number.
     progress: label -> wrapper of an iterable.
   """
 
@@ -76,7 +77,6 @@ class Run(NamedTuple):
   schedule: Any
   guidance: float
   dtype: str
-  seed: int
   progress: Any
 
 

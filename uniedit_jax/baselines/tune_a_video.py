@@ -69,7 +69,7 @@ class TuneAVideo:
     config, routes = run.model.config, self.routes(run.setup)
     params, losses = tune(
       *(denoiser(config, run.dtype, remat=True), run.model.params['unet'], routes),
-      *(run.latents, run.texts[run.setup.source], run.schedule, self, run.seed),
+      *(run.latents, run.texts[run.setup.source], run.schedule, self, run.setup.seed),
       run.progress('tune'),
     )
     trajectory = invert(run, params, routes)

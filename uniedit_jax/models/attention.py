@@ -158,6 +158,10 @@ class SpatialAttention(Attention):
   @nn.compact
   def __call__(self, x, override=None, masks=None, taps=()):
     """f[F, N, C] -> (f[F, N, C], tapped)."""
+    flow = override and override.flow
+    if flow:
+      features = exchange(x, flow.source)
+      x = x[: len(flow.drawn)]  # what attends are the keyframes
     q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
     q_group = k_group = None
     if override is not None:
@@ -171,7 +175,8 @@ class SpatialAttention(Attention):
     tapped = {name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps}
     if 'spatial_map' in taps:
       tapped['spatial_map'] = attention_map(q, k)
-    return self.output(attend(q, k, v, q_group=q_group, k_group=k_group)), tapped
+    out = self.output(attend(q, k, v, q_group=q_group, k_group=k_group))
+    return (jnp.concatenate([out, propagate(features, out, flow)]) if flow else out), tapped
 
 
 def of_frames(x, override):
@@ -183,6 +188,31 @@ def of_frames(x, override):
     x = jnp.take(x, override.frames, axis=0, mode='clip')
     x = x.reshape(x.shape[0], -1, x.shape[-1])
   return x
+
+
+def propagate(features, outputs, flow):
+  """What keyframes give to all frames (TokenFlow, Geyer et al. 2023), token by token.
+
+  Args:
+    features: f[K + F, N, C], compared by their cosine; those of the keyframes come first.
+    outputs: f[K, N, C] of the keyframes.
+    flow: `Flow`.
+
+  Returns:
+    f[F, N, C].
+  """
+  features = features.astype(jnp.float32)
+  features /= jnp.maximum(jnp.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+  keys, queries = jnp.split(features, [len(outputs)])
+
+  def one_frame(inputs):
+    query, pair, weight = inputs
+    # N x N similarities are held for one frame at a time.
+    nearest = lambda keyframe: outputs[keyframe][jnp.argmax(query @ keys[keyframe].T, axis=-1)]
+    first, second = (nearest(pair[i]).astype(jnp.float32) for i in (0, 1))
+    return (weight * first + (1 - weight) * second).astype(outputs.dtype)
+
+  return jax.lax.map(one_frame, (queries, flow.keyframes, flow.weights))
 
 
 def guided_groups(foreground_q, foreground_k, guided):
