@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 from uniedit_jax.baselines.fatezero import FateZero
 from uniedit_jax.baselines.method import Setup
+from uniedit_jax.baselines.rerender import Rerender
 from uniedit_jax.baselines.tokenflow import TokenFlow
 from uniedit_jax.baselines.tune_a_video import TuneAVideo
 
 INJECTIONS = 'injections'
-METHODS = {'tune_a_video': TuneAVideo, 'fatezero': FateZero, 'tokenflow': TokenFlow}
+METHODS = {'tune_a_video': TuneAVideo, 'fatezero': FateZero, 'tokenflow': TokenFlow, 'rerender': Rerender}
 # What a method has no use for, and what stands there then: set to anything else, it would be ignored.
 UNUSED = {
   **{'mask.source': '', 'mask.target': '', 'generated': False, 'more_target_prompts': (), 'inspect.steps': ()},

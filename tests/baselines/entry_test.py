@@ -23,6 +23,7 @@ METHODS = {
   # int(2 * .8) = 1 step of self-attention, int(3 * .8) = 2 of text attention.
   'fatezero': ({'target_prompt': 'a cat painting', 'baseline__words': ('painting',)}, [3, 3], {'inversion_rows': 2}),
   'tokenflow': ({'baseline__segment': 2}, [3, 3], {'inversion_rows': 2, 'keyframes_of_a_row': 2}),
+  'rerender': ({}, [3, 2], {'inversion_rows': 2, 'optical_flows': 6}),
 }
 
 
