@@ -133,6 +133,17 @@ def test_without_shares_it_is_plain_inversion(tiny, clip, image_apply, edit):
   assert agreement(edit(FateZero(0.0, 1.0)), edit(FateZero(0.0, 1.0, words=('red',)))) > 1e-3
 
 
+def test_the_text_to_video_model_may_be_used_whole(tiny, clip):
+  trajectory, texts = clip
+  one = jax.jit(lambda x, t, text: tiny.apply({'params': tiny.params}, x, t, text)[0])
+  x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
+  for i in range(STEPS):
+    x = ddim_update(*levels[i : i + 2])(x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5))
+  layout = FateZero(0.0, 0.0, temporal=True).lay_out(setup_small())
+  found, _ = fatezero.sample(tiny.apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)
+  assert agreement(found[MAIN], x) < UNET
+
+
 def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
   trajectory, texts = clip
 

@@ -71,9 +71,8 @@ class UNetConfig:
     return [*down, sizes[-1], *up]
 
 
-def _clip_norm(temporal):
-  """The group norm outside of transformers: of the whole clip, or of frames that are images of their own."""
-  return layers.VideoGroupNorm if temporal else layers.GroupNorm
+# The group norm outside of transformers: of a clip, or of frames that are images of their own.
+CLIP_NORMS = {True: layers.VideoGroupNorm, False: layers.GroupNorm}
 
 
 class Resnet(nn.Module):
@@ -92,7 +91,7 @@ class Resnet(nn.Module):
   @nn.compact
   def __call__(self, x, time, source=None):
     """f[F, H, W, C], f[4 C0] -> f[F, H, W, features]; `source` of what is added to x, or None for the own row."""
-    norm = functools.partial(_clip_norm(self.temporal), self.groups, dtype=self.dtype)
+    norm = functools.partial(CLIP_NORMS[self.temporal], self.groups, dtype=self.dtype)
     hidden = nn.silu(norm(name='norm1')(x))
     hidden = layers.Conv(self.features, dtype=self.dtype, name='conv1')(hidden)
     hidden += nn.Dense(self.features, dtype=self.dtype, name='time_emb_proj')(nn.silu(time))
@@ -192,10 +191,11 @@ class Level(nn.Module):
   dtype: Any
   remat: bool
 
-  def resnet(self, j, x, time, routes, temporal):
+  def resnet(self, j, x, time, inputs, before_block=True):
+    _, routes, _, _, temporal = inputs
+    residual = routes and routes.residual if before_block and self.first_block is not None else None
+    source = residual and jax.tree.map(lambda leaf: leaf[self.first_block + j], residual)
     make = nn.remat(Resnet) if self.remat else Resnet
-    before_block = self.first_block is not None and routes is not None and routes.residual is not None
-    source = jax.tree.map(lambda leaf: leaf[self.first_block + j], routes.residual) if before_block else None
     return make(self.features, self.config.groups, self.dtype, temporal, name=f'resnets_{j}')(x, time, source)
 
   def transformer(self, j, x, *inputs):
@@ -211,11 +211,10 @@ class DownLevel(Level):
   last: bool = False
 
   @nn.compact
-  def __call__(self, x, time, text, routes, masks, taps, temporal):
+  def __call__(self, x, time, *inputs):
     skips, tapped = [], {}
     for j in range(self.config.layers_per_block):
-      x = self.resnet(j, x, time, routes, temporal)
-      x, new = self.transformer(j, x, text, routes, masks, taps, temporal)
+      x, new = self.transformer(j, self.resnet(j, x, time, inputs), *inputs)
       skips.append(x)
       tapped |= new
     if not self.last:
@@ -228,22 +227,21 @@ class MidLevel(Level):
   """Resnet, transformer, resnet."""
 
   @nn.compact
-  def __call__(self, x, time, text, routes, masks, taps, temporal):
-    x = self.resnet(0, x, time, routes, temporal)
-    x, tapped = self.transformer(0, x, text, routes, masks, taps, temporal)
-    return self.resnet(1, x, time, None, temporal), tapped  # no block of its own follows
+  def __call__(self, x, time, *inputs):
+    x, tapped = self.transformer(0, self.resnet(0, x, time, inputs), *inputs)
+    return self.resnet(1, x, time, inputs, before_block=False), tapped
 
 
 class UpLevel(Level):
   """(concatenate [hidden, skip], resnet, transformer) x (layers_per_block + 1), then the next resolution."""
 
   @nn.compact
-  def __call__(self, x, skips, time, text, routes, masks, taps, temporal):
+  def __call__(self, x, skips, time, *inputs):
     """Takes the last layers_per_block + 1 of `skips` and returns the rest."""
     skips, tapped = list(skips), {}
     for j in range(self.config.layers_per_block + 1):
-      x = self.resnet(j, jnp.concatenate([x, skips.pop()], axis=-1), time, routes, temporal)
-      x, new = self.transformer(j, x, text, routes, masks, taps, temporal)
+      x = jnp.concatenate([x, skips.pop()], axis=-1)
+      x, new = self.transformer(j, self.resnet(j, x, time, inputs), *inputs)
       tapped |= new
     if skips:
       x = Upsample(self.dtype, name='upsamplers_0')(x, *skips[-1].shape[-3:-1])
@@ -312,6 +310,6 @@ class UNet(nn.Module):
       tapped |= new
       block += 0 if i == 0 else config.layers_per_block + 1
 
-    x = nn.silu(_clip_norm(temporal)(config.groups, dtype=jnp.float32, name='conv_norm_out')(x))
+    x = nn.silu(CLIP_NORMS[temporal](config.groups, dtype=jnp.float32, name='conv_norm_out')(x))
     epsilon = layers.Conv(config.latent_channels, dtype=jnp.float32, name='conv_out')(x)
     return epsilon, tapped
