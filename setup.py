@@ -41,7 +41,9 @@ setuptools.setup(
   version='0.1.0',
   description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
   license='Apache-2.0',
-  packages=setuptools.find_packages(include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'experiments']),
+  packages=setuptools.find_packages(
+    include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'configs.*', 'experiments']
+  ),
   package_data={'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*']},
   python_requires='>=3.11',
   install_requires=INSTALL_REQUIRES,

@@ -13,8 +13,7 @@ from configs import common
 
 def get_config(size='full'):
   """Motion edits unless a line says otherwise; `sprites` and `sprites,quick` are edits of the shipped clip."""
-  model, _, rest = size.partition(',')
-  config = common.sprites_edit('motion') if model == 'sprites' else common.edit(task='motion', preset='paper')
+  config, size = common.edit_of_form(size, task='motion')
   config.manifest = ''  # jsonl or csv; or the csv of LOVEU-TGVE 2023
   config.per_device = 1  # edits that a device makes side by side
   config.skip_faulty = False  # record edits that cannot start and make the others; False: no edit is made
@@ -22,4 +21,4 @@ def get_config(size='full'):
   config.coordinator = ''
   config.processes = 1  # of this run, where the coordinator is host:port
   config.process = 0  # which of them this is, where the coordinator is host:port
-  return common.sized(config, (rest or 'full') if model == 'sprites' else size)
+  return common.sized(config, size)

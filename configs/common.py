@@ -42,6 +42,8 @@ def _shrink(config):
     config.steps = QUICK_STEPS
     if config.checkpoint != 'sprites':
       config.clip.frames, config.clip.height, config.clip.width = 8, 128, 128
+  if 'tuning_steps' in config:
+    config.tuning_steps = QUICK_STEPS
   if 'per_kind' in config:
     config.per_kind = 1
     config.text_to_video.clips, config.text_to_video.batch = min(config.text_to_video.clips, 2), 2
@@ -91,6 +93,8 @@ def edit(task, preset):
     preset: 'paper' or 'release', the ranges of all injections that are not set here.
   """
   config = model()
+  # 'injections', of which UniEdit, MasaCtrl and plain DDIM are settings; or a method of configs/baselines: its file
+  config.method = 'injections'
   config.task = task  # 'motion' or 'appearance'
   config.preset = preset  # 'paper' or 'release': the ranges of all injections that are not set
   config.video = ''  # mp4, gif, webm, mov or a folder of frames
@@ -162,13 +166,47 @@ def _ranges():
   return ml_collections.ConfigDict({'steps': placeholder(tuple), 'blocks': placeholder(tuple)})
 
 
-def sprites_edit(task):
+def edit_of_form(form, task, preset='paper'):
+  """An edit that has the forms `full`, `quick`, `sprites` and `sprites,quick`; the last two are of the shipped clip.
+
+  Args:
+    form: what stands behind the colon of `--config=configs/<name>.py:<form>`.
+    task, preset: as in `edit`.
+
+  Returns:
+    (ConfigDict, the size for `sized`).
+  """
+  model, _, size = form.partition(',')
+  if model == 'sprites':
+    return sprites_edit(task, preset), size or 'full'
+  return edit(task, preset), form
+
+
+def baseline(form, task, method):
+  """An edit by a method of `uniedit_jax.baselines`, whose file sets `config.baseline`.
+
+  Args:
+    form, task: as in `edit_of_form`.
+    method: name of the method.
+
+  Returns:
+    (ConfigDict, the size for `sized`).
+  """
+  config, size = edit_of_form(form, task)
+  config.method = method
+  config.inversion.method = 'ddim'
+  for unmade in ('reconstruction', 'motion_reference'):
+    config.outputs[unmade] = False
+  return config, size
+
+
+def sprites_edit(task, preset='paper'):
   """An edit of the shipped clip by the shipped model; set `source_prompt` together with `video`.
 
   Args:
-    task: as in `edit`.
+    task, preset: as in `edit`.
   """
-  config = edit(task, preset='paper')
+  config = edit(task, preset)
   config.checkpoint = 'sprites'
   config.video = 'uniedit_jax/sprites/clip.mp4'
   config.source_prompt = 'a big red square moving right in the middle on grass, photo'

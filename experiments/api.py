@@ -19,7 +19,7 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from experiments import progress, stages
+from experiments import baseline_request, progress, stages
 from experiments.request import Request, read_edit, resolve
 from experiments.sweep_request import read_sweep, source_of
 from uniedit_jax import checkpoint, pipeline, player, record, sweep_report, video
@@ -106,6 +106,7 @@ def invert(model, config):
   Raises:
     ValueError: lists all faults of the config.
   """
+  baseline_request.refuse(config)
   request = read_edit(config)
   log = record.Record(request.warnings, progress.announce)
   return Source(config, request, model, stages.prepare(config, request, model, log), log)

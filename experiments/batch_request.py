@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from experiments import baseline_request
 from experiments.faults import Faults
 from experiments.manifest import read_manifest
 from experiments.request import Request, read_edit, resolve
@@ -86,6 +87,8 @@ def read_batch(config):
       continue
     own = Faults()
     edit = own.attempt(apply_setting, config, changes, field=f'line {number}')
+    if edit:
+      own.attempt(baseline_request.refuse, edit, field=f'line {number}')
     request = edit and own.attempt(read_edit, edit, field=f'line {number} ({fields["id"]})')
     # What `read_edit` lists is one line here.
     own = Faults(fault.replace('the run cannot start:\n  - ', '').replace('\n  - ', '; ') for fault in own)

@@ -18,6 +18,7 @@ from configs import (
   sprites_masks,
   sprites_model,
 )
+from configs.baselines import fatezero, rerender, tokenflow, tune_a_video
 
 ROOT = pathlib.Path(__file__).parents[1]
 PATH = ROOT / 'docs' / 'config.md'
@@ -29,6 +30,7 @@ value of the checkpoint, of the preset, or what is said beside it. Written by `p
 # Title, where the fields are, and the modules that set and explain those which common.py does not.
 SECTIONS = (
   ('Edits', 'motion.py, appearance.py, image.py, ...; in chain.py under `motion.` and `appearance.`', [motion]),
+  ('Comparison methods', 'files of baselines/, beside those of an edit', [tune_a_video, fatezero, tokenflow, rerender]),
   ('Batches of edits', 'batch.py, beside those of an edit', [batch]),
   ('Text to video', 'generate.py, beside those of the model above', [generate]),
   ('Training', 'sprites_vae.py and sprites_model.py', [sprites_model]),

@@ -8,7 +8,7 @@ A rerun on a finished folder does nothing. `--config.<field>=...` sets any field
 
 from etils import epath
 
-from experiments import progress, stages
+from experiments import baseline_stages, progress, stages
 from experiments.launch import launch
 from experiments.request import read_edit
 from uniedit_jax import outputs, record, report
@@ -18,7 +18,7 @@ def run(config, request, workdir):
   """Runs an edit.
 
   Args:
-    config: ConfigDict of configs/motion.py or configs/appearance.py.
+    config: ConfigDict of configs/motion.py, configs/appearance.py or one of configs/baselines.
     request: `read_edit(config)`.
     workdir: path.
 
@@ -31,8 +31,11 @@ def run(config, request, workdir):
 
 def make(config, request, workdir, model, log):
   """Runs an edit with a loaded `checkpoint.Model` and a `record.Record`; else as `run`."""
-  source = stages.prepare(config, request, model, log)
-  clips, masks = stages.make_clips(config, request, model, source, log, workdir / 'inspect')
+  if request.baseline:
+    (source, clips), masks = baseline_stages.make_clips(config, request, model, log), {}
+  else:
+    source = stages.prepare(config, request, model, log)
+    clips, masks = stages.make_clips(config, request, model, source, log, workdir / 'inspect')
   with log.phase('write'):
     measures, warnings = leave_clips(config, request, workdir, source, clips, masks)
     for warning in warnings:
@@ -64,7 +67,13 @@ def leave_clips(config, request, workdir, source, clips, masks):
 def leave_record(config, request, workdir, model, facts):
   """Writes run.json, with `facts` about the run, and report.html."""
   facts |= {
-    **{'seed': config.seed, 'preset': config.preset, 'dtype': request.dtype, 'checkpoint_hash': model.hash},
+    **{
+      'seed': config.seed,
+      'method': config.method,
+      'preset': config.preset,
+      'dtype': request.dtype,
+      'checkpoint_hash': model.hash,
+    },
     **{'phases': request.layout.plan.phases, 'rows': sum(request.layout.plan.rows)},
   }
   record.write_json(workdir / 'run.json', facts)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import mask_request, memory, metrics_request
+from experiments import baseline_request, mask_request, memory, metrics_request
 from experiments.faults import Faults
 from uniedit_jax import (
   attention_masks,
@@ -43,6 +43,7 @@ class Request(NamedTuple):
     search: `attention_masks.Search` for masks that are to be found, or None.
     layout: `Layout`: branches, the number of each text, the plan. Optimised null texts follow the prompts.
     inspected: `inspection.Inspection`, or None.
+    baseline: `baseline_request.Baseline`, or None where injections make the edit.
     warnings: what is odd but allowed.
   """
 
@@ -60,6 +61,7 @@ class Request(NamedTuple):
   search: attention_masks.Search | None = None
   layout: Layout | None = None
   inspected: inspection.Inspection | None = None
+  baseline: baseline_request.Baseline | None = None
   warnings: tuple[str, ...] = ()
 
 
@@ -110,6 +112,7 @@ def read_edit(config):
     warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
 
   metrics_request.check(config, targets, faults)
+  method = baseline_request.read_method(config, faults)
   mask_request.check_sides(config, faults)
   masks, masked = mask_request.read_files(config, clip, faults), bool(config.mask.source)
   blocks = (model_config or ModelConfig()).unet.blocks
@@ -132,13 +135,17 @@ def read_edit(config):
   )
   faults += inspection.faults(config.inspect.steps, config.inspect.blocks, config.steps, blocks)
   prompts = ['', config.source_prompt, *targets, inversion.prompt, mask_request.source_prompt(config)]
+  prompts += [method.negative_prompt] if method else []
   request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion, masks=masks)
   faults.stop()
   faults.unless(
     not (config.inspect.steps and request.window),
     f'inspect.steps is {config.inspect.steps} for a clip in windows of {request.window}; accepted: () or fewer frames',
   )
-  request = faults.attempt(_lay_out, config, request, targets, (injections,) * len(targets))
+  if method:
+    request = faults.attempt(baseline_request.lay_out, config, request, method)
+  else:
+    request = faults.attempt(_lay_out, config, request, targets, (injections,) * len(targets))
   faults.stop()
   warnings += memory.check(config, request, faults)
   faults.stop()

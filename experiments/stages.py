@@ -37,7 +37,7 @@ class Source(NamedTuple):
     free: u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one (direct), or None.
     fps: frame rate.
     texts: f32[P, T, E], the prompts of the request and optimised null texts.
-    inversion: `clip_inversion.Inversion`.
+    inversion: `clip_inversion.Inversion`, or None where a comparison method makes its own.
   """
 
   clips: dict[str, np.ndarray]
@@ -45,7 +45,7 @@ class Source(NamedTuple):
   free: np.ndarray | None
   fps: float
   texts: jax.Array
-  inversion: clip_inversion.Inversion
+  inversion: clip_inversion.Inversion | None
 
 
 def load(config, dtype, log):
@@ -77,11 +77,7 @@ def prepare(config, request, model, log):
   with log.phase('encode'):
     texts = pipeline.encode_prompts(model, request.prompts, dtype)
     if not config.generated:
-      frames, fps = read_source(config, request)
-      if warning := world.stranger(model.config, frames):
-        log.warn(warning)
-      latents = pipeline.encode_clip(model, frames, dtype)
-      floor = pipeline.decode_clip(model, latents, dtype)
+      frames, fps, latents, floor = encode_source(config, request, model, log)
   with log.phase('invert'):
     if config.generated:
       noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
@@ -93,6 +89,22 @@ def prepare(config, request, model, log):
     )
   free = None if inverted.free is None else pipeline.decode_clip(model, inverted.free, dtype)
   return Source({'source': frames}, floor, free, fps, inverted.all_texts(texts), inverted)
+
+
+def encode_source(config, request, model, log):
+  """Reads and encodes a clip that is not generated.
+
+  Args:
+    config, request, model, log: as in `prepare`.
+
+  Returns:
+    (frames u8[F, H, W, 3]; frame rate; latents f32[F, H/8, W/8, C]; u8[F, H, W, 3], the VAE's round trip).
+  """
+  frames, fps = read_source(config, request)
+  if warning := world.stranger(model.config, frames):
+    log.warn(warning)
+  latents = pipeline.encode_clip(model, frames, request.dtype)
+  return frames, fps, latents, pipeline.decode_clip(model, latents, request.dtype)
 
 
 def measure(config, request, source, clips, masks, targets):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
-from experiments import memory
+from experiments import baseline_request, memory
 from experiments.faults import Faults
 from experiments.request import Request, join, read_edit, resolve
 
@@ -54,6 +54,8 @@ def read_sweep(config, settings):
   faults.unless(settings, 'the sweep has no settings; accepted: at least one')
   for number, overrides in enumerate(settings):
     edit = faults.attempt(apply_setting, config, overrides, field=f'setting {number}')
+    if edit:
+      faults.attempt(baseline_request.refuse, edit, field=f'setting {number} {overrides}')
     request = edit and faults.attempt(read_edit, edit, field=f'setting {number} {overrides}')
     edits.append((edit, request))
   faults.stop()

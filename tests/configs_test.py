@@ -10,8 +10,9 @@ from experiments.benchmark_request import read_benchmark
 from experiments.request import read_edit
 from experiments.training_tasks import read_training
 
-FILES = [path.stem for path in sorted(pathlib.Path(sprites_motion.__file__).parent.glob('*.py'))]
-NAMES = [name for name in FILES if name not in ('__init__', 'common', 'rerun')]
+FOLDER = pathlib.Path(sprites_motion.__file__).parent
+FILES = ['.'.join(path.relative_to(FOLDER).with_suffix('').parts) for path in sorted(FOLDER.rglob('*.py'))]
+NAMES = [name for name in FILES if name not in ('__init__', 'baselines.__init__', 'common', 'rerun')]
 
 
 @pytest.mark.parametrize('name', NAMES)

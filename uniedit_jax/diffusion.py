@@ -122,6 +122,34 @@ def sampler_updates(sampler, levels):
   return updates
 
 
+class CleanEdit(NamedTuple):
+  """A change of the clean latents that a step predicts, by those of the first frame (Rerender-A-Video).
+
+  Attributes:
+    level: f32[], alphas_cumprod of the latents before the step.
+    tone: bool[], whether every frame gets mean and deviation of each channel of the first.
+    warp: i32[F, H W], the token of the first frame that is seen at each token.
+    share: f32[F, H, W, 1], how much of it, after the change of tone; 0 is none.
+  """
+
+  level: np.ndarray
+  tone: np.ndarray
+  warp: np.ndarray
+  share: np.ndarray
+
+  def __call__(self, latents, epsilon):
+    """The latents f32[*b, F, H, W, C] from which `epsilon` points to the changed clean latents."""
+    clean = (latents - jnp.sqrt(1 - self.level) * epsilon) / jnp.sqrt(self.level)
+    mean, deviation = (f(clean, axis=(-3, -2), keepdims=True) for f in (jnp.mean, jnp.std))
+    first = lambda x: x[..., :1, :, :, :]
+    toned = (clean - mean) / (deviation + 1e-5) * first(deviation) + first(mean)
+    changed = jnp.where(self.tone, toned, clean)
+    tokens = first(clean).reshape(*clean.shape[:-4], -1, clean.shape[-1])
+    warped = jnp.take(tokens, self.warp, axis=-2, mode='clip').reshape(clean.shape)
+    changed = changed + self.share * (warped - changed)
+    return latents + jnp.sqrt(self.level) * (changed - clean)
+
+
 def guide(uncond, cond, scale):
   """Classifier-free guidance, f32: uncond + scale (cond - uncond). Equal halves come out unchanged."""
   uncond, cond = jnp.asarray(uncond, jnp.float32), jnp.asarray(cond, jnp.float32)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from uniedit_jax.diffusion import Update, guide, sampler_updates
+from uniedit_jax.diffusion import CleanEdit, Update, guide, sampler_updates
 from uniedit_jax.overrides import EDIT_AXIS, ROW_AXIS
 
 
@@ -26,6 +26,7 @@ class Move(NamedTuple):
     uncond, cond: i32[K], the rows of each branch's halves; updated: bool[K] (see `plan.Step`).
     stored: bool[K], branches that take `trajectory` instead.
     trajectory: f32[F, H, W, C], the stored latents after this step.
+    clean: `CleanEdit` of the clean latents that every branch predicts, or None.
   """
 
   timestep: jax.Array
@@ -36,6 +37,7 @@ class Move(NamedTuple):
   updated: jax.Array
   stored: jax.Array
   trajectory: jax.Array
+  clean: CleanEdit | None = None
 
 
 def predict_rows(apply, params, latents, texts, rows, timestep, masks=None):
@@ -75,7 +77,8 @@ def move_branches(apply, params, latents, before, texts, rows, move, masks, earl
   epsilon = predict_rows(apply, params, latents, texts, rows, move.timestep, masks)
   epsilon = jnp.concatenate([*earlier, epsilon])
   epsilon = guide(epsilon[move.uncond], epsilon[move.cond], move.guidance)
-  moved = move.update(before, latents, epsilon)
+  seen = latents if move.clean is None else move.clean(latents, epsilon)
+  moved = move.update(before, seen, epsilon)
   choose = lambda flags, a, b: jnp.where(flags[:, None, None, None, None], a, b)
   return choose(move.stored, move.trajectory, choose(move.updated, moved, latents)), latents
 
@@ -110,6 +113,7 @@ def sample(
   stored=None,
   trajectory=None,
   sampler='ddim',
+  clean=None,
   visit=None,
   progress=iter,
 ):
@@ -127,6 +131,7 @@ def sample(
     stored: bool[S, K], branches that take `trajectory` after a step, or None.
     trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed with `stored`.
     sampler: 'ddim' or 'obelm' (`diffusion.sampler_updates`).
+    clean: S `CleanEdit`, or None.
     visit: called before every step with its index and the latents f32[K, F, H, W, C], to be copied if kept; or None.
     progress: wraps the iterable of step indices, as tqdm does.
 
@@ -140,6 +145,8 @@ def sample(
   if getattr(beside, 'committed', False):
     latents = jax.device_put(latents, beside.sharding)
   moves = moves_of(plan.steps, schedule, guidance, latents.shape, stored, trajectory, sampler)
+  if clean is not None:
+    moves = [move._replace(clean=change) for move, change in zip(moves, clean, strict=True)]
   return _loop(run, latents, texts, plan.steps, moves, masks, progress, visit)
 
 

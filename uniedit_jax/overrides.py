@@ -31,8 +31,44 @@ class Source(NamedTuple):
   outside: jax.Array
 
 
+class TextMaps(NamedTuple):
+  """How the probabilities of CA-S are made of those of another row (prompt-to-prompt, FateZero).
+
+  The new map is source map @ taken + own map * kept; its rows need not add up to 1.
+
+  Attributes:
+    source: the row whose map is read.
+    taken: f32[T, T], what each of its tokens gives to each of the own text's.
+    kept: f32[T], what is kept of the own map. Nothing taken and all kept is the own map.
+  """
+
+  source: Source
+  taken: jax.Array
+  kept: jax.Array
+
+
+class Flow(NamedTuple):
+  """SA-S of K keyframes stands for that of all F frames (TokenFlow): the first K of K + F frames are the keyframes.
+
+  A frame's token takes what SA-S gives to the keyframe's token that is most like it, in the row that is compared.
+
+  Attributes:
+    source: the row whose inputs of SA-S are compared.
+    drawn: i32[K], the frames that are the keyframes.
+    keyframes: i32[F, 2], the two of the K that each frame takes from.
+    weights: f32[F], the share of the first of them.
+  """
+
+  source: Source
+  drawn: jax.Array
+  keyframes: jax.Array
+  weights: jax.Array
+
+
 class AttentionOverride(NamedTuple):
   """What one attention block reads from other rows; stacked leaves gain leading axes [S, L, R].
+
+  A slot that is None reads the own row. What is None costs nothing; it makes another program than an array does.
 
   Attributes:
     spatial_q, spatial_k, spatial_v: sources of spatial self-attention (SA-S).
@@ -41,16 +77,25 @@ class AttentionOverride(NamedTuple):
       keys inside the source mask, queries outside to keys outside.
     first_frame: bool[], whether the keys and values of SA-S are, in every frame, those of the first; None where
       that is so nowhere.
+    frames: i32[F, X], the X frames whose keys and values, side by side, a frame of SA-S attends to; None: its own.
+      A frame that is named twice counts as once, so that the own frame X times over is plain attention.
+    text_maps: `TextMaps` of CA-S, or None.
+    residual: source of what the resnet before this block adds to its input (before the shortcut).
+    flow: `Flow` of SA-S, or None.
   """
 
-  spatial_q: Source
-  spatial_k: Source
-  spatial_v: Source
-  temporal_q: Source
-  temporal_k: Source
-  temporal_v: Source
-  guided: jax.Array
+  spatial_q: Source | None = None
+  spatial_k: Source | None = None
+  spatial_v: Source | None = None
+  temporal_q: Source | None = None
+  temporal_k: Source | None = None
+  temporal_v: Source | None = None
+  guided: jax.Array | None = None
   first_frame: jax.Array | None = None
+  frames: jax.Array | None = None
+  text_maps: TextMaps | None = None
+  residual: Source | None = None
+  flow: Flow | None = None
 
 
 class TokenMasks(NamedTuple):

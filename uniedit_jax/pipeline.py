@@ -41,7 +41,7 @@ def module(config, part, dtype):
 
 
 @functools.cache
-def unet_apply(config, dtype, window=None, remat=False):
+def unet_apply(config, dtype, window=None, remat=False, temporal=True):
   """The UNet's `apply`, as `editing` wants it.
 
   Args:
@@ -49,9 +49,11 @@ def unet_apply(config, dtype, window=None, remat=False):
     dtype: compute dtype.
     window: (length, overlap) of the windows that it sees of a longer clip (`windows.windowed`), or None.
     remat: save memory under differentiation.
+    temporal: False makes it the image model inside the video model (`models.unet`).
   """
   unet = module(config, 'unet', dtype)
   apply = unet.clone(remat=True).apply if remat else unet.apply
+  apply = apply if temporal else functools.partial(apply, temporal=False)
   return windows.windowed(apply, *window) if window else apply
 
 

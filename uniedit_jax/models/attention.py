@@ -158,22 +158,61 @@ class SpatialAttention(Attention):
   @nn.compact
   def __call__(self, x, override=None, masks=None, taps=()):
     """f[F, N, C] -> (f[F, N, C], tapped)."""
+    flow = override and override.flow
+    if flow:
+      features = exchange(x, flow.source)
+      x = x[: len(flow.drawn)]  # what attends are the keyframes
     q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
     q_group = k_group = None
     if override is not None:
       q = exchange(q, override.spatial_q, masks and masks.spatial_q)
       k = exchange(k, override.spatial_k, masks and masks.spatial_kv)
       v = exchange(v, override.spatial_v, masks and masks.spatial_kv)
-      # Of all frames alike, so that a choice is data: t[:1] stands in for every frame.
-      held = lambda t: t if override.first_frame is None else jnp.where(override.first_frame, t[:1], t)
-      k, v = held(k), held(v)
+      k, v = of_frames(k, override), of_frames(v, override)
       if masks is not None and masks.guided_q is not None:
-        q_group, k_group = guided_groups(masks.guided_q, held(masks.guided_k), override.guided)
+        q_group, k_group = guided_groups(masks.guided_q, of_frames(masks.guided_k, override), override.guided)
     q, k, v = (self.split_heads(t) for t in (q, k, v))
     tapped = {name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps}
     if 'spatial_map' in taps:
       tapped['spatial_map'] = attention_map(q, k)
-    return self.output(attend(q, k, v, q_group=q_group, k_group=k_group)), tapped
+    out = self.output(attend(q, k, v, q_group=q_group, k_group=k_group))
+    return (jnp.concatenate([out, propagate(features, out, flow)]) if flow else out), tapped
+
+
+def of_frames(x, override):
+  """What an override's frames see of keys, values or their mask: [F, N, C] -> [F, X N, C]."""
+  if override.first_frame is not None:
+    # Of all frames alike, so that a choice is data: x[:1] stands in for every frame.
+    x = jnp.where(override.first_frame, x[:1], x)
+  if override.frames is not None:
+    x = jnp.take(x, override.frames, axis=0, mode='clip')
+    x = x.reshape(x.shape[0], -1, x.shape[-1])
+  return x
+
+
+def propagate(features, outputs, flow):
+  """What keyframes give to all frames (TokenFlow, Geyer et al. 2023), token by token.
+
+  Args:
+    features: f[K + F, N, C], compared by their cosine; those of the keyframes come first.
+    outputs: f[K, N, C] of the keyframes.
+    flow: `Flow`.
+
+  Returns:
+    f[F, N, C].
+  """
+  features = features.astype(jnp.float32)
+  features /= jnp.maximum(jnp.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
+  keys, queries = jnp.split(features, [len(outputs)])
+
+  def one_frame(inputs):
+    query, pair, weight = inputs
+    # N x N similarities are held for one frame at a time.
+    nearest = lambda keyframe: outputs[keyframe][jnp.argmax(query @ keys[keyframe].T, axis=-1)]
+    first, second = (nearest(pair[i]).astype(jnp.float32) for i in (0, 1))
+    return (weight * first + (1 - weight) * second).astype(outputs.dtype)
+
+  return jax.lax.map(one_frame, (queries, flow.keyframes, flow.weights))
 
 
 def guided_groups(foreground_q, foreground_k, guided):
@@ -196,18 +235,28 @@ def guided_groups(foreground_q, foreground_k, guided):
 
 
 class TextAttention(Attention):
-  """CA-S: every token attends to the prompt. Keys and values are made once for all frames."""
+  """CA-S: every token attends to the prompt. Keys and values are made once for all frames.
+
+  Its probabilities may be made of another row's, and are materialised then.
+  """
 
   @nn.compact
-  def __call__(self, x, text, taps=()):
+  def __call__(self, x, text, taps=(), override=None):
     """f[F, N, C], f[T, E] -> (f[F, N, C], tapped)."""
     width = x.shape[-1]
     q = self.split_heads(self.project('to_q', x, width)).reshape(-1, self.heads, width // self.heads)
     k, v = (self.split_heads(self.project(name, text, width)) for name in ('to_k', 'to_v'))
+    replaced = override is not None and override.text_maps is not None
     tapped = {}
+    if replaced or 'text_map' in taps:
+      maps = attention_map(q, k)
+    if replaced:
+      source, taken, kept = override.text_maps
+      maps = exchange(maps, source) @ taken + maps * kept
     if 'text_map' in taps:
-      tapped['text_map'] = attention_map(q, k).reshape(self.heads, *x.shape[:-1], -1)
-    return self.output(attend(q, k, v)).reshape(x.shape), tapped
+      tapped['text_map'] = maps.reshape(self.heads, *x.shape[:-1], -1)
+    out = jnp.einsum('hnt,thd->nhd', maps.astype(v.dtype), v) if replaced else attend(q, k, v)
+    return self.output(out).reshape(x.shape), tapped
 
 
 class TemporalAttention(Attention):

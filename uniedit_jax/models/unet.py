@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from uniedit_jax.models import attention, layers
+from uniedit_jax.overrides import exchange
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,22 +71,32 @@ class UNetConfig:
     return [*down, sizes[-1], *up]
 
 
+# The group norm outside of transformers: of a clip, or of frames that are images of their own.
+CLIP_NORMS = {True: layers.VideoGroupNorm, False: layers.GroupNorm}
+
+
 class Resnet(nn.Module):
-  """A residual block whose group norms take their statistics over all frames of the clip."""
+  """A residual block.
+
+  Attributes:
+    features: width C of its result.
+    temporal: whether its group norms take their statistics over all frames of the clip, or of each.
+  """
 
   features: int
   groups: int
   dtype: Any
+  temporal: bool = True
 
   @nn.compact
-  def __call__(self, x, time):
-    """f[F, H, W, C], f[4 C0] -> f[F, H, W, features]."""
-    norm = functools.partial(layers.VideoGroupNorm, self.groups, dtype=self.dtype)
+  def __call__(self, x, time, source=None):
+    """f[F, H, W, C], f[4 C0] -> f[F, H, W, features]; `source` of what is added to x, or None for the own row."""
+    norm = functools.partial(CLIP_NORMS[self.temporal], self.groups, dtype=self.dtype)
     hidden = nn.silu(norm(name='norm1')(x))
     hidden = layers.Conv(self.features, dtype=self.dtype, name='conv1')(hidden)
     hidden += nn.Dense(self.features, dtype=self.dtype, name='time_emb_proj')(nn.silu(time))
     hidden = nn.silu(norm(name='norm2')(hidden))
-    hidden = layers.Conv(self.features, dtype=self.dtype, name='conv2')(hidden)
+    hidden = exchange(layers.Conv(self.features, dtype=self.dtype, name='conv2')(hidden), source)
     if x.shape[-1] != self.features:
       x = nn.Dense(self.features, dtype=self.dtype, name='conv_shortcut')(x)
     return x + hidden
@@ -105,7 +116,7 @@ class TransformerBlock(nn.Module):
       norm('norm1'), override, masks, taps
     )
     x += spatial
-    cross, tapped_text = attention.TextAttention(heads, dtype, name='attn2')(norm('norm2'), text, taps)
+    cross, tapped_text = attention.TextAttention(heads, dtype, name='attn2')(norm('norm2'), text, taps, override)
     x += cross
     tapped = {**tapped_spatial, **tapped_text}
     if temporal:
@@ -180,9 +191,12 @@ class Level(nn.Module):
   dtype: Any
   remat: bool
 
-  def resnet(self, j, x, time):
+  def resnet(self, j, x, time, inputs, before_block=True):
+    _, routes, _, _, temporal = inputs
+    residual = routes and routes.residual if before_block and self.first_block is not None else None
+    source = residual and jax.tree.map(lambda leaf: leaf[self.first_block + j], residual)
     make = nn.remat(Resnet) if self.remat else Resnet
-    return make(self.features, self.config.groups, self.dtype, name=f'resnets_{j}')(x, time)
+    return make(self.features, self.config.groups, self.dtype, temporal, name=f'resnets_{j}')(x, time, source)
 
   def transformer(self, j, x, *inputs):
     if self.first_block is None:
@@ -200,7 +214,7 @@ class DownLevel(Level):
   def __call__(self, x, time, *inputs):
     skips, tapped = [], {}
     for j in range(self.config.layers_per_block):
-      x, new = self.transformer(j, self.resnet(j, x, time), *inputs)
+      x, new = self.transformer(j, self.resnet(j, x, time, inputs), *inputs)
       skips.append(x)
       tapped |= new
     if not self.last:
@@ -214,8 +228,8 @@ class MidLevel(Level):
 
   @nn.compact
   def __call__(self, x, time, *inputs):
-    x, tapped = self.transformer(0, self.resnet(0, x, time), *inputs)
-    return self.resnet(1, x, time), tapped
+    x, tapped = self.transformer(0, self.resnet(0, x, time, inputs), *inputs)
+    return self.resnet(1, x, time, inputs, before_block=False), tapped
 
 
 class UpLevel(Level):
@@ -227,7 +241,7 @@ class UpLevel(Level):
     skips, tapped = list(skips), {}
     for j in range(self.config.layers_per_block + 1):
       x = jnp.concatenate([x, skips.pop()], axis=-1)
-      x, new = self.transformer(j, self.resnet(j, x, time), *inputs)
+      x, new = self.transformer(j, self.resnet(j, x, time, inputs), *inputs)
       tapped |= new
     if skips:
       x = Upsample(self.dtype, name='upsamplers_0')(x, *skips[-1].shape[-3:-1])
@@ -259,7 +273,8 @@ class UNet(nn.Module):
         the plain model. Needs the axis 'row' (see `overrides.exchange`).
       masks: dict {(H, W) of a block grid: `TokenMasks`}, or None.
       taps: names of intermediates to return, '<block>/<one of attention.TAPS>'.
-      temporal: False bypasses SA-T, so that a single frame (F = 1) is seen by the image model inside the video model.
+      temporal: False is the image model inside the video model: SA-T is bypassed and no norm spans frames, which
+        meet only where `routes` lets them.
 
     Returns:
       (epsilon f32[F, H, W, C], tapped {name: array}).
@@ -295,6 +310,6 @@ class UNet(nn.Module):
       tapped |= new
       block += 0 if i == 0 else config.layers_per_block + 1
 
-    x = nn.silu(layers.VideoGroupNorm(config.groups, dtype=jnp.float32, name='conv_norm_out')(x))
+    x = nn.silu(CLIP_NORMS[temporal](config.groups, dtype=jnp.float32, name='conv_norm_out')(x))
     epsilon = layers.Conv(config.latent_channels, dtype=jnp.float32, name='conv_out')(x)
     return epsilon, tapped

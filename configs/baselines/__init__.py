@@ -1,0 +1,1 @@
+"""The methods that the paper compares with, on the same model: one file each."""

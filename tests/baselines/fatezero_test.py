@@ -1,0 +1,177 @@
+"""FateZero: the edit's maps are those that inversion saw, where and when the table of its settings says."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.baselines.setups import TEXTS, setup_of
+from tests.baselines.trace import row_names, trace
+from tests.tolerances import MODULE, UNET, agreement
+from uniedit_jax.baselines import fatezero
+from uniedit_jax.baselines.fatezero import FateZero
+from uniedit_jax.baselines.method import MAIN
+from uniedit_jax.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.overrides import ROW_AXIS, AttentionOverride
+
+SCHEDULE, STEPS = NoiseSchedule(), 3
+setup_small = functools.partial(setup_of, steps=STEPS, frames=3, blocks=4, inverted=1)
+
+
+def test_what_is_read_from_the_source():
+  setup = setup_of(steps=50, frames=8, inverted=1)
+  layout = FateZero().lay_out(setup)
+  # The conditional half alone; the source has one row and no guidance.
+  for step, expected in (
+    (0, ['reconstruction:source', 'main:null', 'main:target']),
+    (40, ['main:null', 'main:target']),
+  ):
+    assert row_names(layout, TEXTS, step) == expected
+  reader, source, blocks = 'main:target', 'reconstruction:source', (2, 13)
+  assert trace(layout, TEXTS) == {
+    ('spatial_q', reader, source): ((0, 40), blocks),
+    ('spatial_k', reader, source): ((0, 40), blocks),
+    ('text_maps', reader, source): ((0, 40), blocks),
+  }
+  assert sum(layout.plan.rows) == 3 * 40 + 2 * 10
+  assert FateZero().cost(setup) == {'inversion_rows': 50}
+  # Each step's source is given latents of its own, so that all but the last of a trajectory are stored ones.
+  assert layout.stored.tolist() == [[True, False]] * 50
+
+
+def test_shares_count_as_the_authors_do():
+  # int(50 * .3) = 15; text attention counts one step more: int(51 * .5) = 25; int(11 * .9) = 9.
+  assert FateZero(self_share=0.3, cross_share=0.5).stops(50) == (15, 25)
+  assert FateZero(self_share=0.9, cross_share=0.9).stops(10) == (9, 9)
+  layout = FateZero(self_share=0.3, cross_share=0.5).lay_out(setup_of(steps=50, inverted=1))
+  assert {read[0]: steps for read, (steps, _) in trace(layout, TEXTS).items()} == {
+    **{'spatial_q': (0, 15), 'spatial_k': (0, 15), 'text_maps': (0, 25)}
+  }
+
+
+def test_frames_read_the_middle_one_where_maps_are_controlled():
+  frames = FateZero().frames(setup_of(frames=8))
+  for block in range(16):
+    assert frames[block, :, 0].tolist() == ([3] * 8 if 2 <= block < 13 else list(range(8)))
+  assert FateZero(temporal=True).frames(setup_of()) is None
+
+
+def test_emphasis_scales_what_words_get():
+  setup = setup_of(inverted=1)
+  taken, kept = FateZero().text_tables(setup)
+  more = FateZero(words=('red', 'grass'), emphasis=10.0).text_tables(setup)
+  factors = np.array([1, 1, 10, 1, 1, 10, 1])  # <begin> a red dog on grass <end>
+  np.testing.assert_array_equal(more[0], taken * factors)
+  np.testing.assert_array_equal(more[1], kept * factors)
+  assert FateZero(words=('cat',)).faults(setup) == ["'cat' is not in the prompt 'a red dog on grass'; accepted: words "
+                                                    'of the prompt']  # fmt: skip
+  assert FateZero(self_share=1.5, replace=True).faults(setup)[0].startswith('baseline.self_share is 1.5; accepted')
+
+
+@pytest.fixture(scope='module')
+def clip(tiny):
+  """A trajectory that is like an inversion's, and the texts."""
+  rng = np.random.default_rng(5)
+  return (
+    jnp.asarray(rng.standard_normal((STEPS + 1, 3, 4, 4, 4)), jnp.float32),
+    rng.standard_normal((3, 7, 16)).astype(np.float32),
+  )
+
+
+@pytest.fixture(scope='module')
+def image_apply(tiny):
+  return functools.partial(tiny.apply, temporal=False)
+
+
+@pytest.fixture(scope='module')
+def edit(tiny, clip, image_apply):
+  def run(method, guidance=7.5, **fields):
+    trajectory, texts = clip
+    layout = method.lay_out(setup_small(**fields))
+    sampled, _ = fatezero.sample(image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, guidance)
+    return np.asarray(sampled[MAIN])
+
+  return run
+
+
+def test_maps_are_those_of_inversion(tiny, clip, image_apply):
+  """With equal prompts and full shares, all controlled maps of the edit are what the inversion call saw."""
+  trajectory, texts = clip
+  setup = setup_small(target=1)
+  layout = FateZero(1.0, 1.0).lay_out(setup)
+  taps = tuple(f'{block}/{kind}' for block in range(4) for kind in ('spatial_q', 'spatial_k', 'text_map'))
+  params = {'params': tiny.params}
+  i, timestep = 1, SCHEDULE.timesteps(STEPS)[1]
+  (rows,) = layout.plan.steps[i].passes
+  latents = jnp.stack([trajectory[STEPS - 1 - i], trajectory[STEPS - i]])
+  one = lambda branch, text, routes: image_apply(
+    params, latents[branch], timestep, jnp.asarray(texts)[text], routes, None, taps
+  )[1]
+  found = jax.jit(jax.vmap(one, axis_name=ROW_AXIS))(*rows)
+  frames = AttentionOverride(frames=FateZero().frames(setup))
+  # What inversion calls to get from level S - 1 - i to the next.
+  seen = image_apply(params, trajectory[STEPS - 1 - i], timestep, texts[1], frames, None, taps)[1]
+  for name, expected in seen.items():
+    controlled = setup.window(*fatezero.BLOCKS)[int(name[0])]
+    assert (agreement(found[name][2], expected) < 30 * MODULE) == controlled, name
+    assert agreement(found[name][1], expected) > 1e-2  # the other half is its own
+
+
+def test_without_shares_it_is_plain_inversion(tiny, clip, image_apply, edit):
+  trajectory, texts = clip
+  routes = AttentionOverride(frames=FateZero().frames(setup_small()))
+  one = jax.jit(lambda x, t, text: image_apply({'params': tiny.params}, x, t, text, routes)[0])
+  x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
+  for i in range(STEPS):
+    x = ddim_update(*levels[i : i + 2])(x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5))
+  plain = edit(FateZero(0.0, 0.0))
+  assert agreement(plain, x) < UNET
+  for method in (FateZero(1.0, 0.0), FateZero(0.0, 1.0), FateZero(0.0, 1.0, words=('red',))):
+    assert agreement(edit(method), plain) > 1e-3
+  assert agreement(edit(FateZero(0.0, 1.0)), edit(FateZero(0.0, 1.0, words=('red',)))) > 1e-3
+
+
+def test_the_text_to_video_model_may_be_used_whole(tiny, clip):
+  trajectory, texts = clip
+  one = jax.jit(lambda x, t, text: tiny.apply({'params': tiny.params}, x, t, text)[0])
+  x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
+  for i in range(STEPS):
+    x = ddim_update(*levels[i : i + 2])(x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5))
+  layout = FateZero(0.0, 0.0, temporal=True).lay_out(setup_small())
+  found, _ = fatezero.sample(tiny.apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)
+  assert agreement(found[MAIN], x) < UNET
+
+
+def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
+  trajectory, texts = clip
+
+  def run(method, trajectory):
+    layout = method.lay_out(setup_small())
+    return fatezero.sample(image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)[0][MAIN]
+
+  # Step i reads level S - 1 - i; a share of .4 is step 0 alone, and the edit starts from level S.
+  for method, felt in ((FateZero(1.0, 1.0), {0, 1, 2, 3}), (FateZero(0.4, 0.4), {2, 3})):
+    found = run(method, trajectory)
+    changed = [run(method, trajectory.at[level].add(1.0)) for level in range(STEPS + 1)]
+    assert {level for level, other in enumerate(changed) if not np.array_equal(other, found)} == felt
+
+
+def test_text_maps_that_keep_all_change_nothing(tiny, clip, edit):
+  # Maps that are materialised and not replaced, against those of the kernel: shares end before the first step.
+  setup = setup_small()
+  method = FateZero(1.0, 0.0)
+  assert method.lay_out(setup).plan.steps[0].passes[0].routes.text_maps is not None
+  own = method.lay_out(setup).plan.steps[0].passes[0].routes
+  bare = own._replace(text_maps=None)
+  trajectory, texts = clip
+  latents = jnp.stack([trajectory[1], trajectory[2]])
+  one = lambda routes: jax.jit(
+    jax.vmap(
+      lambda branch, text, routes: tiny.apply({'params': tiny.params}, latents[branch], 501, texts[text], routes)[0],
+      axis_name=ROW_AXIS,
+    )
+  )(jnp.array([0, 1, 1]), jnp.array([1, 0, 2]), routes)
+  texts = jnp.asarray(texts)
+  assert agreement(one(own), one(bare)) < 10 * MODULE

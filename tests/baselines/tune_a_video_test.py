@@ -1,0 +1,132 @@
+"""Tune-A-Video: what it tunes, what it reads, and that tuning is nothing but better prediction of the clip's noise."""
+
+import functools
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from tests.baselines.setups import setup_of
+from tests.baselines.trace import row_names, trace
+from tests.tolerances import MODULE, UNET, agreement
+from uniedit_jax import editing
+from uniedit_jax.baselines.tune_a_video import TuneAVideo, noise_loss, sparse_causal_frames, split, tune
+from uniedit_jax.diffusion import NoiseSchedule, ddim_update
+from uniedit_jax.inversion import ddim_invert
+from uniedit_jax.overrides import AttentionOverride
+
+SCHEDULE = NoiseSchedule()
+
+
+@pytest.fixture(scope='module')
+def clip():
+  """z_0 and the texts null, source, target."""
+  rng = np.random.default_rng(5)
+  return rng.standard_normal((3, 4, 4, 4)).astype(np.float32), rng.standard_normal((3, 7, 16)).astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def denoise(tiny):
+  """The tiny model, with routes beside its parameters."""
+  return lambda state, *inputs: tiny.apply({'params': state[0]}, *inputs, state[1])[0]
+
+
+def routes(frames=3, blocks=4, sparse_causal=True):
+  return TuneAVideo(sparse_causal=sparse_causal).routes(setup_of(frames=frames, blocks=blocks))
+
+
+@pytest.fixture(scope='module')
+def tuned(tiny, clip, denoise):
+  """The parameters after a few large updates, and the losses before them."""
+  options = TuneAVideo(tuning_steps=8, learning_rate=3e-3)
+  return tune(denoise, tiny.params, routes(), clip[0], clip[1][1], SCHEDULE, options, seed=0)
+
+
+def test_frames_see_the_first_and_the_one_before():
+  assert sparse_causal_frames(4).tolist() == [[0, 0], [0, 0], [0, 1], [0, 2]]
+  setup = setup_of(steps=5, frames=4, blocks=16)
+  layout = TuneAVideo().lay_out(setup)
+  texts = ['null', 'source', 'target']
+  assert trace(layout, texts) == {}  # no row reads another
+  for i, step in enumerate(layout.plan.steps):
+    assert row_names(layout, texts, i) == ['main:null', 'main:target']
+    (rows,) = step.passes
+    assert rows.routes.frames.shape == (2, 16, 4, 2)  # all rows, all blocks
+    assert (rows.routes.frames == sparse_causal_frames(4)).all()
+  assert TuneAVideo(sparse_causal=False).lay_out(setup).plan.steps[0].passes[0].routes is None
+
+
+def test_cost():
+  setup = setup_of(steps=50)
+  assert sum(TuneAVideo().lay_out(setup).plan.rows) == 100
+  assert TuneAVideo().cost(setup) == {'inversion_rows': 50, 'tuning_steps': 500}
+
+
+def test_what_is_tuned(tiny):
+  tuned, frozen = split(tiny.params)
+  assert len(tuned) + len(frozen) == len(jax.tree.leaves(tiny.params))
+  names = {re.sub(r'.*/(attn\w*)/', r'\1/', '/'.join(path)) for path in tuned}
+  assert names == {
+    *('attn1/to_q/kernel', 'attn2/to_q/kernel'),
+    *(f'attn_temp/{name}/kernel' for name in ('to_q', 'to_k', 'to_v', 'to_out_0')),
+    *('attn_temp/to_out_0/bias', 'attn_temp/time_rel_pos_bias/relative_attention_bias/embedding'),
+  }
+  assert len(tuned) == 8 * tiny.config.blocks
+  fixed = ('attentions_0', 'attn_temp', 'frame_positions')
+  assert split({fixed[0]: {fixed[1]: {fixed[2]: np.ones(2)}}})[0] == {}
+
+
+def test_tuning_changes_what_is_tuned_alone_and_lowers_the_loss(tiny, clip, denoise, tuned):
+  params, losses = tuned
+  assert len(losses) == 8
+  before, after = (split(p) for p in (tiny.params, params))
+  for path, leaf in before[1].items():
+    np.testing.assert_array_equal(after[1][path], leaf)
+  assert all(not np.array_equal(after[0][path], leaf) for path, leaf in before[0].items())
+  alphas = SCHEDULE.alphas_cumprod
+  for seed in range(100, 104):  # noise that tuning has not seen
+    loss = [
+      noise_loss(denoise, *split(p), routes(), clip[0], clip[1][1], alphas, jax.random.key(seed))
+      for p in (tiny.params, params)
+    ]
+    assert loss[1] < loss[0]
+
+
+def test_no_update_leaves_the_untuned_model(tiny, clip, denoise):
+  inputs = routes(), clip[0], clip[1][1], SCHEDULE
+  params, losses = tune(denoise, tiny.params, *inputs, TuneAVideo(tuning_steps=0), seed=0)
+  assert params is tiny.params and losses == []
+  # And the first update begins with its loss.
+  _, losses = tune(denoise, tiny.params, *inputs, TuneAVideo(tuning_steps=1), seed=0)
+  key = jax.random.fold_in(jax.random.key(0), 0)
+  expected = noise_loss(denoise, *split(tiny.params), *inputs[:3], SCHEDULE.alphas_cumprod, key)
+  assert losses == [pytest.approx(float(expected), rel=1e-5)]
+
+
+def test_the_own_frame_twice_is_plain_attention(tiny, clip):
+  z, texts = clip
+  own = AttentionOverride(frames=np.broadcast_to(np.arange(3)[:, None], (4, 3, 2)).astype(np.int32))
+  run = jax.jit(lambda routes: tiny.apply({'params': tiny.params}, z, np.int32(501), texts[1], routes)[0])
+  assert agreement(run(own), run(None)) < 10 * MODULE
+  # A single frame sees itself either way: tuning aside, sparse-causal attention is of clips.
+  one = jax.jit(lambda routes: tiny.apply({'params': tiny.params}, z[:1], np.int32(501), texts[1], routes)[0])
+  assert agreement(one(routes(frames=1)), one(None)) < 10 * MODULE
+  assert agreement(run(routes()), run(None)) > 0.01
+
+
+def test_sampling_is_that_of_the_model_with_these_frames(tiny, clip, denoise):
+  z, texts = clip
+  setup, method = setup_of(steps=3, frames=3, blocks=4), TuneAVideo()
+  start = ddim_invert(denoise, (tiny.params, method.routes(setup)), z, texts[0], SCHEDULE, 3)[-1]
+  layout = method.lay_out(setup)
+  sample = functools.partial(editing.edit, tiny.apply, tiny.params, start, texts, schedule=SCHEDULE, guidance=1.0)
+  (found,) = sample(layout=layout).values()
+  x = start
+  one = jax.jit(denoise)
+  for i, timestep in enumerate(SCHEDULE.timesteps(3)):
+    epsilon = one((tiny.params, method.routes(setup)), x, timestep, texts[2])
+    x = ddim_update(*SCHEDULE.levels(3)[i : i + 2])(x, x, epsilon)
+  assert agreement(found, x) < UNET
+  (plain,) = sample(layout=TuneAVideo(sparse_causal=False).lay_out(setup)).values()
+  assert agreement(plain, found) > 0.01

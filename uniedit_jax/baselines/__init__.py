@@ -1,0 +1,1 @@
+"""The paper's comparison methods on the same UNet, where injections alone cannot express them."""

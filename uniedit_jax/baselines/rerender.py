@@ -1,0 +1,118 @@
+"""Rerender-A-Video (Yang et al. 2023) without ControlNet and pixel-aware fusion: frames follow the first one.
+
+Late blocks attend to the first frame and the one before instead of to the own; in the first steps the clean latents
+that are predicted are those of the first frame, warped by optical flow where nothing is hidden; colours may follow
+it too. As nothing of the finished frame before is needed, all frames are sampled at once.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from uniedit_jax import pipeline
+from uniedit_jax.baselines import plug_and_play
+from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
+from uniedit_jax.baselines.optical_flow import latent_warp
+from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
+from uniedit_jax.diffusion import CleanEdit
+
+CROSS_BLOCKS, LOOSE_BLOCKS = (7, 16), (10, 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rerender:
+  """The method and its options; ranges are shares of the steps, both ends included.
+
+  Attributes:
+    cross: range in which frames attend to the first and the one before.
+    warp: range in which clean latents are the first frame's, warped.
+    tone: range in which clean latents get the first frame's mean and deviation.
+    loose: whether attention to other frames begins at block 10, not 7.
+    attention_share, residual_share: those of `plug_and_play.Shares`.
+    negative_prompt: what the unconditional half is conditioned on.
+  """
+
+  cross: tuple[float, float] = (0.0, 1.0)
+  warp: tuple[float, float] = (0.0, 0.1)
+  tone: tuple[float, float] = (1.0, 1.0)
+  loose: bool = False
+  attention_share: float = 0.5
+  residual_share: float = 0.8
+  negative_prompt: str = ''
+
+  @property
+  def shares(self):
+    """`plug_and_play.Shares`."""
+    return plug_and_play.Shares(self.attention_share, self.residual_share)
+
+  def faults(self, setup):
+    """What is wrong with the options, as a list of sentences."""
+    del setup
+    faults = self.shares.faults()
+    for name in ('cross', 'warp', 'tone'):
+      value = getattr(self, name)
+      if len(value) != 2 or not 0 <= value[0] <= 1 or not 0 <= value[1] <= 1:
+        faults.append(f'baseline.{name} is {value}; accepted: (first, last), shares of the steps from 0 to 1')
+    return faults
+
+  def at(self, name, setup, step):
+    """Whether a range holds a step."""
+    first, last = getattr(self, name)
+    return setup.steps * first <= step <= setup.steps * last
+
+  def frames(self, setup, step):
+    """The frames that the three rows read, i32[3, L, F, 2]."""
+    own = np.repeat(np.arange(setup.frames, dtype=np.int32)[:, None], 2, axis=1)
+    frames = np.broadcast_to(own, (3, setup.blocks, *own.shape)).copy()
+    if self.at('cross', setup, step):
+      blocks = setup.window(*(LOOSE_BLOCKS if self.loose else CROSS_BLOCKS))
+      frames[1:, blocks] = sparse_causal_frames(setup.frames)
+    return frames
+
+  def lay_out(self, setup):
+    """Three rows for as long as the source is read; then the two of the edit."""
+    rows, last = plug_and_play.rows_of(setup), int(setup.steps * max(self.attention_share, self.residual_share))
+    own = own_routes(3, setup.blocks)
+    tables, routes = [], []
+    for i in range(setup.steps):
+      if i < last or i == 0:
+        here = own._replace(frames=self.frames(setup, i), residual=own.spatial_q)
+        tables.append(rows)
+        routes.append(plug_and_play.plug(here, setup, i, self.shares))
+      else:
+        tables.append(rows[1:])
+        routes.append(own_routes(2, setup.blocks)._replace(frames=self.frames(setup, i)[1:]))
+    return lay_out_rows(tables, routes)
+
+  def clean_edits(self, setup, schedule, tokens, seen):
+    """The `CleanEdit` of every step.
+
+    Args:
+      setup: `Setup`.
+      schedule: `NoiseSchedule`.
+      tokens, seen: what `latent_warp` returns.
+    """
+    levels = schedule.levels(setup.steps)
+    return [
+      CleanEdit(
+        *(levels[i], np.bool_(self.at('tone', setup, i)), tokens),
+        seen * np.float32(self.at('warp', setup, i)),
+      )
+      for i in range(setup.steps)
+    ]
+
+  def cost(self, setup):
+    """What is computed beside the rows of the layout."""
+    return {'inversion_rows': setup.steps, 'optical_flows': 2 * (setup.frames - 1)}
+
+  def edit(self, run):
+    """Finds the flow, inverts frame by frame, and samples."""
+    params, setup = run.model.params['unet'], run.setup
+    tokens, seen = latent_warp(run.clip, run.model.config.vae.factor)
+    trajectory = invert(run, params, temporal=False)
+    apply = pipeline.unet_apply(run.model.config, run.dtype, temporal=False)
+    sampled = plug_and_play.sample(
+      *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance),
+      **dict(clean=self.clean_edits(setup, run.schedule, tokens, seen), progress=run.progress('edit')),
+    )
+    return sampled, {'first_frame_seen': float(seen[1:].mean()) if len(seen) > 1 else 1.0}

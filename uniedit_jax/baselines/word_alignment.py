@@ -1,0 +1,103 @@
+"""Which tokens of two prompts belong together (prompt-to-prompt, Hertz et al. 2022; FateZero). numpy only."""
+
+import numpy as np
+
+MATCH, MISMATCH, GAP = 1, -1, 0
+
+
+def token_count(ids):
+  """How many of the padded token ids i32[T] are the prompt's, begin and end tokens included."""
+  return int(np.argmax(ids == ids[-1])) + 1
+
+
+def align(source, target):
+  """Global alignment of two sequences of tokens.
+
+  Args:
+    source, target: i32[T], padded token ids.
+
+  Returns:
+    i32[T]: for each target token that of the source, -1 for none; the padding belongs to itself.
+  """
+  rows, columns = token_count(source), token_count(target)
+  score = np.zeros((rows + 1, columns + 1), int)
+  for i in range(1, rows + 1):
+    for j in range(1, columns + 1):
+      score[i, j] = max(_moves(score, source, target, i, j))
+  found, i, j = np.arange(len(target)), rows, columns
+  found[:columns] = -1
+  while i and j:
+    left, up, _ = _moves(score, source, target, i, j)
+    if score[i, j] == left:  # a gap rather than a pair of different tokens
+      j -= 1
+    elif score[i, j] == up:
+      i -= 1
+    else:
+      i, j = i - 1, j - 1
+      found[j] = i
+  return found
+
+
+def _moves(score, source, target, i, j):
+  """The scores of leaving out target token j - 1, source token i - 1, or of pairing them."""
+  pair = MATCH if source[i - 1] == target[j - 1] else MISMATCH
+  return score[i, j - 1] + GAP, score[i - 1, j] + GAP, score[i - 1, j - 1] + pair
+
+
+def refine(source, target):
+  """What the source map gives where words were added or exchanged.
+
+  Args:
+    source, target: i32[T], padded token ids.
+
+  Returns:
+    (taken f32[T, T], one source token for each target token that has one; kept f32[T], 1 for the others).
+  """
+  found = align(source, target)
+  taken = np.zeros((len(target), len(target)), np.float32)
+  has_source = found >= 0
+  taken[found[has_source], np.flatnonzero(has_source)] = 1
+  return taken, np.float32(~has_source)
+
+
+def replace(tokenizer, source, target):
+  """What the source map gives where every word stands for the one in its place.
+
+  Args:
+    tokenizer: has `encode` (list of P prompts -> i32[P, T]).
+    source, target: prompts of equally many words.
+
+  Returns:
+    (taken f32[T, T], kept f32[T]), kept being 0.
+
+  Raises:
+    ValueError: another number of words, or words whose tokens are not those of the prompt.
+  """
+  words = [prompt.split() for prompt in (source, target)]
+  if len(words[0]) != len(words[1]):
+    raise ValueError(
+      f'baseline.replace is True and the prompts {source!r} and {target!r} have {len(words[0])} and {len(words[1])} '
+      'words; accepted: equally many, or False'
+    )
+  spans = [_spans(tokenizer, *pair) for pair in zip((source, target), words, strict=True)]
+  size = tokenizer.encode([source]).shape[1]
+  taken, ends = np.zeros((size, size), np.float32), [1, 1]
+  taken[0, 0] = 1
+  for old, new in zip(*spans, strict=True):
+    ends = old.stop, new.stop
+    if old.stop - old.start == new.stop - new.start:
+      taken[np.arange(old.start, old.stop), np.arange(new.start, new.stop)] = 1
+    else:
+      taken[old, new] = 1 / (new.stop - new.start)
+  rest = size - max(ends)  # the end token and the padding, one for one
+  taken[ends[0] + np.arange(rest), ends[1] + np.arange(rest)] = 1
+  return taken, np.zeros(size, np.float32)
+
+
+def _spans(tokenizer, prompt, words):
+  """The slice of tokens of each word."""
+  counts = [token_count(ids) - 2 for ids in tokenizer.encode(words)] if words else []
+  if sum(counts) != token_count(tokenizer.encode([prompt])[0]) - 2:
+    raise ValueError(f'the words of {prompt!r} have other tokens than it has; accepted: words between single spaces')
+  stops = 1 + np.cumsum(counts)
+  return [slice(int(stop - count), int(stop)) for stop, count in zip(stops, counts, strict=True)]
