@@ -5,13 +5,6 @@ import numpy as np
 RESAMPLES = 2000
 
 
-def interval(values, resamples=RESAMPLES):
-  """Mean of n values and the 95 % interval of bootstrapped means: (mean, low, high); one value has none."""
-  values = np.asarray(values, float)
-  drawn = values[np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))].mean(axis=1)
-  return values.mean(), *np.quantile(drawn, (0.025, 0.975))
-
-
 def crossed_interval(values, raters, items, resamples=RESAMPLES):
   """Mean and 95 % interval of values that share raters and items, so that they are not independent of each other.
 
@@ -37,3 +30,10 @@ def crossed_interval(values, raters, items, resamples=RESAMPLES):
   total = weights.sum(axis=1)
   means = (weights @ values)[total > 0] / total[total > 0]
   return values.mean(), *np.quantile(means, (0.025, 0.975))
+
+
+def interval(values, resamples=RESAMPLES):
+  """Mean of n values and the 95 % interval of bootstrapped means: (mean, low, high); one value has none."""
+  values = np.asarray(values, float)
+  drawn = values[np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))].mean(axis=1)
+  return values.mean(), *np.quantile(drawn, (0.025, 0.975))
