@@ -3,9 +3,9 @@
   python -m experiments.compare --config=configs/compare_sprites.py --workdir=out/compare_sprites
 
 The workdir gets comparison.json and items/ (the clips, side by side in index.html, and what `experiments.user_study`
-makes a study of), table.md, results.csv and results.json; edits/<edit>/<method>/ has what a single edit leaves. What is
-finished is not made again. The results of a user study in <workdir>/user_study get into the tables when the command is
-run once more.
+makes a study of), table.md, results.csv and results.json; edits/<edit>/<method>/ has what a single edit leaves. The
+same command makes only what is missing: after an interruption, or a change of some of the methods. The results of a
+user study in <workdir>/user_study get into the tables when it is run once more.
 """
 
 import hashlib
@@ -118,9 +118,9 @@ def launch():
     logging.set_verbosity(logging.WARNING)
     config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
     try:
-      if record.begin(workdir, config.to_dict()):
-        run(config, compare_request.read_compare(config, workdir), workdir)
-        record.mark_done(workdir)
+      request = compare_request.read_compare(config, workdir)
+      record.write_json(workdir / 'config.json', config.to_dict())
+      run(config, request, workdir)
     except (ValueError, RuntimeError) as error:
       sys.exit(f'{error}')
     print(comparison_report.write(workdir))

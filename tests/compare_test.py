@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from configs import common, compare_sprites
+from configs import common, compare, compare_sprites
 from experiments import compare as entry
 from experiments import edit
 from experiments.compare_request import read_compare
 from experiments.request import resolve
+from tests import tiny_run
 from tests.evaluate_test import TINY, write_checkpoint
 from uniedit_jax import checkpoint, comparison, comparison_report, record, video
 from uniedit_jax.sprites import benchmark, scenes
@@ -39,10 +40,8 @@ def config_of(folder, **changes):
 
 
 def run(config, workdir):
-  assert record.begin(workdir, config.to_dict())
   request = read_compare(config, workdir)
   entry.run(config, request, workdir)
-  record.mark_done(workdir)
   return request, json.loads((workdir / 'results.json').read_text())
 
 
@@ -134,9 +133,11 @@ def test_a_rerun_makes_what_is_missing_and_nothing_twice(folder, finished, monke
   seconds = lambda rows: [{**row, 'seconds': None} for row in rows]
   assert seconds(again) == seconds(rows)
   # Another setting of one method is made anew, the other is kept.
-  (folder / 'killed' / 'DONE').unlink()
   run(config_of(folder, setups__plain__motion__guidance=2.0), folder / 'killed')
   assert made == [*METHODS, 'plain']
+  # A method more, a method less.
+  _, fewer = run(config_of(folder, compared=METHODS[1:]), folder / 'killed')
+  assert made == [*METHODS, 'plain'] and [row['method'] for row in fewer] == ['source', METHODS[1]]
 
 
 def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
@@ -146,7 +147,7 @@ def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
   with pytest.raises(RuntimeError, match=r'000 by plain: ZeroDivisionError: division by zero'):
     run(config_of(folder), folder / 'failed')
   assert (folder / 'failed/edits/000' / METHODS[1] / 'DONE').exists()
-  assert not (folder / 'failed' / 'DONE').exists() and not (folder / 'failed' / 'comparison.json').exists()
+  assert not (folder / 'failed' / 'comparison.json').exists()
 
 
 def write_manifest(folder, *lines):
@@ -166,6 +167,21 @@ def test_a_manifest_has_no_known_answers_and_methods_without_their_masks_are_lef
   assert not any('success' in row for row in rows) and 'frame_difference' in rows[1]
   text = comparison_report.write(tmp_path)
   assert 'Appearance edits (n = 1)' in text and 'success' not in text
+
+
+def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):
+  folder = tiny_run.make_folder(tmp_path_factory)
+  masks = {f'mask.{side}': str(folder / f'{side}.npz') for side in ('source', 'target')}
+  line = {'id': 'cat', 'task': 'motion', 'video': str(folder / 'clip.mp4'), 'target_prompt': 'a cat jumps', **masks}
+  config = compare.get_config()
+  config.checkpoint, config.manifest = str(folder / 'tiny'), write_manifest(tmp_path, line)
+  request = read_compare(config, tmp_path)
+  assert request.left_out == [] and list(request.comparison.methods) == list(config.compared)
+  given = {cell.method: cell.request for cell in request.cells}
+  assert [name for name, one in given.items() if one.masks] == ['uniedit_paper_masked', 'uniedit_release_masked']
+  assert not any(part.on for part in vars(given['plain'].settings[0]).values())
+  assert given['uniedit_paper'].settings != given['uniedit_release'].settings
+  assert {cell.config.source_prompt for cell in request.cells} == {''}
 
 
 def test_faults_are_listed_together(folder, tmp_path):

@@ -124,9 +124,9 @@ def summarise(rows, key):
 
   Returns:
     list of dicts: 'task' (or `ALL_TASKS`), 'method', 'measure', 'against' (or '': all scores, all pairs), 'mean',
-    'low', 'high', 'answers', 'raters', 'edits'; in the order of the key. What nobody answered is left out.
+    'low', 'high', 'answers', 'raters', 'edits'. What nobody answered is left out.
   """
-  tasks = [task for task in dict.fromkeys(edit['task'] for edit in key.edits.values())]
+  tasks = list(dict.fromkeys(row['task'] for row in rows))
   summary = []
   for task in tasks + [ALL_TASKS] * (len(tasks) > 1):
     for method in key.methods:
@@ -174,10 +174,10 @@ def markdown(summary, rows, key):
 
 
 def shown(row):
-  """A row of the summary as text: '4.25 (3.50 to 4.75; n 12)', or in percent."""
+  """A row of the summary as text: '4.25 (3.50 to 4.75; n 12)', or in percent; one answer has no interval."""
   form = '{:.0%}' if row['measure'] == PREFERRED else '{:.2f}'
   mean, low, high = (form.format(row[name]) for name in ('mean', 'low', 'high'))
-  return f'{mean} ({low} to {high}; n {row["answers"]})'
+  return f'{mean} ({low} to {high}; n {row["answers"]})' if row['answers'] > 1 else f'{mean} (n 1)'
 
 
 def write_results(folder, paths, key):

@@ -21,6 +21,7 @@ STYLE = """body { max-width: 64rem; }
 [hidden] { display: none !important; }
 .top { display: flex; flex-wrap: wrap; gap: .2rem .8rem; align-items: center; }
 .top progress { flex: 1 1 8rem; accent-color: var(--bar); }
+#count { min-width: 0; }
 .prompt { margin: .6rem 0; max-width: 60rem; }
 .prompt b { display: block; font-size: 1.1rem; }
 .videos { grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .5rem; margin: .5rem 0; }
@@ -46,7 +47,7 @@ button:disabled { opacity: .5; }
 kbd { border: 1px solid var(--line); border-radius: 4px; padding: 0 .3rem; }
 @media (max-width: 40rem) {
   #back, #next, #at, #rate { display: none; }
-  .three figure:first-child { grid-column: 1 / -1; width: 55%; justify-self: center; }
+  .three figure:first-child { grid-column: 1 / -1; width: 42%; justify-self: center; }
 }
 """
 
