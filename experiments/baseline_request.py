@@ -1,5 +1,6 @@
 """The comparison methods of a config, checked: which one, its options, and its layout."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -42,10 +43,14 @@ def read_method(config, faults):
   for field, value in UNUSED.items():
     given = functools.reduce(lambda part, name: part[name], field.split('.'), config)
     faults.unless(given == value, f'{field} is {given!r} with method {config.method!r}; accepted: {value!r}')
-  if 'baseline' not in config:
-    faults.append(f'method is {config.method!r} without its fields; accepted: configs/baselines/{config.method}.py')
+  fields = config.get('baseline', {})
+  if set(fields) != {field.name for field in dataclasses.fields(METHODS[config.method])}:
+    faults.append(
+      f'method is {config.method!r} and baseline has the fields {sorted(fields)}; accepted: those of '
+      f'configs/baselines/{config.method}.py'
+    )
     return None
-  return METHODS[config.method](**config.baseline.to_dict())
+  return METHODS[config.method](**fields)
 
 
 def lay_out(config, request, method):

@@ -14,7 +14,7 @@ from experiments.batch_request import read_batch
 from experiments.request import read_edit, resolve
 from experiments.sweep_request import read_sweep
 from tests.tiny_run import TINY, config_of, make_folder
-from uniedit_jax import random_init, record
+from uniedit_jax import memory, random_init, record
 from uniedit_jax.models.unet import UNetConfig
 
 # Method -> (fields of its config here, rows of each step, what is computed beside them).
@@ -103,8 +103,17 @@ def test_faults(folder, changes, message):
 
 
 def test_a_method_needs_its_own_fields(folder):
-  with pytest.raises(ValueError, match=r'without its fields; accepted: configs/baselines/tune_a_video\.py'):
-    read_edit(config_of(motion, folder, method='tune_a_video'))
+  accepted = r'those of configs/baselines/fatezero\.py'
+  with pytest.raises(ValueError, match=rf"'fatezero' and baseline has the fields \[\]; accepted: {accepted}"):
+    read_edit(config_of(motion, folder, method='fatezero'))
+  with pytest.raises(ValueError, match=rf"fields \['learning_rate', 'sparse_causal', 'tuning_steps'\]; .* {accepted}"):
+    read_edit(tiny_config(folder, 'tune_a_video', method='fatezero'))
+
+
+def test_too_little_memory_is_a_warning_as_no_step_is_split(folder, monkeypatch):
+  monkeypatch.setattr(memory, 'available', lambda: 1)
+  (warning,) = read_edit(tiny_config(folder, 'tokenflow')).warnings
+  assert '3 rows a pass need about' in warning and 'rows_per_pass' not in warning
 
 
 def test_sweeps_and_batches_are_of_injections(folder, tmp_path):
