@@ -3,10 +3,10 @@
   python -m experiments.compare --config=configs/compare_sprites.py --workdir=out/compare_sprites
 
 20 edits of the sprites benchmark, the same for all methods: 8 of motion and 3 of each of the four kinds of appearance.
-All methods invert with the source's caption; masks are the true ones, so for motion they tell where the object is
-going. As shipped are configs/sprites_motion.py and sprites_appearance.py, the only settings that were chosen on sprites
-(on other edits than these); everything else is as its authors have it, rescaled to 25 steps. About an hour on 2 cores;
-`:quick` takes one edit of each kind and 5 steps.
+All methods invert with the source's caption and have 25 steps and guidance 3; masks are the true ones, so for motion
+they tell where the object is going. As shipped are configs/sprites_motion.py and sprites_appearance.py, whose settings
+alone were chosen on sprites (on other edits than these); the ranges of all others are their authors'. About half an
+hour on 2 cores; `:quick` takes one edit of each kind and 5 steps.
 """
 
 from configs import common, compare, sprites_appearance, sprites_motion

@@ -7,7 +7,7 @@ import pytest
 
 from configs import common, compare, compare_sprites
 from experiments import compare as entry
-from experiments import edit
+from experiments import compare_stages, edit
 from experiments.compare_request import read_compare
 from experiments.request import resolve
 from tests import tiny_run
@@ -99,7 +99,7 @@ def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(folder,
   record.write_json(tmp_path / 'metrics.json', {'edit_attributes_right': 0.123})
   clip = render(request.edits['000'].scene.source, 32, 4).frames
   given = request.cells[0], request.edits['000'], checkpoint.load(folder / 'tiny'), {'source': clip, 'edit': clip}
-  found = [row['attributes_right'] for row in entry.measure(*given, tmp_path, 1.0)]
+  found = [row['attributes_right'] for row in compare_stages.measure(*given, tmp_path, 1.0)]
   assert found == [rows[0]['attributes_right']] * 2 and found[0] is not None
 
 
