@@ -35,7 +35,7 @@ def small(config, cache, **changes):
   config.look_every, config.warmup = 4, 2
   for i, steps in enumerate((3, 3), 1):
     rates = {'first_rate': 1e-2, 'last_rate': 1e-3}
-    config[f'stage{i}'] = {'steps': steps, 'images': 4, 'clips': 4 * (i == 2 and config.part == 'model'), **rates}
+    config[f'stage{i}'] = {'steps': steps, 'images': 8, 'clips': 8 * (i == 2 and config.part == 'model'), **rates}
   config.update(changes)
   return config
 
@@ -107,7 +107,7 @@ def test_all_faults_are_listed(tmp_path):
     training_tasks.read_training(config)
   for fault in (
     "part is 'tower'; accepted: 'vae', 'model'",
-    'stage1.images is 3; accepted: multiples of the 4 devices',
+    'stage1.images is 3; accepted: multiples of the 8 devices',
     'stage2 is',
     'data is',
     "init is 'nothing', which is no checkpoint",
