@@ -90,6 +90,7 @@ class Row(NamedTuple):
 def lay_out_rows(rows, routes):
   """A layout whose rows the method itself has chosen; a reconstruction among them is a stored trajectory.
 
+  `plan.make_plan` knows branches whose halves read alike; here one half is edited alone, or both read one row.
   Of a branch, the first row is the unconditional half and the last the conditional one; a single row is both.
 
   Args:
