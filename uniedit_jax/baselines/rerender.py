@@ -11,8 +11,8 @@ import numpy as np
 
 from uniedit_jax import pipeline
 from uniedit_jax.baselines import plug_and_play
+from uniedit_jax.baselines.first_frame import latent_warp
 from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
-from uniedit_jax.baselines.optical_flow import latent_warp
 from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
 from uniedit_jax.diffusion import CleanEdit
 

@@ -28,7 +28,23 @@ def optical_flow(frames):
   Returns:
     (forward f32[F - 1, H, W, 2] from each frame to the next, backward f32[F - 1, H, W, 2] from the next to each).
   """
-  return _both_ways(jnp.asarray(frames))
+  frames = jnp.asarray(frames)
+  return flow_between(frames[:-1], frames[1:])
+
+
+@jax.jit
+def flow_between(first, second):
+  """Flow between P pairs of frames, in both directions.
+
+  Args:
+    first, second: f32[P, H, W, 3] in [0, 1].
+
+  Returns:
+    (f32[P, H, W, 2] from the first to the second, f32[P, H, W, 2] from the second to the first).
+  """
+  first, second = (jnp.sum(frames * jnp.asarray(LUMA), axis=-1) for frames in (first, second))
+  flow = _flow(jnp.concatenate([first, second]), jnp.concatenate([second, first]))
+  return jnp.split(flow, 2)
 
 
 def shrink(frames):
@@ -83,14 +99,6 @@ def visible(flow, back):
 def _resize(frames, height, width):
   shape = (frames.shape[0], height, width, frames.shape[3])
   return jnp.clip(jax.image.resize(frames.astype(jnp.float32) / 255, shape, 'linear', antialias=True), 0, 1)
-
-
-@jax.jit
-def _both_ways(frames):
-  gray = jnp.sum(frames * jnp.asarray(LUMA), axis=-1)
-  first, second = gray[:-1], gray[1:]
-  flow = _flow(jnp.concatenate([first, second]), jnp.concatenate([second, first]))
-  return jnp.split(flow, 2)
 
 
 def _flow(first, second):
