@@ -12,7 +12,16 @@ stopped, and once `experiments.user_study` has results in <workdir>/user_study, 
 import ml_collections
 
 from configs import common
+from configs.baselines import fatezero, masactrl, plain, rerender, tokenflow, tune_a_video
 
+BASELINES = {
+  'plain': ('Plain inversion', plain),
+  'masactrl': ('MasaCtrl', masactrl),
+  'tune_a_video': ('Tune-A-Video', tune_a_video),
+  'fatezero': ('FateZero', fatezero),
+  'tokenflow': ('TokenFlow', tokenflow),
+  'rerender': ('Rerender-A-Video', rerender),
+}
 PRESETS = {
   'uniedit_paper': ('UniEdit, as in the paper', 'paper'),
   'uniedit_release': ('UniEdit, as released', 'release'),
@@ -20,9 +29,9 @@ PRESETS = {
 
 
 def get_config(size='full'):
-  """Both presets of UniEdit, without and with masks, and plain inversion."""
+  """Plain inversion, the paper's baselines, and both presets of UniEdit, without and with masks."""
   config = comparison()
-  add_methods(config, lambda task: common.edit(task, 'paper'))
+  add_methods(config, lambda task: common.edit(task, 'paper'), 'full')
   return common.sized(config, size)
 
 
@@ -60,17 +69,16 @@ def add(config, name, title, motion, appearance=None, masked=False):
   config.setups[name].appearance = appearance.copy_and_resolve_references()
 
 
-def add_methods(config, edit):
-  """Adds plain inversion and the presets of UniEdit.
+def add_methods(config, edit, form):
+  """Adds plain inversion, the paper's baselines and the presets of UniEdit.
 
   Args:
     config: ConfigDict, changed.
     edit: task -> config of an edit with the preset 'paper'.
+    form: of the baselines' configs, 'full' or 'sprites'.
   """
-  plain = edit('appearance')
-  plain.structure.steps = plain.content.steps = (0, 0)
-  plain.inversion.method = 'ddim'
-  add(config, 'plain', 'Plain inversion', plain)
+  for name, (title, module) in BASELINES.items():
+    add(config, name, title, module.get_config(form))
   for masked in (False, True):
     for name, (title, preset) in PRESETS.items():
       edits = [edit(task) for task in common.TASKS]

@@ -13,10 +13,10 @@ from configs import common, compare, sprites_appearance, sprites_motion
 
 
 def get_config(size='full'):
-  """Plain inversion, UniEdit with both presets, without and with true masks, and as it is shipped for sprites."""
+  """All methods of configs/compare.py, masks being the true ones, and UniEdit as it is shipped for sprites."""
   config = compare.comparison()
   config.checkpoint = 'sprites'
-  compare.add_methods(config, common.sprites_edit)
+  compare.add_methods(config, common.sprites_edit, 'sprites')
   shipped = sprites_motion.get_config(), sprites_appearance.get_config()
   compare.add(config, 'uniedit_shipped', 'UniEdit, as shipped', *shipped)
   return common.sized(config, size)

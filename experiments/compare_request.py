@@ -20,7 +20,7 @@ from uniedit_jax.sprites.render import render
 PER_KIND = 20  # edits of the benchmark, of which a comparison has the first
 # What a line of a manifest may say: which clip is edited to what, and not how.
 CLIP_FIELDS = ('id', 'task', 'seed', 'video', 'image', 'generated', 'source_prompt', 'target_prompt')
-CLIP_PARTS = ('clip', 'window', 'move', 'mask')
+CLIP_PARTS = ('clip', 'window', 'move', 'mask', 'metrics')
 
 
 class Edit(NamedTuple):
