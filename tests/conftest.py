@@ -1,5 +1,6 @@
 """What the tests share: several CPU devices, exact matrix products, the golden models, and their programs."""
 
+import gc
 import os
 
 # Before jax is imported: tests of sharding need several devices, and most of a test's time goes into compilation.
@@ -20,6 +21,14 @@ from tests import reference
 from uniedit_jax.models.unet import UNetConfig
 
 jax.config.update('jax_default_matmul_precision', 'highest')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _forget_programs():
+  """Frees the programs of a file: thousands of them need more memory maps than Linux gives a process, which crashes."""
+  yield
+  jax.clear_caches()
+  gc.collect()
 
 
 @pytest.fixture(scope='session')
