@@ -52,6 +52,8 @@ def _shrink(config):
     config.edits.motion = config.edits.appearance = 1
   if 'per_motion' in config:
     config.per_motion, config.timesteps = 1, config.timesteps[:1]
+  if 'repeats' in config:
+    config.repeats = 2
   if 'data' in config:
     config.data.clips, config.data.validation = 32, 16
 

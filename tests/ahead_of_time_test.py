@@ -34,7 +34,7 @@ def test_eight_devices_exchange_nothing(options):
   assert facts['collectives'] == {}
   shape, params = (
     (3, *pipeline.latent_shape(TINY, *CLIP)),
-    jax.tree.leaves(ahead_of_time.abstract_unet(TINY, 'float32')),
+    jax.tree.leaves(ahead_of_time.abstract_part(TINY, 'unet', 'float32')),
   )
   assert facts['arguments'] > 4 * (sum(leaf.size for leaf in params) + 2 * np.prod(shape))
   assert facts['memory'] == sum(facts[name] for name in ('arguments', 'results', 'temporaries', 'program'))

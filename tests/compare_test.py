@@ -150,6 +150,20 @@ def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
   assert not (folder / 'failed' / 'comparison.json').exists()
 
 
+def test_a_method_that_is_no_injection(folder, tmp_path):
+  setup = {'steps': 2, 'inspect__blocks': (0,)}
+  changes = {f'setups__fatezero__motion__{name}': value for name, value in setup.items()}
+  request, rows = run(config_of(folder, compared=('fatezero',), **changes), tmp_path)
+  (cell,) = request.cells
+  assert cell.request.baseline and json.loads((tmp_path / 'edits/000/fatezero/config.json').read_text())['baseline']
+  assert [row['method'] for row in rows] == ['source', 'fatezero'] and rows[1]['seconds'] > 0
+  assert '| FateZero |' in comparison_report.write(tmp_path)
+  # Its options are part of what decides whether an edit is made anew.
+  changes['setups__fatezero__motion__baseline__self_share'] = 0.5
+  other = read_compare(config_of(folder, compared=('fatezero',), **changes), tmp_path).cells[0]
+  assert other.facts != cell.facts
+
+
 def write_manifest(folder, *lines):
   (folder / 'edits.jsonl').write_text('\n'.join(map(json.dumps, lines)))
   return str(folder / 'edits.jsonl')

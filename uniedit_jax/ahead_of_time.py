@@ -39,7 +39,7 @@ def lower_step(config, layout, index, clip, mesh, dtype, per_device=1, masks=Non
     (*edits, *np.shape(x)), x.dtype, sharding=NamedSharding(mesh, spec)
   )
   of_edits = lambda tree: jax.tree.map(lambda x: placed(x, PartitionSpec('data'), mesh.size * per_device), tree)
-  params = jax.tree.map(lambda leaf: placed(leaf, PartitionSpec()), abstract_unet(config, dtype))
+  params = jax.tree.map(lambda leaf: placed(leaf, PartitionSpec()), abstract_part(config, 'unet', dtype))
   latents, texts = of_edits(_floats(shape)), of_edits(_texts(config, int(layout.texts.max()) + 1))
   *first, last = step.passes
   earlier = [of_edits(_floats((len(rows.branch), *shape[1:]))) for rows in first]
@@ -55,7 +55,7 @@ def products_of_rows(config, clip, rows, dtype):
   table = Rows(np.zeros(rows, np.int32), np.zeros(rows, np.int32), None)
   predict = lambda *args: editing.predict_rows(apply, *args)
   return cost.products(
-    predict, abstract_unet(config, dtype), _floats((1, *shape)), _texts(config, 1), table, np.int32(0)
+    predict, abstract_part(config, 'unet', dtype), _floats((1, *shape)), _texts(config, 1), table, np.int32(0)
   )
 
 
@@ -94,6 +94,6 @@ def _texts(config, count):
   return _floats((count, config.text.positions, config.text.width))
 
 
-def abstract_unet(config, dtype):
-  """The shapes of the UNet's parameters as they are loaded: in the compute dtype."""
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype)), abstract_params(config, 'unet'))
+def abstract_part(config, part, dtype):
+  """The shapes of the parameters of a part as they are loaded: in the compute dtype."""
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype)), abstract_params(config, part))

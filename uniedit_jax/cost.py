@@ -62,7 +62,9 @@ def _walk(jaxpr, times, found):
       found.append(Product(count, sum(x.size * x.dtype.itemsize for x in shapes), times))
     inner = [getattr(x, 'jaxpr', x) for p in equation.params.values() for x in (p if isinstance(p, tuple) else (p,))]
     inner = [x for x in inner if hasattr(x, 'eqns')]
-    if inner and name in ('while', 'cond'):
+    if name == 'cond' and equation.params['branches_platforms']:
+      inner = inner[-1:]  # the form of other platforms, to which all are equal: no trick of one of them counts
+    elif inner and name in ('while', 'cond'):
       raise ValueError(f'the function has a {name}; accepted: loops of known length, no branches')
     for body in inner:
       _walk(body, times * equation.params.get('length', 1) if name == 'scan' else times, found)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from uniedit_jax.model_config import PARTS, abstract_params
-from uniedit_jax.models import attention
+from uniedit_jax.models import kernels
 
 # Memory of one row while it is sampled, in units of f[F, H, W, channels[0]]: the difference of the process peaks with
 # three and with six rows a pass in docs/performance.md.
@@ -32,7 +32,7 @@ def needed(config, rows, frames, height, width, dtype):
   item = jnp.dtype(dtype).itemsize
   side = config.vae.factor
   unit = frames * (height // side) * (width // side) * config.unet.channels[0] * item
-  return parameter_count(config) * item + rows * ROW_UNITS * unit + 2 * attention.LOGITS_BYTES
+  return parameter_count(config) * item + rows * ROW_UNITS * unit + 2 * kernels.LOGITS_BYTES
 
 
 def available():

@@ -1,107 +1,13 @@
-"""Attention against float64 numpy: chunks, positions, mask-guided groups."""
-
-import functools
+"""Attention against float64 numpy: positions, mask-guided groups."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.kernels_test import HEADS, M, N, make_inputs, plain_attention
 from tests.tolerances import MODULE, agreement
-from uniedit_jax.models import attention
+from uniedit_jax.models import attention, kernels
 from uniedit_jax.overrides import ROW_AXIS, AttentionOverride, Source, TokenMasks
-
-HEADS, N, M, D = 2, 12, 10, 8
-
-
-def softmax(logits):
-  weights = np.exp(logits - logits.max(-1, keepdims=True))
-  return weights / weights.sum(-1, keepdims=True)
-
-
-def plain_attention(q, k, v, bias=0.0, allowed=True):
-  q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
-  logits = np.einsum('...nhd,...mhd->...hnm', q, k) / np.sqrt(q.shape[-1]) + bias
-  return np.einsum('...hnm,...mhd->...nhd', softmax(np.where(allowed, logits, -np.inf)), v)
-
-
-def make_inputs(rng, batch, bias, groups):
-  """q, k, v and the options of `attend`."""
-  f = lambda *shape: rng.standard_normal(shape).astype(np.float32)
-  q, k, v = f(*batch, N, HEADS, D), f(*batch, M, HEADS, D), f(*batch, M, HEADS, D)
-  options = {'bias': f(HEADS, N, M)} if bias else {}
-  if groups:
-    options['q_group'] = rng.integers(-1, 2, (*batch, N))
-    options['k_group'] = np.broadcast_to(np.arange(M) % 2, (*batch, M)).copy()
-  return (q, k, v), options
-
-
-def expected(qkv, bias=0.0, q_group=None, k_group=None):
-  allowed = True
-  if q_group is not None:
-    allowed = ((q_group[..., None] < 0) | (q_group[..., None] == k_group[..., None, :]))[..., None, :, :]
-  return plain_attention(*qkv, bias, allowed)
-
-
-ROW_BYTES = 4 * HEADS * M  # logits of one query
-# Everything in one piece, some batch elements, one, half of the queries, an awkward number, one query at a time.
-BUDGETS = [10**9, 3 * N * ROW_BYTES, N * ROW_BYTES, N * ROW_BYTES // 2, 5 * ROW_BYTES, ROW_BYTES, 1]
-
-
-@pytest.mark.parametrize('budget', BUDGETS)
-@pytest.mark.parametrize('batch, bias, groups', [((), True, False), ((6,), False, True), ((2, 3), True, True)])
-def test_chunks_agree_with_the_whole(rng, batch, bias, groups, budget):
-  qkv, options = make_inputs(rng, batch, bias, groups)
-  out = attention.attend(*qkv, **options, logits_bytes=budget)
-  assert agreement(out, expected(qkv, **options)) < 2 * MODULE
-
-
-@pytest.mark.parametrize('budget', [3 * N * ROW_BYTES, 5 * ROW_BYTES])
-@pytest.mark.parametrize('groups', [False, True])
-def test_gradients_of_chunks_agree_with_the_whole(rng, budget, groups):
-  qkv, options = make_inputs(rng, (6,), True, groups)
-  bias = options.pop('bias')
-  weights = rng.standard_normal((6, N, HEADS, D)).astype(np.float32)
-
-  def loss(budget, *inputs):
-    *qkv, bias = inputs
-    return jnp.sum(weights * attention.attend(*qkv, bias, **options, logits_bytes=budget))
-
-  whole, chunked = (
-    jax.jit(jax.grad(functools.partial(loss, size), argnums=(0, 1, 2, 3)))(*qkv, bias) for size in (10**9, budget)
-  )
-  for a, b in zip(chunked, whole, strict=True):
-    assert np.isfinite(a).all()
-    assert agreement(a, b) < 3 * MODULE
-
-
-def largest_buffer(function, *inputs):
-  """Elements of the largest array that a traced function makes, inside of its loops too."""
-  sizes, pending = [0], [jax.make_jaxpr(function)(*inputs).jaxpr]
-  while pending:
-    jaxpr = pending.pop()
-    sizes += [np.prod(v.aval.shape, dtype=int) for equation in jaxpr.eqns for v in equation.outvars]
-    for equation in jaxpr.eqns:
-      pending += [p.jaxpr for p in equation.params.values() if hasattr(p, 'jaxpr')]
-      pending += [p for p in equation.params.values() if hasattr(p, 'eqns') and not hasattr(p, 'jaxpr')]
-  return max(sizes)
-
-
-def test_all_rows_together_keep_the_budget(rng):
-  rows, size = 4, 64
-  q = rng.standard_normal((rows, 3, size, 1, 2)).astype(np.float32)
-  attend = lambda q: attention.attend(q, q, q, logits_bytes=4 * rows * size * 16)
-  out = jax.vmap(attend, axis_name=ROW_AXIS)(q)
-  assert agreement(out, expected((q, q, q))) < 2 * MODULE
-  assert largest_buffer(jax.vmap(attend, axis_name=ROW_AXIS), q) <= rows * size * 16
-
-
-def test_attention_map_holds_the_probabilities(rng):
-  (q, k, v), options = make_inputs(rng, (2,), True, False)
-  probabilities = attention.attention_map(q, k, options['bias'])
-  np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-6)
-  out = np.einsum('bhnm,bmhd->bnhd', probabilities, v)
-  assert agreement(out, expected((q, k, v), **options)) < 2 * MODULE
 
 
 def test_rotation_equals_complex_numbers(rng):
@@ -165,7 +71,7 @@ def test_mask_guided_attention_equals_the_papers_two_attentions(rng):
   (q, k, v), _ = make_inputs(rng, (3,), False, False)
   foreground_q, foreground_k = rng.random((3, N)) < 0.5, rng.random((3, M)) < 0.5
   groups = attention.guided_groups(foreground_q[..., None], foreground_k[..., None], np.bool_(True))
-  out = attention.attend(q, k, v, q_group=groups[0], k_group=groups[1])
+  out = kernels.attend(q, k, v, q_group=groups[0], k_group=groups[1])
   assert agreement(out, guided_attention(q, k, v, foreground_q, foreground_k)) < 2 * MODULE
 
 
@@ -205,7 +111,7 @@ def test_queries_without_keys_of_their_side_see_all_keys(rng, ground):
   foreground_q = rng.random((2, N)) < 0.5
   foreground_k = np.stack([np.full(M, ground), np.arange(M) < 4])  # frame 0 has but one ground
   groups = attention.guided_groups(foreground_q[..., None], foreground_k[..., None], np.bool_(True))
-  out = np.asarray(attention.attend(q, k, v, q_group=groups[0], k_group=groups[1]))
+  out = np.asarray(kernels.attend(q, k, v, q_group=groups[0], k_group=groups[1]))
   assert np.isfinite(out).all()
   np.testing.assert_allclose(out[0], plain_attention(q, k, v)[0], atol=1e-5)
   second = (x[1:] for x in (q, k, v, foreground_q, foreground_k))
@@ -216,7 +122,7 @@ def test_guidance_by_masks_can_be_off(rng):
   (q, k, v), _ = make_inputs(rng, (3,), False, False)
   masks = rng.random((3, N, 1)) < 0.5, rng.random((3, M, 1)) < 0.5
   q_group, k_group = attention.guided_groups(*masks, np.bool_(False))
-  np.testing.assert_array_equal(attention.attend(q, k, v, q_group=q_group, k_group=k_group), attention.attend(q, k, v))
+  np.testing.assert_array_equal(kernels.attend(q, k, v, q_group=q_group, k_group=k_group), kernels.attend(q, k, v))
 
 
 def test_text_attention_with_no_key_order(rng):
