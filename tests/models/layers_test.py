@@ -117,13 +117,3 @@ def test_geglu_gates_the_first_half_with_the_exact_gelu(rng):
   value, gate = np.split(x.astype(np.float64) @ kernel, 2, axis=-1)
   gelu = gate * (1 + np.vectorize(math.erf)(gate / math.sqrt(2))) / 2
   assert agreement(out, value * gelu) < MODULE
-
-
-@pytest.mark.parametrize('size, strides', [((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 3), (1, 1)), ((2, 2), (2, 2))])
-def test_convolutions_of_tiny_grids(rng, size, strides):
-  x = rng.standard_normal((5, *size, 6)).astype(np.float32)
-  kernel = rng.standard_normal((3, 3, 6, 7)).astype(np.float32)
-  options = dict(dimension_numbers=('NHWC', 'HWIO', 'NHWC'), precision='highest')
-  padding = ((1, 1), (1, 1))
-  expected = jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-  assert agreement(layers.convolve(x, kernel, strides, padding, **options), expected) < MODULE

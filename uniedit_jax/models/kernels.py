@@ -80,13 +80,16 @@ def _has_cudnn(n, m, heads, d, dtype):
 
 def _whole(q, k, v, bias, q_group, k_group):
   """Attention with materialised logits; the arguments of `attend`, all with the same single batch axis."""
-  logits = jnp.einsum('bnhd,bmhd->bhnm', q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+  logits = jnp.einsum('bnhd,bmhd->bhnm', q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
   if bias is not None:
     logits = logits + bias
   if q_group is not None:
     allowed = (q_group[:, :, None] < 0) | (q_group[:, :, None] == k_group[:, None, :])
     logits = jnp.where(allowed[:, None], logits, -jnp.inf)
-  return jnp.einsum('bhnm,bmhd->bnhd', jax.nn.softmax(logits, axis=-1).astype(v.dtype), v)
+  weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True)))
+  # The sums divide what is small, N x D, and not the weights, N x M.
+  out = jnp.einsum('bhnm,bmhd->bhnd', weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+  return jnp.moveaxis(out / weights.sum(axis=-1, keepdims=True), 1, 2).astype(v.dtype)
 
 
 def _chunked(q, k, v, bias, q_group, k_group, fitting):

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from uniedit_jax.models.convolution import convolve
+
 
 class GroupNorm(nn.GroupNorm):
   """Group normalisation over the last three axes (H, W, C): each frame has statistics of its own.
@@ -30,21 +32,6 @@ class LayerNorm(nn.LayerNorm):
 
   epsilon: float = 1e-5
   use_fast_variance: bool = False
-
-
-def convolve(x, kernel, strides, padding, **options):
-  """`lax.conv_general_dilated` of f[B, H, W, C]; on grids of up to four tokens as one matrix product.
-
-  CPU convolutions are six times slower there, and the innermost levels of a small model have such grids.
-  """
-  height, width = x.shape[1:3]
-  if height * width > 4 or strides != (1, 1):
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  rows, columns, _, features = kernel.shape
-  corners = [(i, j) for i in range(rows) for j in range(columns)]
-  patches = jnp.concatenate([x[:, i : i + height, j : j + width] for i, j in corners], axis=-1)
-  return jnp.dot(patches, kernel.reshape(-1, features), precision=options['precision'])
 
 
 class Conv(nn.Conv):
