@@ -1,10 +1,11 @@
-"""The same UNet and the same sampling in PyTorch, to be timed beside ours: SDPA, channels_last, rows in one batch.
+"""The same UNet in PyTorch, to be timed beside ours: SDPA, channels_last, rows in one batch; works under torch.compile.
 
-Modules have the names of our parameter paths. Rows are folded into the batch as [R * F, C, H, W], text keys and values
-are made once a row, a route is one `index_select`. It computes what `editing.sample` does without masks; the benchmark
-compares both before it times either. Needs the extra `parity`.
+Modules have the names of our parameter paths. Rows are folded into the batch as [R * F, C, H, W], and a route is one
+`index_select`. It computes what ours does without masks; the benchmark compares both before it times either. Sampling
+is in `torch_peer_sampling.py`, the VAE in `torch_peer_vae.py`. Needs the extra `parity`.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -12,26 +13,27 @@ import torch
 import torch.nn.functional as F
 from flax import traverse_util
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from uniedit_jax.diffusion import sampler_updates
 from uniedit_jax.models.attention import relative_buckets
 
 
-def make_unet(config, params, dtype=torch.float32, device='cpu'):
+def make_unet(config, params, dtype=torch.float32, device='cpu', remat=False):
   """The UNet with our parameters.
 
   Args:
     config: `models.unet.UNetConfig`.
     params: our parameter tree, arrays.
     dtype, device: torch's.
+    remat: recompute activations of resnets and transformers in the backward pass.
 
   Returns:
-    `UNet`, channels last, without gradients.
+    `UNet`, channels last; its parameters have no gradients.
 
   Raises:
     RuntimeError: parameters that are missing or have no place.
   """
-  unet = UNet(config)
+  unet = UNet(config, remat)
   unet.load_state_dict(dict(_to_torch(path, x) for path, x in traverse_util.flatten_dict(params, sep='/').items()))
   return unet.to(device, dtype, memory_format=torch.channels_last).requires_grad_(False)
 
@@ -47,13 +49,31 @@ def _to_torch(path, x):
   return f'{module.replace("/", ".")}.{name}', x.contiguous()
 
 
+@torch.compiler.assume_constant_result
+@functools.cache
+def _relative_buckets(frames, buckets, max_distance, device):
+  """i64[F, F]; made once, and a constant of compiled programs."""
+  return torch.from_numpy(np.int64(relative_buckets(frames, buckets, max_distance))).to(device)
+
+
+@torch.compiler.assume_constant_result
+@functools.cache
+def _rotary_table(frames, dim, width, device):
+  """Cosines and signed sines of the first `dim` of `width` head dims, in interleaved pairs: f32[F, 1, width] each."""
+  angles = torch.arange(frames)[:, None] * 10000.0 ** (-torch.arange(0, dim, 2) / dim)
+  pairs = lambda even, odd: torch.stack([even, odd], dim=-1).flatten(-2)
+  cos = F.pad(pairs(angles.cos(), angles.cos()), (0, width - dim), value=1.0)
+  sin = F.pad(pairs(-angles.sin(), angles.sin()), (0, width - dim))
+  return cos[:, None].to(device), sin[:, None].to(device)
+
+
 class VideoNorm(nn.GroupNorm):
-  """Group normalisation with statistics over all frames of a row."""
+  """Group normalisation with statistics over all frames of a row: one image as high as all frames, without a copy."""
 
   def forward(self, x, rows):
     n, c, h, w = x.shape
-    video = x.reshape(rows, n // rows, c, h, w).transpose(1, 2)
-    return super().forward(video).transpose(1, 2).reshape(n, c, h, w).contiguous(memory_format=torch.channels_last)
+    tall = x.permute(0, 2, 3, 1).reshape(rows, n // rows * h, w, c).permute(0, 3, 1, 2)
+    return super().forward(tall).permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
 class Resnet(nn.Module):
@@ -66,7 +86,8 @@ class Resnet(nn.Module):
       self.conv_shortcut = nn.Conv2d(inputs, features, 1)
 
   def forward(self, x, time, rows):
-    hidden = self.conv1(F.silu(self.norm1(x, rows))) + self.time_emb_proj(F.silu(time))[:, None, None]
+    shift = self.conv1.bias + self.time_emb_proj(time)  # all rows share the timestep
+    hidden = F.conv2d(F.silu(self.norm1(x, rows)), self.conv1.weight, shift, padding=1)
     hidden = self.conv2(F.silu(self.norm2(hidden, rows)))
     return (self.conv_shortcut(x) if hasattr(self, 'conv_shortcut') else x) + hidden
 
@@ -114,27 +135,23 @@ class Temporal(Attention):
       self.frame_positions = nn.Parameter(torch.zeros(config.frame_positions, width))
 
   def forward(self, x, rows, routes):
-    frames, tokens = len(x) // rows, x.shape[1]
-    if self.config.frame_positions:
-      x = (x.unflatten(0, (rows, frames)) + self.frame_positions[:frames, None]).flatten(0, 1)
+    config, frames, tokens = self.config, len(x) // rows, x.shape[1]
+    x = x.unflatten(0, (rows, frames)).transpose(1, 2)
+    if config.frame_positions:
+      x = x + self.frame_positions[:frames]
+    x = x.reshape(rows * tokens, frames, -1)
     q, k, v = (_read(to(x), rows, s) for to, s in zip((self.to_q, self.to_k, self.to_v), routes, strict=True))
-    by_place = lambda t: t.unflatten(0, (rows, frames)).transpose(1, 2).reshape(rows * tokens, frames, -1)
-    q, k, v = by_place(q), by_place(k), by_place(v)
-    buckets = relative_buckets(frames, self.config.relative_buckets, self.config.relative_max_distance)
     table = self.time_rel_pos_bias.relative_attention_bias.weight
-    bias = table[torch.from_numpy(buckets).long().to(table.device)].permute(2, 0, 1)
-    out = self.attend(self.rotate(q), self.rotate(k), v, bias)
-    return out.unflatten(0, (rows, tokens)).transpose(1, 2).reshape(x.shape)
+    buckets = _relative_buckets(frames, config.relative_buckets, config.relative_max_distance, x.device)
+    out = self.attend(self.rotate(q), self.rotate(k), v, table[buckets].permute(2, 0, 1)[None])
+    return out.unflatten(0, (rows, tokens)).transpose(1, 2).flatten(0, 1)
 
   def rotate(self, x):
     """Rotary positions of frames on the first head dims, interleaved pairs."""
-    x, dim = x.unflatten(-1, (self.heads, -1)), self.config.rotary_dim
-    frequencies = 10000.0 ** (-torch.arange(0, dim, 2, device=x.device) / dim)
-    angles = torch.arange(x.shape[1], device=x.device)[:, None, None] * frequencies
-    cos, sin = angles.cos(), angles.sin()
-    even, odd = x[..., :dim:2].float(), x[..., 1:dim:2].float()
-    turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
-    return torch.cat([turned, x[..., dim:]], dim=-1).flatten(-2)
+    cos, sin = _rotary_table(x.shape[1], self.config.rotary_dim, x.shape[2] // self.heads, x.device)
+    heads = x.unflatten(-1, (self.heads, -1))
+    swapped = heads.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return (heads * cos + swapped * sin).to(x.dtype).flatten(-2)
 
 
 class FeedForward(nn.Module):
@@ -178,9 +195,9 @@ class Transformer(nn.Module):
 class UNet(nn.Module):
   """`models.unet.UNet` for R rows at once."""
 
-  def __init__(self, config):
+  def __init__(self, config, remat=False):
     super().__init__()
-    self.config, widths, depth = config, config.channels, config.layers_per_block
+    self.config, self.remat, widths, depth = config, remat, config.channels, config.layers_per_block
     time, levels = 4 * widths[0], len(widths)
     self.time_embedding = nn.Module()
     self.time_embedding.linear_1 = nn.Linear(widths[0], time)
@@ -218,19 +235,23 @@ class UNet(nn.Module):
     self.conv_norm_out = VideoNorm(config.groups, x, eps=1e-5)
     self.conv_out = nn.Conv2d(x, config.latent_channels, 3, padding=1)
 
-  def forward(self, latents, timestep, text, routes):
-    """f[R, F, C, H, W], i64[], f[R, T, E], L tuples of six i64[R] or None -> f32[R, F, C, H, W]."""
+  def forward(self, latents, timestep, text, routes=None):
+    """f[R, F, C, H, W], i64[], f[R, T, E], `routes_of` or None -> f32[R, F, C, H, W]."""
     rows, depth, levels = len(latents), self.config.layers_per_block, len(self.config.channels)
-    routes, dtype = iter(routes), self.conv_in.weight.dtype
-    half = self.config.channels[0] // 2
+    table, read = routes or (None, ((False,) * 6,) * self.config.blocks)
+    dtype, half = self.conv_in.weight.dtype, self.config.channels[0] // 2
+    routes = iter([[table[i, j] if on else None for j, on in enumerate(slots)] for i, slots in enumerate(read)])
     angles = timestep * torch.exp(-math.log(10000.0) * torch.arange(half, device=latents.device) / half)
     time = self.time_embedding.linear_1(torch.cat([angles.cos(), angles.sin()]).to(dtype))
-    time, text = self.time_embedding.linear_2(F.silu(time)), text.to(dtype)
+    time, text = F.silu(self.time_embedding.linear_2(F.silu(time))), text.to(dtype)
+
+    def run(module, *inputs):
+      keep = not (self.remat and torch.is_grad_enabled())
+      return module(*inputs) if keep else checkpoint(module, *inputs, use_reentrant=False)
 
     def layer(level, j, x):
-      x = getattr(level, f'resnets_{j}')(x, time, rows)
-      transformer = getattr(level, f'attentions_{j}', None)
-      return x if transformer is None else transformer(x, text, next(routes))
+      x = run(getattr(level, f'resnets_{j}'), x, time, rows)
+      return run(getattr(level, f'attentions_{j}'), x, text, next(routes)) if hasattr(level, f'attentions_{j}') else x
 
     x = self.conv_in(latents.flatten(0, 1).to(dtype).contiguous(memory_format=torch.channels_last))
     skips = [x]
@@ -257,43 +278,14 @@ SLOTS = ('spatial_q', 'spatial_k', 'spatial_v', 'temporal_q', 'temporal_k', 'tem
 
 
 def routes_of(rows, device='cpu'):
-  """The routes of a `plan.Rows`: for each block six i64[R], None where every row reads its own."""
-  own, found = np.arange(len(rows.branch)), []
-  for block in range(rows.routes.guided.shape[1]):
-    tables = [getattr(rows.routes, slot).inside[:, block] for slot in SLOTS]
-    read = [None if (t == own).all() else torch.from_numpy(np.int64(t)).to(device) for t in tables]
-    found.append(tuple(read))
-  return found
-
-
-@torch.no_grad()
-def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajectory=None):
-  """`editing.sample` of this UNet.
-
-  Args:
-    unet: `UNet`.
-    latents: f32[K, F, C, H, W]; texts: f32[P, T, E].
-    plan: `plan.Plan` without masks; schedule: `NoiseSchedule`; guidance: scale.
-    stored, trajectory: as in `editing.sample`, numpy; latents of the trajectory are f32[S + 1, F, C, H, W].
+  """The routes of a `plan.Rows`, for `UNet`.
 
   Returns:
-    f32[K, F, C, H, W].
+    i64[L, 6, R], the rows that are read, and bool (L, 6) as tuples, where they are not the own; None without any.
   """
-  count, device = len(plan.steps), latents.device
-  index = lambda table: torch.from_numpy(np.int64(table)).to(device)
-  updates, timesteps = sampler_updates('ddim', schedule.levels(count)), schedule.timesteps(count)
-  for i, step in enumerate(plan.steps):
-    predicted = [
-      unet(latents[index(rows.branch)], torch.tensor(int(timesteps[i]), device=device), texts[index(rows.text)],
-           routes_of(rows, device))
-      for rows in step.passes
-    ]  # fmt: skip
-    epsilon = torch.cat(predicted)
-    uncond, cond = epsilon[index(step.uncond)], epsilon[index(step.cond)]
-    epsilon = uncond + guidance * (cond - uncond)
-    _, scale, noise = (float(x) for x in updates[i])
-    updated = torch.from_numpy(np.asarray(step.updated)).to(device)[:, None, None, None, None]
-    latents = torch.where(updated, scale * latents + noise * epsilon, latents)
-    if stored is not None and stored[i].any():
-      latents[torch.from_numpy(stored[i]).to(device)] = torch.from_numpy(trajectory[count - 1 - i]).to(device)
-  return latents
+  tables = np.stack([getattr(rows.routes, slot).inside for slot in SLOTS])  # [6, R, L]
+  tables = np.int64(tables).transpose(2, 0, 1)
+  read = (tables != np.arange(len(rows.branch))).any(-1)
+  if not read.any():
+    return None
+  return torch.from_numpy(tables.copy()).to(device), tuple(tuple(slots) for slots in read.tolist())

@@ -1,15 +1,17 @@
 """The PyTorch version that benchmarks are compared with computes what ours does."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests import reference
-from tests.tolerances import EDIT, UNET, agreement
-from uniedit_jax import editing
+from tests.tolerances import EDIT, NULL_TEXT, NULL_TEXT_LOSS, UNET, VAE_TEXT, agreement
+from uniedit_jax import editing, inversion, random_init
 from uniedit_jax.diffusion import NoiseSchedule
 from uniedit_jax.injection import preset
 from uniedit_jax.layout import lay_out
+from uniedit_jax.models import vae as vae_lib
 
 pytestmark = pytest.mark.parity
 
@@ -25,6 +27,13 @@ def peer():
 
 
 @pytest.fixture(scope='module')
+def sampling(peer):
+  from experiments import torch_peer_sampling
+
+  return torch_peer_sampling
+
+
+@pytest.fixture(scope='module')
 def model():
   return reference.Model(reference.WIDE, reference.random_params(reference.WIDE, salt=3))
 
@@ -36,6 +45,11 @@ def first(x):
   return torch.from_numpy(np.moveaxis(np.array(x), -1, -3).copy())
 
 
+def last(x):
+  """Channels after the grid, numpy."""
+  return np.moveaxis(x.numpy(), -3, -1)
+
+
 def test_the_unet_agrees(peer, model, rng):
   import torch
 
@@ -45,14 +59,13 @@ def test_the_unet_agrees(peer, model, rng):
   )
   expected = model.apply({'params': model.params}, latents, 501, text)[0]
   unet = peer.make_unet(model.config, model.params)
-  routes = [(None,) * 6] * model.config.blocks
   with torch.no_grad():
-    found = unet(first(latents)[None], torch.tensor(501), torch.from_numpy(text)[None], routes)[0]
-  assert agreement(np.moveaxis(found.numpy(), 1, -1), expected) < UNET
+    found = unet(first(latents)[None], torch.tensor(501), torch.from_numpy(text)[None])[0]
+  assert agreement(last(found), expected) < UNET
 
 
 @pytest.mark.parametrize(('task', 'stored'), [('motion', STEPS), ('motion', 0), ('appearance', 0)])
-def test_whole_edits_agree(peer, model, rng, task, stored):
+def test_whole_edits_agree(peer, sampling, model, rng, task, stored):
   import torch
 
   settings = [preset('paper', task, False, STEPS, model.config.blocks)]
@@ -65,9 +78,58 @@ def test_whole_edits_agree(peer, model, rng, task, stored):
     *(model.apply, model.params, np.repeat(start[None], branches, 0), texts, layout.plan, schedule, 7.5),
     **dict(stored=layout.stored, trajectory=trajectory),
   )
-  found = peer.sample(
+  found = sampling.sample(
     *(peer.make_unet(model.config, model.params), first(np.repeat(start[None], branches, 0)), torch.from_numpy(texts)),
-    *(layout.plan, schedule, 7.5, layout.stored, None if trajectory is None else first(trajectory).numpy()),
+    *(layout.plan, schedule, 7.5, layout.stored, None if trajectory is None else first(trajectory)),
   )
   main = [branch.kind for branch in layout.branches].index('main')
-  assert agreement(np.moveaxis(found[main].numpy(), 1, -1), jax.device_get(expected)[main]) < EDIT
+  assert agreement(last(found[main]), jax.device_get(expected)[main]) < EDIT
+
+
+def test_inversion_agrees(peer, sampling, model, rng):
+  import torch
+
+  latents = rng.standard_normal((3, 8, 8, 4), np.float32)
+  text = rng.standard_normal((5, model.config.text_width), np.float32)
+  expected = inversion.ddim_invert(model.denoise, model.params, latents, text, NoiseSchedule(), STEPS)
+  unet = peer.make_unet(model.config, model.params)
+  found = sampling.ddim_invert(unet, first(latents), torch.from_numpy(text), NoiseSchedule(), STEPS)
+  assert agreement(last(found), expected) < EDIT
+
+
+@pytest.mark.parametrize('remat', [False, True])
+def test_null_text_agrees(peer, sampling, tiny, rng, remat):
+  import torch
+
+  trajectory = rng.standard_normal((4, 2, 8, 8, 4), np.float32)
+  text, null = rng.standard_normal((2, 5, tiny.config.text_width), np.float32)
+  never = -1.0  # the threshold of an early stop
+  expected = inversion.optimise_null_text(
+    *(tiny.denoise, tiny.params, jnp.asarray(trajectory), text, null, NoiseSchedule()),
+    **dict(inner_steps=3, epsilon=never),
+  )
+  unet = peer.make_unet(tiny.config, tiny.params, remat=remat)
+  texts, losses, latents = sampling.optimise_null_text(
+    *(unet, first(trajectory), torch.from_numpy(text), torch.from_numpy(null), NoiseSchedule()), inner_steps=3
+  )
+  np.testing.assert_allclose(losses, expected.losses, rtol=NULL_TEXT_LOSS)
+  assert agreement(last(latents), expected.latents) < NULL_TEXT
+  assert texts.shape == expected.texts.shape
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+@pytest.mark.parametrize('config', [vae_lib.VAEConfig((8, 8, 16, 16), 2, 4, 4, 0.5), vae_lib.VAEConfig((8, 16), 1, 4)])
+def test_the_vae_agrees(config, batch, rng):
+  torch = pytest.importorskip('torch')
+  pytest.importorskip('diffusers')
+  from experiments import torch_peer_vae
+
+  ours = vae_lib.VAE(config)
+  side = jax.ShapeDtypeStruct((1, config.factor, config.factor, 3), jnp.float32)
+  params = random_init.random_params(jax.eval_shape(ours.init, jax.random.key(0), side)['params'])
+  frames = rng.uniform(-1, 1, (3, 2 * config.factor, 3 * config.factor, 3)).astype(np.float32)
+  theirs = torch_peer_vae.make_vae(config, params)
+  expected = vae_lib.encode_frames(ours, params, frames)
+  assert agreement(last(torch_peer_vae.encode(theirs, torch.from_numpy(frames), batch)), expected) < VAE_TEXT
+  found = torch_peer_vae.decode(theirs, first(expected), batch)
+  assert agreement(found, vae_lib.decode_frames(ours, params, expected)) < VAE_TEXT
