@@ -1,0 +1,24 @@
+"""How fast, beside PyTorch: LaVie's size with random weights, on which speed does not depend; for a GPU.
+
+  python -m experiments.benchmark --config=configs/benchmark_lavie.py --workdir=out/benchmark_lavie
+
+16 x 320 x 512, 50 steps, ours in bfloat16, PyTorch in float16 with and without torch.compile. Everything else as in
+configs/benchmark.py. On a CPU, in a quarter of an hour on 2 cores and with 13 GiB:
+
+  python -m experiments.benchmark --config=configs/benchmark_lavie.py --config.clip.frames=4 --config.steps=2 \
+    --config.cases="('unet', 'vae', 'appearance')" --config.rows="(1, 3, 6)" --config.repeats=2 \
+    --config.peer_dtype= --config.compiled=False --config.curves=False --workdir=out/benchmark_lavie
+"""
+
+from configs import benchmark, common
+
+
+def get_config(size='full'):
+  """All cases at LaVie's size; `quick` is small, with the same weights."""
+  config = benchmark.get_config()
+  config.checkpoint = ''
+  config.peer_dtype = 'float16'
+  config.steps = 50
+  config.remat = config.compiled = True
+  config.start_up = False
+  return common.sized(config, size)

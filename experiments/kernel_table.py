@@ -1,0 +1,82 @@
+"""What the forms of a CPU's products, convolutions and attention reach: the reasons for those that are taken.
+
+  python -m experiments.kernel_table
+
+Prints tables for docs/performance.md, in GFLOP/s of the work itself, at the sizes of LaVie's UNet with one row. YNNPACK
+is what jaxlib 0.10 takes where it is left alone, and Eigen what `uniedit_jax/__init__.py` makes it take.
+"""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app
+
+from uniedit_jax import tables
+from uniedit_jax.models import convolution, kernels
+
+YNNPACK = 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION'
+BACKENDS = {'YNNPACK': {'xla_cpu_experimental_ynn_fusion_type': YNNPACK}, 'Eigen': {}}
+PRODUCTS = (40960, 320, 320), (40960, 320, 2560), (40960, 1280, 320), (10240, 640, 5120), (2560, 1280, 1280)
+CONVOLUTIONS = (
+  *((16, 40, 64, 320, 320), (16, 40, 64, 960, 320), (16, 20, 32, 640, 640)),
+  *((16, 10, 16, 1280, 1280), (16, 5, 8, 1280, 1280)),
+)
+ATTENTIONS = (16, 2560, 8, 40), (16, 640, 8, 80), (16, 160, 8, 160), (2560, 16, 8, 40)
+REPEATS = 5
+
+
+def rate(function, flops, shapes, options=None):
+  """GFLOP/s of the fastest of some runs on random arrays."""
+  rng = np.random.default_rng(0)
+  given = [jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in shapes]
+  compiled = jax.jit(function, compiler_options=options).lower(*given).compile()
+  seconds = []
+  for _ in range(1 + REPEATS):
+    began = time.perf_counter()
+    compiled(*given).block_until_ready()
+    seconds.append(time.perf_counter() - began)
+  return flops / min(seconds[1:]) / 1e9
+
+
+def convolve(x, kernel):
+  """The convolution as XLA has it."""
+  return jax.lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def divided_first(q, k, v):
+  """`kernels.attend` in one piece, with a softmax of its own."""
+  return jnp.einsum('bhnm,bmhd->bnhd', kernels.attention_map(q, k), v)
+
+
+def main(_):
+  """Prints the tables."""
+  if jax.default_backend() != 'cpu':
+    raise SystemExit(f'the backend is {jax.default_backend()}; accepted: cpu (JAX_PLATFORMS=cpu)')
+  jax.config.update('jax_default_matmul_precision', 'highest')
+  lines = []
+  for n, inner, outer in PRODUCTS:
+    measure = functools.partial(rate, jnp.matmul, 2 * n * inner * outer, ((n, inner), (inner, outer)))
+    lines.append([f'product {n} x {inner} x {outer}', *(f'{measure(o):.0f}' for o in BACKENDS.values()), ''])
+  for frames, height, width, features, made in CONVOLUTIONS:
+    shapes, flops = ((frames, height, width, features), (3, 3, features, made)), 2 * frames * height * width * 9
+    measure = functools.partial(rate, flops=flops * features * made, shapes=shapes)
+    found = [*(measure(convolve, options=o) for o in BACKENDS.values()), measure(convolution.winograd)]
+    name = f'convolution {frames} x {height} x {width}, {features} to {made}'
+    lines.append([name, *(f'{one:.0f}' for one in found)])
+  print(tables.markdown(['work', *BACKENDS, "Winograd's"], lines))
+
+  lines = []
+  for batch, n, heads, d in ATTENTIONS:
+    measure = functools.partial(rate, flops=4 * batch * heads * n * n * d, shapes=((batch, n, heads, d),) * 3)
+    # Whole, the logits of the largest would need gigabytes.
+    first = divided_first if n < 1000 else lambda q, k, v: jax.lax.map(lambda x: divided_first(*x), tuple(
+      x[:, None] for x in (q, k, v)))[:, 0]  # fmt: skip
+    lines.append([f'{batch} x {n} x {n}, head dim {d}', f'{measure(first):.0f}', f'{measure(kernels.attend):.0f}'])
+  print(tables.markdown(['attention', 'divided before the product', 'and after it'], lines))
+
+
+if __name__ == '__main__':
+  app.run(main)

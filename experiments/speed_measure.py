@@ -1,0 +1,126 @@
+"""Measures variants of the same work in turn: seconds, compilation, memory."""
+
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from uniedit_jax import record
+
+SIDES = 1024, 2048, 4096  # of the square products by which a machine's rate is measured
+STATUS = pathlib.Path('/proc/self/status')
+
+
+class Variant(NamedTuple):
+  """One way to do a piece of work.
+
+  Attributes:
+    side: `speed_sides.Ours` or `Peer`.
+    run: () -> its result.
+    flops: operations of its products and convolutions.
+  """
+
+  side: Any
+  run: Callable[[], Any]
+  flops: float
+
+  def seconds(self):
+    """Seconds of one run."""
+    began = time.perf_counter()
+    self.side.wait(self.run())
+    return time.perf_counter() - began
+
+
+def measure(variants, repeats, progress=iter):
+  """Runs variants in turn, A B A B, so that what else the machine does meets all of them.
+
+  Args:
+    variants: {name: `Variant`}.
+    repeats: timed runs of each, after those that compile.
+    progress: wraps the iterable of repeats.
+
+  Returns:
+    {name: dict}: 'seconds' of every repeat; 'compile_cold' and 'compile_warm', seconds without and with the programs on
+    disk (PyTorch: what the first run took longer than the median; None); 'peak' bytes, on a CPU what the process held
+    above what it had held before, on a GPU each framework's own (JAX: since the process began).
+  """
+  found = {name: _first_runs(variant) for name, variant in variants.items()}
+  times = {name: [] for name in variants}
+  for variant in variants.values():  # the first runs of others have cleared its programs
+    variant.seconds()
+  for _ in progress(range(repeats)):
+    for name, variant in variants.items():
+      times[name].append(variant.seconds())
+  for name, variant in variants.items():
+    if not variant.side.ours:
+      found[name]['compile_cold'] = max(0.0, found[name]['compile_cold'] - statistics.median(times[name]))
+  return {name: {'seconds': times[name], **found[name]} for name in variants}
+
+
+def _first_runs(variant):
+  """Compilation, and a run whose memory is looked at."""
+  found = {'compile_cold': None, 'compile_warm': None}
+  if variant.side.ours:
+    for name in found:
+      jax.clear_caches()
+      log = record.Record()
+      with log.phase('run'):
+        variant.seconds()
+      found[name] = log.compiled
+  else:
+    found['compile_cold'] = variant.seconds()
+  return found | {'peak': peak_memory(variant)}
+
+
+def peak_memory(variant):
+  """The most bytes that a run holds (see `measure`), or None where the system does not tell."""
+  if torch.cuda.is_available() and not variant.side.ours:
+    torch.cuda.reset_peak_memory_stats()
+    variant.seconds()
+    return torch.cuda.max_memory_allocated()
+  if jax.default_backend() != 'cpu' or not STATUS.exists():
+    variant.seconds()
+    return record.peak_memory() if variant.side.ours else None
+  pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+  before = _kilobytes('VmRSS')
+  variant.seconds()
+  return max(0, _kilobytes('VmHWM') - before) * 1024
+
+
+def _kilobytes(field):
+  lines = STATUS.read_text().splitlines()
+  return int(next(line for line in lines if line.startswith(f'{field}:')).split()[1])
+
+
+def product_rate(sides, dtypes):
+  """The most operations a second of a square matrix product here, by either framework.
+
+  Args:
+    sides: of the kinds of `speed_sides`; dtypes: the compute dtype of each.
+  """
+  best, multiply = 0.0, jax.jit(jnp.matmul)
+  for length in SIDES:
+    x = np.random.default_rng(0).standard_normal((length, length), np.float32)  # zeros would be faster than numbers
+    for side, dtype in zip(sides, dtypes, strict=True):
+      if side.ours:
+        y = jnp.asarray(x, dtype)
+        run = lambda y=y: multiply(y, y)
+      else:
+        y = torch.from_numpy(x).to(side.device, getattr(torch, dtype))
+        run = lambda y=y: y @ y
+      variant = Variant(side, run, 2 * length**3)
+      variant.seconds()
+      best = max(best, variant.flops / min(variant.seconds() for _ in range(5)))
+  return best
+
+
+def ratio(reference, other):
+  """How many times faster `reference` was than `other`, repeat by repeat: (median, least, most)."""
+  each = [b / a for a, b in zip(reference, other, strict=True)]
+  return statistics.median(each), min(each), max(each)
