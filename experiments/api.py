@@ -109,7 +109,8 @@ def invert(model, config):
   baseline_request.refuse(config)
   request = read_edit(config)
   log = record.Record(request.warnings, progress.announce)
-  return Source(config, request, model, stages.prepare(config, request, model, log), log)
+  with stages.compiling(request, model, log):
+    return Source(config, request, model, stages.prepare(config, request, model, log), log)
 
 
 def edit(source, changes=None):

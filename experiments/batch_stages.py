@@ -86,9 +86,10 @@ def make(items, clips, model, mesh, log):
     if not all(np.isfinite(latents).all() for latents in sampled[i].values()):
       made[item.id] = FloatingPointError('the edit has values that are not finite numbers')
       continue
-    picture = lambda decoded, i=i: None if decoded is None else video.from_model(decoded[i])
+    picture = lambda decoded, i=i: video.from_model(decoded[i])
     source = {'source': frames[i]}
-    ready = picture(floors), picture(free), clips[item.id][2], texts[item.id], inverted[i]
+    late = [decoded if decoded is None else functools.partial(picture, decoded) for decoded in (floors, free)]
+    ready = *late, clips[item.id][2], texts[item.id], inverted[i]
     shown = source | {name: picture(decoded) for name, decoded in by_name.items()}
     made[item.id] = stages.Source(source, *ready), shown, requests[i].masks
   return made

@@ -74,7 +74,7 @@ def disagreement(config, request, params):
   inputs = speed_cases.draw_inputs(request.model_config, tuple(map(min, SMALL, request.clip)))
   small, largest = config.copy_and_resolve_references(), 0.0
   with small.unlocked(), jax.default_matmul_precision('highest'):
-    small.steps, small.null_text = 2, {'steps': 2, 'inner_steps': 2}
+    small.steps, small.rows, small.null_text = 2, config.rows[-1:], {'steps': 2, 'inner_steps': 2}
     for works in speed_cases.make_cases(request.model_config, inputs, small, 'float32').values():
       for work in works.values():
         ours, *others = (one.side.get(one.run()) for one in _variants(sides, work).values())

@@ -6,6 +6,8 @@
 A rerun on a finished folder does nothing. `--config.<field>=...` sets any field of the config.
 """
 
+import contextlib
+
 from etils import epath
 
 from experiments import baseline_stages, progress, stages
@@ -26,15 +28,19 @@ def run(config, request, workdir):
     dict of clips, uint8[F, H, W, 3], by name.
   """
   log = record.Record(request.warnings, progress.announce)
-  return make(config, request, epath.Path(workdir), stages.load(config, request.dtype, log), log)
+  return make(config, request, epath.Path(workdir), stages.load(config, request.dtype, log), log, ahead=True)
 
 
-def make(config, request, workdir, model, log):
-  """Runs an edit with a loaded `checkpoint.Model` and a `record.Record`; else as `run`."""
+def make(config, request, workdir, model, log, ahead=False):
+  """Runs an edit with a loaded `checkpoint.Model` and a `record.Record`; else as `run`.
+
+  `ahead` compiles the first program of sampling beside other stages, whose seconds are then no measure of their work.
+  """
   if request.baseline:
     (source, clips), masks = baseline_stages.make_clips(config, request, model, log), {}
   else:
-    source = stages.prepare(config, request, model, log)
+    with stages.compiling(request, model, log) if ahead else contextlib.nullcontext():
+      source = stages.prepare(config, request, model, log)
     clips, masks = stages.make_clips(config, request, model, source, log, workdir / 'inspect')
   with log.phase('write'):
     measures, warnings = leave_clips(config, request, workdir, source, clips, masks)

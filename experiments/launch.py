@@ -1,5 +1,6 @@
 """What the entry points that leave a workdir share: flags, early faults, and DONE at the end."""
 
+import gc
 import sys
 
 from absl import app, flags, logging
@@ -25,6 +26,7 @@ def launch(read, run, results, resolve=resolve):
 
   def main(_):
     logging.set_verbosity(logging.WARNING)
+    gc.freeze()  # what is imported stays: collections during tracing need not walk it
     config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
     try:
       request = read(config)

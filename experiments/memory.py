@@ -18,7 +18,7 @@ def needed(request, rows):
   """Estimates the bytes that sampling `rows` rows at once needs."""
   frames = request.window[0] if request.window else request.clip['frames']
   size = frames, request.clip['height'], request.clip['width']
-  return memory.needed(request.model_config, rows, *size, request.dtype)
+  return memory.needed(request.model_config, rows, *size, request.dtype, request.parameters)
 
 
 def check(config, request, faults):

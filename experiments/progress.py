@@ -29,5 +29,7 @@ def steps(label, record):
         shown = f'{time.perf_counter() - start - compiling:.2f} s/step'
         bar.set_postfix_str(shown + (f', compiled in {compiling:.1f} s' if compiling else ''), refresh=False)
         bar.update()
+        if label == 'edit':
+          record.count_step()
 
   return wrap

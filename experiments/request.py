@@ -35,6 +35,7 @@ class Request(NamedTuple):
     dtype: compute dtype.
     prompts: the distinct prompts, the null prompt first.
     tokenizer: of the checkpoint.
+    parameters: how many the checkpoint has, or None where it does not say.
     window: (length, overlap) of the windows that the UNet sees of the clip, or None where it sees all.
     targets: the target prompt of each setting.
     settings: the `Injections` of each setting, preset and overrides resolved.
@@ -53,6 +54,7 @@ class Request(NamedTuple):
   dtype: str
   prompts: list[str]
   tokenizer: Any
+  parameters: int | None
   window: tuple[int, int] | None
   targets: tuple[str, ...] = ()
   settings: tuple[Injections, ...] = ()
@@ -204,16 +206,17 @@ def _request(config, model_config, clip, prompts, faults):
     )
   faults.unless(clip['frames'] > 0, f'clip.frames is {clip["frames"]}; accepted: a positive number')
   prompts = list(dict.fromkeys(prompts))
-  schedule = tokenizer = None
+  schedule = tokenizer = parameters = None
   if model_config:
     schedule = faults.attempt(pipeline.with_overrides, model_config.schedule, config.schedule.to_dict())
     tokenizer = faults.attempt(checkpoint.read_tokenizer, config.checkpoint, model_config)
+    parameters = faults.attempt(checkpoint.count_parameters, config.checkpoint)
     for prompt in prompts if tokenizer else ():
       faults.attempt(tokenizer.encode, [prompt])
   faults.attempt((schedule or NoiseSchedule()).timesteps, config.steps)
   dtype = faults.attempt(pipeline.resolve_dtype, config.dtype)
   window = faults.attempt(_window, config, model_config or ModelConfig(), max(clip['frames'], 1))
-  return Request(model_config, clip, schedule, dtype, prompts, tokenizer, window)
+  return Request(model_config, clip, schedule, dtype, prompts, tokenizer, parameters, window)
 
 
 def read_injections(config, masked, blocks):

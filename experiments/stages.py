@@ -1,6 +1,9 @@
 """The stages of an edit: from a checked config to a source clip that is ready, and from there to clips."""
 
+import contextlib
 import functools
+import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -10,6 +13,7 @@ from etils import epath
 from experiments import metrics_request, progress
 from experiments.request import read_source
 from uniedit_jax import (
+  ahead_of_time,
   attention_masks,
   checkpoint,
   clip_inversion,
@@ -33,16 +37,17 @@ class Source(NamedTuple):
 
   Attributes:
     clips: {'source': u8[F, H, W, 3]}, empty where the clip is generated.
-    floor: u8[F, H, W, 3], the VAE's round trip of it, or None.
-    free: u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one (direct), or None.
+    floor: () -> u8[F, H, W, 3], the VAE's round trip of it, or None. Only the measures need it: it is decoded when it
+      is first asked for.
+    free: () -> u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one (direct), or None.
     fps: frame rate.
     texts: f32[P, T, E], the prompts of the request and optimised null texts.
     inversion: `clip_inversion.Inversion`, or None where a comparison method makes its own.
   """
 
   clips: dict[str, np.ndarray]
-  floor: np.ndarray | None
-  free: np.ndarray | None
+  floor: Callable[[], np.ndarray] | None
+  free: Callable[[], np.ndarray] | None
   fps: float
   texts: jax.Array
   inversion: clip_inversion.Inversion | None
@@ -59,6 +64,32 @@ def load(config, dtype, log):
   sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
   with log.phase('load'):
     return checkpoint.load(config.checkpoint, dtype)
+
+
+@contextlib.contextmanager
+def compiling(request, model, log):
+  """Context beside which the first program of sampling is compiled, or read from the cache, where it is known by then.
+
+  Args:
+    request, model, log: as in `prepare`.
+  """
+  # GPUs choose kernels by timing them, which must not happen beside other work.
+  if request.search or jax.default_backend() == 'gpu':
+    yield
+    return
+  layout, clip = request.layout, [request.clip[name] for name in ('frames', 'height', 'width')]
+  optimised = len(layout.plan.steps) if request.inversion.method == 'null_text' else 0
+  with log.phase('compile'):
+    lowered = ahead_of_time.lower_first(
+      *(model, layout, request.schedule, clip, len(request.prompts) + optimised, request.dtype),
+      **dict(window=request.window, masks=_token_masks(request, model), sampler=request.inversion.sampler),
+    )
+  # Where it fails, sampling compiles again and tells. A daemon, so that an interrupt does not wait for it.
+  thread = threading.Thread(target=lowered.compile, daemon=True)
+  thread.start()
+  yield
+  with log.phase('compile'):
+    thread.join()
 
 
 def prepare(config, request, model, log):
@@ -82,12 +113,13 @@ def prepare(config, request, model, log):
     if config.generated:
       noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
       return Source({}, None, None, model.config.fps, texts, clip_inversion.Inversion(noise[None]))
+    text = dict(zip(request.prompts, np.asarray(texts), strict=True))
     inverted, log.facts['inversion_cached'] = clip_inversion.invert(
-      *(model, latents, dict(zip(request.prompts, texts, strict=True)), config.source_prompt, request.schedule),
+      *(model, latents, text, config.source_prompt, request.schedule),
       *(config.steps, request.inversion, config.guidance, dtype, epath.Path(config.cache) / 'inversions'),
       *(functools.partial(progress.steps, record=log), request.window),
     )
-  free = None if inverted.free is None else pipeline.decode_clip(model, inverted.free, dtype)
+  free = None if inverted.free is None else _decoded(model, inverted.free, dtype)
   return Source({'source': frames}, floor, free, fps, inverted.all_texts(texts), inverted)
 
 
@@ -98,13 +130,18 @@ def encode_source(config, request, model, log):
     config, request, model, log: as in `prepare`.
 
   Returns:
-    (frames u8[F, H, W, 3]; frame rate; latents f32[F, H/8, W/8, C]; u8[F, H, W, 3], the VAE's round trip).
+    (frames u8[F, H, W, 3]; frame rate; latents f32[F, H/8, W/8, C]; () -> u8[F, H, W, 3], the VAE's round trip).
   """
   frames, fps = read_source(config, request)
   if warning := world.stranger(model.config, frames):
     log.warn(warning)
   latents = pipeline.encode_clip(model, frames, request.dtype)
-  return frames, fps, latents, pipeline.decode_clip(model, latents, request.dtype)
+  return frames, fps, latents, _decoded(model, latents, request.dtype)
+
+
+def _decoded(model, latents, dtype):
+  """`pipeline.decode_clip` of latents when it is first asked for."""
+  return functools.cache(lambda: pipeline.decode_clip(model, latents, dtype))
 
 
 def measure(config, request, source, clips, masks, targets):
@@ -119,7 +156,8 @@ def measure(config, request, source, clips, masks, targets):
     dict of numbers for metrics.json.
   """
   stored = request.inversion.method == 'direct'
-  measures = outputs.measure(clips, source.floor, source.free, stored, masks.get('source'))
+  floor, free = (decode and decode() for decode in (source.floor, source.free))
+  measures = outputs.measure(clips, floor, free, stored, masks.get('source'))
   wanted = dict(zip(outputs.edits_of(clips), targets, strict=True))
   if config.metrics.clip:
     model = clip_model.load(config.metrics.clip)
@@ -147,7 +185,7 @@ def make_clips(config, request, model, source, log, inspect_in=None):
   apply = functools.partial(pipeline.unet_apply, model.config, request.dtype)
   unet = apply(request.window), model.params['unet'], trajectory[-1], source.texts
   sampling = {'trajectory': trajectory, 'sampler': request.inversion.sampler}
-  masks, grids = dict(request.masks), model.config.unet.grids(*trajectory.shape[2:4])
+  masks, grids = dict(request.masks), _grids(request, model)
   if request.search:
     with log.phase('masks'):
       size = request.clip['height'], request.clip['width']
@@ -157,8 +195,7 @@ def make_clips(config, request, model, source, log, inspect_in=None):
       )
   decode = functools.partial(pipeline.decode_clip, model, dtype=request.dtype)
   with log.phase('edit'):
-    guided = any(injections.guided.on for injections in request.settings)
-    token_masks, visit = injection.token_masks(masks, grids, guided), None
+    token_masks, visit = _token_masks(request, model, masks), None
     if request.inspected:
       words = {branch: _words(request, branch) for branch in request.layout.branches}  # before anything is sampled
       sheets = Sheets(inspect_in, outputs.name_of, decode, grids, words)
@@ -171,6 +208,8 @@ def make_clips(config, request, model, source, log, inspect_in=None):
       **dict(masks=token_masks, progress=bar('edit'), visit=visit, **sampling),
     )
   with log.phase('decode'):
+    for late in filter(None, [source.floor, source.free]):
+      late()  # it counts as decoding
     return source.clips | {outputs.name_of(branch): decode(latents) for branch, latents in sampled.items()}, masks
 
 
@@ -191,6 +230,17 @@ def make_settings(one, model, source, log):
     number = name.removeprefix('edit')
     made = shared | {kind: clips[kind + number] for kind in ('motion_reference', 'edit') if kind + number in clips}
     yield setting, made, measure(one.config, one.request, source, made, masks, [target])
+
+
+def _grids(request, model):
+  """The token grid of every block for the clip of a request."""
+  return model.config.unet.grids(*pipeline.latent_shape(model.config, **request.clip)[1:3])
+
+
+def _token_masks(request, model, masks=None):
+  """`injection.token_masks` of a request; of `masks`, or of those that are files."""
+  guided = any(injections.guided.on for injections in request.settings)
+  return injection.token_masks(request.masks if masks is None else masks, _grids(request, model), guided)
 
 
 def _words(request, branch):

@@ -4,12 +4,17 @@ import dataclasses
 import json
 import logging
 import pathlib
+import shutil
+import threading
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
+from tests import bucket
+from tests.tiny_run import TINY
 from uniedit_jax import checkpoint, model_config, random_init
 
 # The text tower alone is enough for most tests, and quick.
@@ -221,6 +226,71 @@ def test_compact_parts_of_another_shape_are_refused(text_params, tmp_path):
       (staging / 'tokenizer' / name).write_text(text)
   with pytest.raises(ValueError, match=r'text.safetensors does not match[\s\S]*final_layer_norm/bias \(3,\)'):
     checkpoint.load(tmp_path / 'model', parts=('text',))
+
+
+@pytest.fixture(scope='module')
+def compact(tmp_path_factory):
+  """A checkpoint of three small files, and its parameters in float16."""
+  folder, parts = tmp_path_factory.mktemp('compact') / 'model', {}
+  with checkpoint.creating(folder, TINY, random_init.byte_tokenizer(TINY.text)) as staging:
+    for part in model_config.PARTS:
+      parts[part] = random_init.random_params(model_config.abstract_params(TINY, part), seed=5, part=part)
+      checkpoint.save_params(staging, part, parts[part], compact=True)
+  return folder, jax.tree.map(np.float16, parts)
+
+
+def test_files_are_mapped_and_read_side_by_side(compact, monkeypatch):
+  folder, stored = compact
+  readers, together = set(), threading.Barrier(len(stored), timeout=60)
+  restore = checkpoint.restore
+
+  def meet(*args, **kwargs):
+    readers.add(threading.get_ident())
+    together.wait()
+    return restore(*args, **kwargs)
+
+  def refuse(path):
+    raise AssertionError(f'{path} is read whole')
+
+  monkeypatch.setattr(checkpoint, 'restore', meet)
+  monkeypatch.setattr(type(folder / 'unet.safetensors'), 'read_bytes', refuse)
+  params = checkpoint.load(folder).params
+  assert len(readers) == len(stored) == 3 and list(params) == list(model_config.PARTS)
+  jax.tree.map(np.testing.assert_array_equal, params, jax.tree.map(np.float32, stored))
+  assert {leaf.committed for leaf in jax.tree.leaves(params)} == {True}
+
+
+def test_remote_files_are_read(compact):
+  folder, stored = compact
+  with bucket.opened():
+    there = epath.Path('gs://box/model')
+    for path in filter(pathlib.Path.is_file, pathlib.Path(folder).rglob('*')):
+      (there / path.relative_to(folder).as_posix()).write_bytes(path.read_bytes())
+    assert checkpoint.count_parameters(there) == count(stored)
+    params = checkpoint.load(there, 'bfloat16').params
+  jax.tree.map(np.testing.assert_array_equal, params, jax.tree.map(lambda x: x.astype(jnp.bfloat16), stored))
+
+
+@pytest.mark.parametrize('content', [b'', b'no safetensors'])
+def test_a_damaged_part_of_several_is_named(compact, tmp_path, content):
+  shutil.copytree(compact[0], tmp_path / 'model')
+  (tmp_path / 'model/vae.safetensors').write_bytes(content)
+  with pytest.raises(ValueError, match=r'vae\.safetensors'):
+    checkpoint.load(tmp_path / 'model')
+
+
+def test_parameters_are_counted_without_the_model(random_small, saved):
+  parts = (model_config.abstract_params(model_config.SMALL, part) for part in model_config.PARTS)
+  assert checkpoint.count_parameters(random_small) == sum(map(count, parts))
+  assert checkpoint.count_parameters(saved) is None  # it has no UNet
+
+
+def test_the_shipped_model_is_what_its_config_says():
+  """`load` leaves this to the test."""
+  folder = checkpoint.locate('sprites')
+  config = model_config.ModelConfig.from_json((folder / 'config.json').read_text())
+  for part in model_config.PARTS:
+    checkpoint.restore(folder, part, model_config.abstract_params(config, part))
 
 
 def test_the_shipped_model_goes_by_name():

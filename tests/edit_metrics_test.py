@@ -23,7 +23,7 @@ def test_measures_of_clip_and_of_flow_are_left_by_an_edit(folder, tmp_path):
   config = config_of(motion, folder, metrics__clip=str(folder / 'clip'), metrics__source_prompt='a cat')
   request, log = read_edit(config), record.Record()
   frames, fps = read_source(config, request)
-  source = stages.Source({'source': frames}, frames, None, fps, None, None)
+  source = stages.Source({'source': frames}, lambda: frames, None, fps, None, None)
   made = {'source': frames, 'reconstruction': frames, 'edit': frames[:, :, ::-1]}
   with log.phase('write'):
     edit.leave_clips(config, request, tmp_path, source, made, {})

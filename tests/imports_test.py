@@ -45,7 +45,7 @@ ALLOWED = {
   f'{P}.study': tuple(f'{P}.{m}' for m in ('bootstrap', 'comparison', 'files', 'player', 'record', 'tables', 'video')),
   f'{P}.report': (f'{P}.player', f'{P}.tables'),
   f'{P}.sweep_report': tuple(f'{P}.{m}' for m in ('bootstrap', 'player', 'record', 'tables', 'video')),
-  f'{P}.checkpoint': (f'{P}.models', f'{P}.model_config'),
+  f'{P}.checkpoint': (f'{P}.files', f'{P}.models', f'{P}.model_config'),
   f'{P}.random_init': (f'{P}.checkpoint', f'{P}.model_config'),
   f'{P}.sharding': (f'{P}.models', f'{P}.model_config'),
   f'{P}.memory': (f'{P}.models', f'{P}.model_config'),

@@ -1,4 +1,4 @@
-"""Programs of a batch compiled from shapes alone, for devices that may not be there."""
+"""Programs compiled from shapes alone: before their inputs are known, or for devices that may not be there."""
 
 import re
 
@@ -12,6 +12,34 @@ from uniedit_jax.model_config import abstract_params
 from uniedit_jax.plan import Rows
 
 COLLECTIVES = ('all-gather', 'all-reduce', 'all-to-all', 'collective-permute', 'reduce-scatter', 'collective-broadcast')
+
+
+def lower_first(model, layout, schedule, clip, texts, dtype, *, window=None, masks=None, sampler='ddim'):
+  """Lowers the first program that `editing.edit` runs: once it is compiled, `edit` finds it.
+
+  Args:
+    model: `checkpoint.Model` on one device.
+    layout: `layout.Layout`.
+    schedule: `NoiseSchedule`.
+    clip: (frames, height, width) in pixels.
+    texts: number P of the texts f32[P, T, E] to come.
+    dtype: compute dtype.
+    window, masks, sampler: as of `pipeline.unet_apply` and `editing.edit`.
+
+  Returns:
+    `jax.stages.Lowered`.
+  """
+  config, params, plan = model.config, model.params['unet'], layout.plan
+  shape = len(layout.branches), *pipeline.latent_shape(config, *clip)
+  trajectory = np.broadcast_to(np.float32(0), (len(plan.steps) + 1, *shape[1:]))
+  move = editing.moves_of(plan.steps, schedule, 1.0, shape, layout.stored, trajectory, sampler)[0]
+  apply, device = pipeline.unet_apply(config, dtype, window), jax.tree.leaves(params)[0].sharding
+  placed = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+  latents, texts = placed(_floats(shape)), placed(_texts(config, texts))
+  first, *later = plan.steps[0].passes
+  if later:
+    return editing.predict.lower(apply, params, latents, texts, first, move.timestep, masks)
+  return editing.step.lower(apply, params, latents, latents, texts, first, move, masks, [])
 
 
 def lower_step(config, layout, index, clip, mesh, dtype, per_device=1, masks=None):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import ndimage
 
 from uniedit_jax import editing, windows
 from uniedit_jax.layout import Layout
@@ -132,6 +131,8 @@ def word_map(apply, params, latents, text, positions, schedule, blocks, grid, wi
 
 def to_mask(maps, height, width, options):
   """Maps f32[F, H, W] of a grid to a mask bool[F, height, width]: smoothed, stretched to 0..1 over the clip, cut."""
+  from scipy import ndimage  # late: it takes a quarter of a second
+
   maps = ndimage.gaussian_filter(maps, (0, options.smoothing, options.smoothing), mode='nearest')
   factors = 1, height / maps.shape[1], width / maps.shape[2]
   maps = ndimage.zoom(maps, factors, order=1, mode='nearest', grid_mode=True)

@@ -10,25 +10,29 @@ A folder appears whole or not at all: it is written beside its place and renamed
 come with the package and go by name.
 """
 
+import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import json
+import threading
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import safetensors.numpy
 from absl import logging
 from etils import epath
 from flax import traverse_util
 
+from uniedit_jax.files import is_remote, local_copy
 from uniedit_jax.model_config import PARTS, ModelConfig, abstract_params
 from uniedit_jax.models import clip
 from uniedit_jax.models.words import WordTokenizer
 
 WORDS_FILE = 'words.txt'
+_ONE_AT_A_TIME = threading.Lock()  # orbax reads the arrays of a tree side by side, and holds a gigabyte of them
 SHIPPED = {'sprites': epath.Path(__file__).parent / 'sprites' / 'checkpoint'}
 
 
@@ -146,8 +150,15 @@ def read_tokenizer(folder, config):
   return clip.Tokenizer(folder, config.text)
 
 
+def count_parameters(folder):
+  """The parameters of all parts as the manifest has them; None where it lacks any."""
+  path = locate(folder) / 'manifest.json'
+  manifest = json.loads(path.read_text()) if path.exists() else {}
+  return sum(manifest[part]['parameters'] for part in PARTS) if set(PARTS) <= set(manifest) else None
+
+
 def load(folder, dtype='float32', parts=PARTS):
-  """Loads a checkpoint, one part after the other, onto the first local device.
+  """Loads a checkpoint, its parts side by side, onto the first local device.
 
   Args:
     folder: path, local or remote, or a name in `SHIPPED`.
@@ -173,7 +184,11 @@ def load(folder, dtype='float32', parts=PARTS):
   manifest = json.loads((folder / 'manifest.json').read_text())
   digests = [config.to_json(), *(manifest[part]['sha256'] for part in sorted(manifest))]
   tokenizer = read_tokenizer(folder, config) if 'text' in parts else None
-  params = {part: restore(folder, part, abstract_params(config, part), dtype) for part in parts}
+  # Tests have compared what is shipped with the model; to know its shapes, all of it must be traced.
+  abstract = [None if folder in SHIPPED.values() else abstract_params(config, part) for part in parts]
+  with concurrent.futures.ThreadPoolExecutor() as threads:
+    read = threads.map(functools.partial(restore, folder, dtype=dtype), parts, abstract)
+    params = dict(zip(parts, read, strict=True))
   return Model(config, params, tokenizer, hashlib.sha256('\n'.join([config.to_json(), *digests]).encode()).hexdigest())
 
 
@@ -183,20 +198,23 @@ def restore(folder, part, abstract, dtype='float32'):
   Args:
     folder: `epath.Path` of a checkpoint.
     part: name.
-    abstract: tree of shapes that it must have.
+    abstract: tree of shapes that it must have; None for a safetensors file whose tree is known to be right.
     dtype: every floating-point parameter is cast to it while it is read.
 
   Raises:
-    ValueError: the tree is another one; lists both sides.
+    ValueError: the tree is another one, and lists both sides; or the file is damaged.
   """
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   if (path := _file(folder, part)).exists():
-    stored = traverse_util.unflatten_dict(safetensors.numpy.load(path.read_bytes()), sep='/')
-    _check_shapes(path, stored, abstract)
-    return jax.tree.map(lambda x: jax.device_put(x.astype(dtype), device), stored)
+    try:
+      return traverse_util.unflatten_dict(_read_file(path, abstract, dtype, device), sep='/')
+    except safetensors.SafetensorError as error:
+      raise ValueError(f'{path} cannot be read ({error}); accepted: a file of `save_params`') from error
+  import orbax.checkpoint as ocp  # late: it takes a third of a second, and a shipped model has no such tree
+
   folder /= part
   with _checkpointer() as checkpointer:
-    _check_shapes(folder, checkpointer.metadata(folder).item_metadata.tree, abstract)
+    _compare(folder, _shapes(checkpointer.metadata(folder).item_metadata.tree), _shapes(abstract))
     target = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(
         x.shape, dtype if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype, sharding=device
@@ -207,34 +225,46 @@ def restore(folder, part, abstract, dtype='float32'):
     return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(item=target, restore_args=args))
 
 
+def _read_file(path, abstract, dtype, device):
+  """The tensors of a safetensors file by path; the arguments of `restore`. It is mapped, and one is cast at a time."""
+  with local_copy(path) as name, safetensors.safe_open(name, framework='numpy') as file:
+    paths = list(file.keys())
+    if abstract is not None:
+      _compare(path, {f'{key} {tuple(file.get_slice(key).get_shape())}' for key in paths}, _shapes(abstract))
+    return {key: jax.device_put(file.get_tensor(key).astype(dtype), device) for key in paths}
+
+
 @contextlib.contextmanager
 def _checkpointer():
-  """An orbax checkpointer that is quiet and whose memory stays near that of the parameters."""
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.WARNING)  # orbax logs a page a tree
-  try:
-    handlers = ocp.type_handlers.create_type_handler_registry(
-      # The arrays do not change while they are written: no defensive copy of all of them.
-      (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)),
-      (jax.Array, ocp.type_handlers.ArrayHandler()),
-    )
-    handler = ocp.PyTreeCheckpointHandler(
-      type_handler_registry=handlers, use_compression=False, save_concurrent_gb=1, restore_concurrent_gb=1
-    )
-    # Every process reads and writes for itself: none waits for the others.
-    alone = ocp.options.MultiprocessingOptions(primary_host=None, active_processes={jax.process_index()})
-    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
-      yield checkpointer
-  finally:
-    logging.set_verbosity(verbosity)
+  """An orbax checkpointer that is quiet and whose memory stays near that of the parameters: one at a time."""
+  import orbax.checkpoint as ocp
+
+  with _ONE_AT_A_TIME:
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)  # orbax logs a page a tree
+    try:
+      handlers = ocp.type_handlers.create_type_handler_registry(
+        # The arrays do not change while they are written: no defensive copy of all of them.
+        (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)),
+        (jax.Array, ocp.type_handlers.ArrayHandler()),
+      )
+      handler = ocp.PyTreeCheckpointHandler(
+        type_handler_registry=handlers, use_compression=False, save_concurrent_gb=1, restore_concurrent_gb=1
+      )
+      # Every process reads and writes for itself: none waits for the others.
+      alone = ocp.options.MultiprocessingOptions(primary_host=None, active_processes={jax.process_index()})
+      with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+        yield checkpointer
+    finally:
+      logging.set_verbosity(verbosity)
 
 
 def _file(folder, part):
   return folder / f'{part}.safetensors'
 
 
-def _check_shapes(path, stored, abstract):
-  found, wanted = (_shapes(tree) for tree in (stored, abstract))
+def _compare(path, found, wanted):
+  """Raises ValueError unless the parameters found at `path` are those wanted; both as `_shapes` has them."""
   if found != wanted:
     raise ValueError(
       f'{path} does not match its config.json\n'
@@ -248,4 +278,5 @@ def _shapes(tree):
 
 
 def _absolute(folder):
-  return epath.Path(folder).expanduser().resolve()  # orbax takes no relative paths
+  folder = epath.Path(folder).expanduser()
+  return folder if is_remote(folder) else folder.resolve()  # orbax takes no relative paths

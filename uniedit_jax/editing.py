@@ -245,7 +245,7 @@ def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, traject
     dict {`Branch`: f32[F, H, W, C]} of the branches that the layout wants; a stored reconstruction is
     `trajectory[0]`.
   """
-  latents = jnp.repeat(jnp.asarray(start, jnp.float32)[None], len(layout.branches), axis=0)
+  latents = np.repeat(np.asarray(start, np.float32)[None], len(layout.branches), axis=0)
   latents = sample(
     *(apply, params, latents, texts, layout.plan, schedule, guidance),
     **dict(stored=layout.stored, trajectory=trajectory, **options),

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from uniedit_jax.diffusion import ddim_update, guide, obelm_update, sampler_updates
 
@@ -138,6 +137,8 @@ class NullText(NamedTuple):
 @functools.partial(jax.jit, static_argnums=(0, 6))
 def _null_text_step(denoise, params, latents, target, cond, uncond, inner_steps, numbers):
   """Optimises the unconditional text of one step; `numbers` holds the step's scalars."""
+  import optax  # late: other methods do not need it
+
   timestep, move, guidance, learning_rate, threshold = numbers
   epsilon_cond = denoise(params, latents, timestep, cond)
   adam = optax.adam(learning_rate)

@@ -20,7 +20,7 @@ def parameter_count(config):
   return sum(leaf.size for part in PARTS for leaf in jax.tree.leaves(abstract_params(config, part)))
 
 
-def needed(config, rows, frames, height, width, dtype):
+def needed(config, rows, frames, height, width, dtype, parameters=None):
   """Estimates the bytes that sampling needs: weights of all parts and the activations of one pass.
 
   Args:
@@ -28,11 +28,12 @@ def needed(config, rows, frames, height, width, dtype):
     rows: rows of the largest pass.
     frames, height, width: the clip, in pixels.
     dtype: compute dtype.
+    parameters: their number, where it is known; it takes a second or two to count them.
   """
   item = jnp.dtype(dtype).itemsize
   side = config.vae.factor
   unit = frames * (height // side) * (width // side) * config.unet.channels[0] * item
-  return parameter_count(config) * item + rows * ROW_UNITS * unit + 2 * kernels.LOGITS_BYTES
+  return (parameters or parameter_count(config)) * item + rows * ROW_UNITS * unit + 2 * kernels.LOGITS_BYTES
 
 
 def available():

@@ -103,7 +103,8 @@ def encode_clip(model, frames, dtype):
 
 def decode_clip(model, latents, dtype):
   """Latents f32[F, H, W, C] to frames uint8[F, 8 H, 8 W, 3]."""
-  frames = vae.decode_frames(module(model.config, 'vae', dtype), model.params['vae'], latents)
+  # From the host, so that latents of a device and those of the cache are decoded by one program.
+  frames = vae.decode_frames(module(model.config, 'vae', dtype), model.params['vae'], np.asarray(latents))
   return video.from_model(np.asarray(frames))
 
 

@@ -3,10 +3,12 @@
 import contextlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import resource
 import subprocess
 import sys
+import threading
 import time
 import weakref
 
@@ -22,6 +24,7 @@ COMPILE_EVENTS = (
   '/jax/core/compile/jaxpr_trace_duration',
   '/jax/core/compile/jaxpr_to_mlir_module_duration',
 )
+BESIDE = 'beside'  # what threads compile while phases go on
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'transformers')
 _RECORDS = weakref.WeakSet()
 
@@ -41,8 +44,10 @@ class Record:
   Attributes:
     seconds: {phase: seconds, compilation apart}.
     compile_seconds: {phase: seconds of tracing, lowering and compiling}; compilations: {phase: number of programs}.
+      What a thread compiles beside the phases is apart, as 'beside'.
     warnings: list of str.
-    facts: anything else that the run wants to tell.
+    facts: anything else that the run wants to tell, such as 'seconds_to_first_step': from the start of the process
+      until the first step of sampling is done.
   """
 
   def __init__(self, warnings=(), announce=logging.info):
@@ -54,7 +59,7 @@ class Record:
     """
     self.seconds, self.compile_seconds, self.compilations = {}, {}, {}
     self.warnings, self.facts = [], {}
-    self._announce, self._phase, self._spans = announce, None, []
+    self._announce, self._phase, self._thread, self._spans = announce, None, None, []
     for message in warnings:
       self.warn(message)
     _RECORDS.add(self)
@@ -63,24 +68,29 @@ class Record:
     """Counts an event of `jax.monitoring`, if it is one of compiling and a phase goes on."""
     if event not in COMPILE_EVENTS or not self._phase:
       return
+    phase, spans = (self._phase, self._spans) if threading.get_ident() == self._thread else (BESIDE, [])
     # Events are reported as they end and those of inner functions lie inside: count the union of the spans.
     start, counted = time.perf_counter() - duration, 0.0
-    while self._spans and self._spans[-1][0] >= start:
-      counted += self._spans.pop()[1]
-    self._spans.append((start, duration))
-    self.compile_seconds[self._phase] = self.compile_seconds.get(self._phase, 0.0) + duration - counted
-    self.compilations[self._phase] = self.compilations.get(self._phase, 0) + (event == PROGRAM_EVENT)
+    while spans and spans[-1][0] >= start:
+      counted += spans.pop()[1]
+    spans.append((start, duration))
+    self.compile_seconds[phase] = self.compile_seconds.get(phase, 0.0) + duration - counted
+    self.compilations[phase] = self.compilations.get(phase, 0) + (event == PROGRAM_EVENT)
 
   @property
   def compiled(self):
-    """Seconds spent compiling so far."""
-    return sum(self.compile_seconds.values())
+    """Seconds that phases have spent compiling so far."""
+    return sum(seconds for phase, seconds in self.compile_seconds.items() if phase != BESIDE)
+
+  def count_step(self):
+    """Tells that a step of sampling is done; the time of the first is kept."""
+    self.facts.setdefault('seconds_to_first_step', round(seconds_of_process(), 3))
 
   @contextlib.contextmanager
   def phase(self, name):
     """Times a block; phases do not nest."""
     self._announce(name)
-    self._phase, start, before = name, time.perf_counter(), self.compiled
+    self._phase, self._thread, start, before = name, threading.get_ident(), time.perf_counter(), self.compiled
     try:
       yield
     finally:
@@ -114,6 +124,15 @@ def peak_memory():
   stats = jax.local_devices()[0].memory_stats() or {}
   unit = 1 if sys.platform == 'darwin' else 1024
   return stats.get('peak_bytes_in_use') or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def seconds_of_process():
+  """Seconds since this process began; where the system does not say, those that it has computed."""
+  try:
+    fields = pathlib.Path('/proc/self/stat').read_text().rpartition(')')[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf('SC_CLK_TCK')
+  except (OSError, AttributeError):
+    return time.process_time()
 
 
 def _git_commit():

@@ -42,11 +42,12 @@ def set_up_programs(cache, dtype):
   """Settles how programs are compiled: kept from run to run, and true to their dtype.
 
   Args:
-    cache: path of a folder for compiled programs, so that the next run starts without compiling.
+    cache: path of a folder for compiled programs, so that the next run starts without compiling. Small ones are kept
+      too: there are many, and together they take longer than the large ones do to be read.
     dtype: compute dtype. float32 then means it: GPUs and TPUs would otherwise multiply in fewer bits.
   """
   cache = epath.Path(cache).expanduser()
   cache.mkdir(parents=True, exist_ok=True)
   jax.config.update('jax_compilation_cache_dir', str(cache))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_default_matmul_precision', 'highest' if dtype == 'float32' else None)

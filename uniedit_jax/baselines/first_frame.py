@@ -5,7 +5,6 @@
 
 import jax
 import numpy as np
-from scipy import ndimage
 
 from uniedit_jax.metrics import flow
 
@@ -23,6 +22,8 @@ def latent_warp(clip, factor):
     (i32[F, H W], the token of the first frame that is seen at each token; f32[F, H, W, 1], how far it is really seen:
     1 where no pixel near it is hidden).
   """
+  from scipy import ndimage  # late: it takes a quarter of a second
+
   frames, height, width = len(clip), clip.shape[1] // factor, clip.shape[2] // factor
   there, hidden = np.zeros((*clip.shape[:3], 2), np.float32), np.zeros(clip.shape[:3], np.float32)
   if frames > 1:  # the first is in its own place

@@ -10,7 +10,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import traverse_util
 
 from uniedit_jax import editing, pipeline
@@ -102,6 +101,8 @@ def _is_tuned(path):
 @functools.cache
 def _optimizer(learning_rate):
   """AdamW after clipping; it knows the tuned parameters alone, and so does the norm of their gradient."""
+  import optax  # late: other methods do not need it
+
   adam = optax.adamw(learning_rate, weight_decay=WEIGHT_DECAY)
   return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), adam)
 
@@ -119,6 +120,8 @@ def noise_loss(denoise, tuned, frozen, routes, latents, text, alphas, key):
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
 def _update(denoise, optimizer, tuned, state, *inputs):
+  import optax
+
   loss, gradient = jax.value_and_grad(noise_loss, argnums=1)(denoise, tuned, *inputs)
   change, state = optimizer.update(gradient, state, tuned)
   return optax.apply_updates(tuned, change), state, loss

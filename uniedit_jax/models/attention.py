@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from uniedit_jax.models import layers
 from uniedit_jax.models.kernels import attend, attention_map
 from uniedit_jax.overrides import exchange
 
@@ -53,7 +54,7 @@ class RelativeBias(nn.Module):
 
   @nn.compact
   def __call__(self, frames):
-    table = nn.Embed(self.buckets, self.heads, name='relative_attention_bias')
+    table = layers.Embed(self.buckets, self.heads, name='relative_attention_bias')
     return jnp.moveaxis(table(relative_buckets(frames, self.buckets, self.max_distance)), -1, 0)
 
 
@@ -68,14 +69,14 @@ class Attention(nn.Module):
   dtype: Any = jnp.float32
 
   def project(self, name, x, width):
-    return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)(x)
+    return layers.Dense(width, use_bias=False, dtype=self.dtype, name=name)(x)
 
   def split_heads(self, x):
     return x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
 
   def output(self, x):
     x = x.reshape(*x.shape[:-2], -1)
-    return nn.Dense(x.shape[-1], dtype=self.dtype, name='to_out_0')(x)
+    return layers.Dense(x.shape[-1], dtype=self.dtype, name='to_out_0')(x)
 
 
 class SpatialAttention(Attention):

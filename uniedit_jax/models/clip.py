@@ -57,7 +57,7 @@ class SelfAttention(nn.Module):
   @nn.compact
   def __call__(self, x):
     """f[B, T, E] -> f[B, T, E]."""
-    dense = functools.partial(nn.Dense, x.shape[-1], dtype=self.dtype)
+    dense = functools.partial(layers.Dense, x.shape[-1], dtype=self.dtype)
     split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
     q, k, v = (split(dense(name=name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
     out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)  # logits and softmax in float32
@@ -72,8 +72,8 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    hidden = nn.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
-    return nn.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden * nn.sigmoid(1.702 * hidden))
+    hidden = layers.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
+    return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden * nn.sigmoid(1.702 * hidden))
 
 
 class Layer(nn.Module):
@@ -112,7 +112,7 @@ class Embeddings(nn.Module):
 
   @nn.compact
   def __call__(self, tokens):
-    embed = functools.partial(nn.Embed, features=self.config.width, dtype=self.dtype)
+    embed = functools.partial(layers.Embed, features=self.config.width, dtype=self.dtype)
     token = embed(self.config.vocabulary, name='token_embedding')(tokens)
     position = embed(self.config.positions, name='position_embedding')
     return token + position(jnp.arange(tokens.shape[-1]))

@@ -85,7 +85,7 @@ class ImageEmbeddings(nn.Module):
     first = self.param('class_embedding', nn.initializers.normal(), (width,))
     first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, width))
     x = jnp.concatenate([first, x], axis=1)
-    position = nn.Embed(x.shape[1], width, dtype=self.dtype, name='position_embedding')
+    position = layers.Embed(x.shape[1], width, dtype=self.dtype, name='position_embedding')
     return x + position(jnp.arange(x.shape[1]))
 
 
@@ -125,7 +125,7 @@ class ImageFeatures(nn.Module):
     if pixels.shape[1:] != (size, size, 3):
       raise ValueError(f'pixels has shape {pixels.shape}; accepted: [B, {size}, {size}, 3]')
     x = ImageModel(self.config.image, self.dtype, name='vision_model')(pixels)
-    return nn.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='visual_projection')(x)
+    return layers.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='visual_projection')(x)
 
 
 class TextFeatures(nn.Module):
@@ -140,7 +140,7 @@ class TextFeatures(nn.Module):
     x = TextModel(self.config.text, self.dtype, name='text_model')(tokens)
     end = jnp.argmax(tokens == self.config.text.eos, axis=-1)
     x = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
-    return nn.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='text_projection')(x)
+    return layers.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='text_projection')(x)
 
 
 def abstract_clip(config):

@@ -10,7 +10,28 @@ import jax.numpy as jnp
 from uniedit_jax.models.convolution import convolve
 
 
-class GroupNorm(nn.GroupNorm):
+class Stored:
+  """For modules whose parameters are always given, as those of a checkpoint.
+
+  Flax traces the initializer of a parameter whenever its module is traced, to compare shapes: a third of the seconds
+  before the first step of a small model. `checkpoint.restore` has compared them all.
+  """
+
+  def param(self, name, init, *args, **kwargs):
+    if self.has_variable('params', name):
+      return self.get_variable('params', name)
+    return super().param(name, init, *args, **kwargs)
+
+
+class Dense(Stored, nn.Dense):
+  """A linear map of the last axis."""
+
+
+class Embed(Stored, nn.Embed):
+  """A table of vectors."""
+
+
+class GroupNorm(Stored, nn.GroupNorm):
   """Group normalisation over the last three axes (H, W, C): each frame has statistics of its own.
 
   Two-pass variance in float32; linen's default, E[x^2] - E[x]^2, cancels when the mean is large.
@@ -27,14 +48,14 @@ class VideoGroupNorm(GroupNorm):
   reduction_axes: Any = (-4, -3, -2, -1)
 
 
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(Stored, nn.LayerNorm):
   """Layer normalisation with torch's epsilon and a two-pass variance."""
 
   epsilon: float = 1e-5
   use_fast_variance: bool = False
 
 
-class Conv(nn.Conv):
+class Conv(Stored, nn.Conv):
   """A 3x3 convolution of every frame with symmetric zero padding; stride 2 gives ceil(n / 2)."""
 
   kernel_size: Any = (3, 3)
@@ -69,8 +90,8 @@ class TimestepMLP(nn.Module):
   @nn.compact
   def __call__(self, timestep):
     embedding = timestep_embedding(timestep, self.width)
-    hidden = nn.Dense(4 * self.width, dtype=self.dtype, name='linear_1')(embedding)
-    return nn.Dense(4 * self.width, dtype=self.dtype, name='linear_2')(nn.silu(hidden))
+    hidden = Dense(4 * self.width, dtype=self.dtype, name='linear_1')(embedding)
+    return Dense(4 * self.width, dtype=self.dtype, name='linear_2')(nn.silu(hidden))
 
 
 class GEGLU(nn.Module):
@@ -81,7 +102,7 @@ class GEGLU(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    value, gate = jnp.split(nn.Dense(2 * self.features, dtype=self.dtype, name='proj')(x), 2, axis=-1)
+    value, gate = jnp.split(Dense(2 * self.features, dtype=self.dtype, name='proj')(x), 2, axis=-1)
     return value * jax.nn.gelu(gate, approximate=False)
 
 
@@ -94,4 +115,4 @@ class FeedForward(nn.Module):
   def __call__(self, x):
     width = x.shape[-1]
     hidden = GEGLU(4 * width, self.dtype, name='net_0')(x)
-    return nn.Dense(width, dtype=self.dtype, name='net_2')(hidden)
+    return Dense(width, dtype=self.dtype, name='net_2')(hidden)

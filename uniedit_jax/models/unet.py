@@ -94,11 +94,11 @@ class Resnet(nn.Module):
     norm = functools.partial(CLIP_NORMS[self.temporal], self.groups, dtype=self.dtype)
     hidden = nn.silu(norm(name='norm1')(x))
     hidden = layers.Conv(self.features, dtype=self.dtype, name='conv1')(hidden)
-    hidden += nn.Dense(self.features, dtype=self.dtype, name='time_emb_proj')(nn.silu(time))
+    hidden += layers.Dense(self.features, dtype=self.dtype, name='time_emb_proj')(nn.silu(time))
     hidden = nn.silu(norm(name='norm2')(hidden))
     hidden = exchange(layers.Conv(self.features, dtype=self.dtype, name='conv2')(hidden), source)
     if x.shape[-1] != self.features:
-      x = nn.Dense(self.features, dtype=self.dtype, name='conv_shortcut')(x)
+      x = layers.Dense(self.features, dtype=self.dtype, name='conv_shortcut')(x)
     return x + hidden
 
 
@@ -148,11 +148,11 @@ class Transformer(nn.Module):
 
     tokens = layers.GroupNorm(self.config.groups, epsilon=1e-6, dtype=self.dtype, name='norm')(x)
     tokens = tokens.reshape(frames, height * width, channels)
-    tokens = nn.Dense(channels, dtype=self.dtype, name='proj_in')(tokens)
+    tokens = layers.Dense(channels, dtype=self.dtype, name='proj_in')(tokens)
     tokens, tapped = TransformerBlock(self.config, self.dtype, name='transformer_blocks_0')(
       tokens, text, override, masks, wanted, temporal
     )
-    tokens = nn.Dense(channels, dtype=self.dtype, name='proj_out')(tokens)
+    tokens = layers.Dense(channels, dtype=self.dtype, name='proj_out')(tokens)
     return x + tokens.reshape(x.shape), {f'{self.block}/{name}': value for name, value in tapped.items()}
 
 

@@ -60,7 +60,7 @@ class FrameResnet(nn.Module):
     hidden = nn.silu(norm(name='norm2')(hidden))
     hidden = layers.Conv(self.features, dtype=self.dtype, name='conv2')(hidden)
     if x.shape[-1] != self.features:
-      x = nn.Dense(self.features, dtype=self.dtype, name='conv_shortcut')(x)
+      x = layers.Dense(self.features, dtype=self.dtype, name='conv_shortcut')(x)
     return x + hidden
 
 
@@ -74,7 +74,7 @@ class FrameAttention(nn.Module):
   def __call__(self, x):
     """f[F, H, W, C] -> f[F, H, W, C]."""
     frames, height, width, channels = x.shape
-    dense = functools.partial(nn.Dense, channels, dtype=self.dtype)
+    dense = functools.partial(layers.Dense, channels, dtype=self.dtype)
     tokens = layers.GroupNorm(self.groups, epsilon=1e-6, dtype=self.dtype, name='group_norm')(x)
     tokens = tokens.reshape(frames, height * width, 1, channels)
     q, k, v = (dense(name=name)(tokens) for name in ('to_q', 'to_k', 'to_v'))
@@ -193,8 +193,8 @@ class VAE(nn.Module):
   def setup(self):
     self.encoder = Encoder(self.config, self.dtype)
     self.decoder = Decoder(self.config, self.dtype)
-    self.quant_conv = nn.Dense(2 * self.config.latent_channels)
-    self.post_quant_conv = nn.Dense(self.config.latent_channels)
+    self.quant_conv = layers.Dense(2 * self.config.latent_channels)
+    self.post_quant_conv = layers.Dense(self.config.latent_channels)
 
   def encode(self, frames):
     """Frames to latents.

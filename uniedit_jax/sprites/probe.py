@@ -190,7 +190,7 @@ def _follow(spectra):
     its pixels, bool[F, H, W].
   """
   count = spectra.shape[3]
-  silhouettes, templates = _silhouettes(count, ATTRIBUTES['motion'])
+  silhouettes, templates = _silhouettes(count)
   flat = (*spectra.shape[:2], -1, 2 * count)
   products = spectra.reshape(flat) @ templates.reshape(*spectra.shape[:2], 2 * count, -1)
   offsets = np.arange(-REACH, REACH + 1)
@@ -212,7 +212,7 @@ def _locate(spectra):
     f[size, shape], the evidence, and the pixels of the best, bool[F, H, W].
   """
   count = spectra.shape[2]
-  silhouettes, templates = _silhouettes(count, SHAPING)
+  silhouettes, templates = _shaping_silhouettes(count)
   offsets = np.arange(-EXTENT // 2, EXTENT // 2 + 1)
   sums = _sums((spectra[..., None, :] @ templates)[..., 0, :], offsets)
   scores = sums.max((0, 1)).sum(0)
@@ -234,30 +234,37 @@ def _explained(whole, area):
 
 
 @functools.lru_cache
-def _silhouettes(frames, motions):
+def _silhouettes(frames):
   """The objects of every size, shape and motion, S in all, in the middle of frames with a margin.
 
   Args:
     frames: number of frames F.
-    motions: tuple of values of 'motion'.
 
   Returns:
     (bool[S, F, SIDE, SIDE], the object's pixels; c64[SIDE, SIDE // 2 + 1, F, 2, S], conjugate spectra of the weights
     of the whole object and of its body).
   """
   whole, body = [], []
-  for size, shape, motion in itertools.product(ATTRIBUTES['size'], ATTRIBUTES['shape'], motions):
-    pixels = np.zeros((2, frames, SIDE, SIDE), bool)
-    for y, x in itertools.product((0, 2 * REACH), repeat=2):  # four corners cover a frame with its margin
-      shift = (REACH - x, REACH - y)
-      scene = Scene(size=size, colour='white', shape=shape, motion=motion, shift=shift)
-      rendering = render(scene, EXTENT, frames)
-      bright = rendering.frames.min(-1) > 128 * light(frames)[:, None, None]  # only the body is
-      pixels[:, :, y : y + EXTENT, x : x + EXTENT] = rendering.masks, bright
-    whole.append(pixels[0])
-    body.append(pixels[1])
+  for size, shape, motion in _silhouetted():
+    scene = Scene(size=size, colour='white', shape=shape, motion=motion, shift=(REACH, REACH))
+    rendering = render(scene, SIDE, frames, SIDE)
+    whole.append(rendering.masks)
+    body.append(rendering.frames.min(-1) > 128 * light(frames)[:, None, None])  # nothing else is as bright
   wide = whole = np.stack(whole)
   for axis in (2, 3):
     wide = wide | np.roll(wide, 1, axis) | np.roll(wide, -1, axis)
   weights = np.stack([(1 - RIM) * whole + RIM * wide, body], 2, dtype=np.float32).transpose(1, 2, 0, 3, 4)
   return whole, np.ascontiguousarray(_spectra(weights).conj())
+
+
+@functools.lru_cache
+def _shaping_silhouettes(frames):
+  """`_silhouettes` of the motions of `SHAPING` alone."""
+  silhouettes, templates = _silhouettes(frames)
+  chosen = [motion in SHAPING for _, _, motion in _silhouetted()]
+  return silhouettes[chosen], np.ascontiguousarray(templates[..., chosen])
+
+
+def _silhouetted():
+  """(size, shape, motion) of all silhouettes."""
+  return itertools.product(*(ATTRIBUTES[name] for name in ('size', 'shape', 'motion')))

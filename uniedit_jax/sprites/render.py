@@ -96,18 +96,19 @@ def pose(scene, time):
   return Pose(x, y, radius, angle)
 
 
-def render(scene: Scene, size=32, frames=16):
+def render(scene: Scene, size=32, frames=16, extent=EXTENT):
   """Draws a scene.
 
   Args:
     scene: `Scene`.
     size: height and width of a frame in pixels.
     frames: number of frames F, at least 2.
+    extent: how much of the world a frame shows, from its top left corner.
 
   Returns:
     `Rendering`.
   """
-  pixel = EXTENT / size
+  pixel = extent / size
   y, x = (np.mgrid[:size, :size] + 0.5) * pixel
   texture = _texture(scene.background, x + scene.texture[0], y + scene.texture[1])
   colour = np.array(PALETTE[scene.colour])
