@@ -5,10 +5,6 @@
 The workdir gets table.md, results.json and curves.png; configs/benchmark.py and configs/benchmark_lavie.py say more.
 """
 
-import datetime
-import importlib.metadata
-import os
-import platform
 import sys
 import tempfile
 
@@ -16,17 +12,23 @@ import jax
 import numpy as np
 from etils import epath
 
-from experiments import progress, speed_cases, speed_curves, speed_measure, speed_report, speed_start
+from experiments import (
+  progress,
+  speed_cases,
+  speed_curves,
+  speed_measure,
+  speed_report,
+  speed_request,
+  speed_sides,
+  speed_start,
+)
 from experiments.launch import launch
-from experiments.speed_request import read_speed, resolve_speed
-from experiments.speed_sides import Ours, Peer
-from uniedit_jax import checkpoint, random_init, record, sharding
+from experiments.speed_sides import OURS, PEER
+from uniedit_jax import record, sharding
 from uniedit_jax.files import atomic_file
-from uniedit_jax.model_config import abstract_params
 from uniedit_jax.models import kernels
 
 AGREE = 1e-3  # max |difference| / standard deviation, of both in float32
-PEER, COMPILED = 'PyTorch', 'PyTorch, compiled'
 SMALL = 4, 64, 64  # the clip that both must agree on, where the timed one is no smaller
 
 
@@ -36,15 +38,15 @@ def run(config, request, workdir):
   with tempfile.TemporaryDirectory() as cache:  # so that compilation is measured
     sharding.set_up_programs(cache, request.dtypes[0])
     with log.phase('load'):
-      params = _params(config, request.model_config)
-    results = {'facts': _facts(config, request)}
+      params = speed_sides.read_params(config, request.model_config)
+    results = {'facts': speed_request.facts(config, request)}
     with log.phase('compare'):
       results['disagreement'] = disagreement(config, request, params)
     if not results['disagreement'] < AGREE:
       sys.exit(f'the two disagree by {results["disagreement"]:.1e}; accepted: less than {AGREE}. Nothing was timed.')
-    sides = _sides(config, request, params, request.dtypes)
+    sides = speed_sides.make_sides(config, request.model_config, params, request.dtypes)
     del params
-    results['rate'] = speed_measure.product_rate([sides[name] for name in (speed_report.OURS, PEER)], request.dtypes)
+    results['rate'] = speed_measure.product_rate([sides[name] for name in (OURS, PEER)], request.dtypes)
     inputs = speed_cases.draw_inputs(request.model_config, request.clip)
     results['cases'] = {}
     for name, works in speed_cases.make_cases(request.model_config, inputs, config, request.dtypes[0]).items():
@@ -58,7 +60,7 @@ def run(config, request, workdir):
     results['attention'] = kernels.chosen()
     if config.curves:
       with log.phase('curves'):
-        ours = sides[speed_report.OURS]
+        ours = sides[OURS]
         results['curves'] = speed_curves.measure(ours, request.clip, config.repeats, progress.steps('curves', log))
       speed_curves.plot(workdir / 'curves.png', results['curves'])
     if config.start_up:
@@ -70,7 +72,7 @@ def run(config, request, workdir):
 
 def disagreement(config, request, params):
   """The largest disagreement of both sides over all cases, in float32, on a small clip with few steps."""
-  sides = _sides(config, request, params, ('float32', 'float32'))
+  sides = speed_sides.make_sides(config, request.model_config, params, ('float32', 'float32'))
   inputs = speed_cases.draw_inputs(request.model_config, tuple(map(min, SMALL, request.clip)))
   small, largest = config.copy_and_resolve_references(), 0.0
   with small.unlocked(), jax.default_matmul_precision('highest'):
@@ -82,45 +84,9 @@ def disagreement(config, request, params):
   return largest
 
 
-def _sides(config, request, params, dtypes):
-  """{name: side}."""
-  sides = {speed_report.OURS: Ours(request.model_config, params, dtypes[0], config.remat)}
-  for name in (PEER, COMPILED)[: 1 + config.compiled]:
-    sides[name] = Peer(request.model_config, params, dtypes[1], config.remat, name == COMPILED)
-  return sides
-
-
 def _variants(sides, work):
   """{name of a side: `speed_measure.Variant`}."""
   return {name: speed_measure.Variant(side, work.run_on(side), work.flops) for name, side in sides.items()}
-
-
-def _params(config, model_config):
-  """{'unet', 'vae'} of float32 arrays."""
-  if config.checkpoint:
-    return jax.device_get(checkpoint.load(config.checkpoint, 'float32', ('unet', 'vae')).params)
-  return {part: random_init.random_params(abstract_params(model_config, part), part=part) for part in ('unet', 'vae')}
-
-
-def _facts(config, request):
-  """What stands above the tables."""
-  device = jax.local_devices()[0].device_kind if jax.default_backend() != 'cpu' else _processor()
-  return {
-    'model': config.checkpoint or "random weights of LaVie's size",
-    'clip': ' x '.join(map(str, request.clip)),
-    'steps': f'{config.steps} steps',
-    'dtypes': f'{request.dtypes[0]} (PyTorch: {request.dtypes[1]})',
-    'device': device,
-    'date': datetime.date.today().isoformat(),
-    'versions': ', '.join(f'{name} {importlib.metadata.version(name)}' for name in ('jax', 'jaxlib', 'torch'))
-    + f', Python {platform.python_version()}',
-  }
-
-
-def _processor():
-  info = epath.Path('/proc/cpuinfo')
-  names = [line.partition(': ')[2] for line in info.read_text().splitlines() if line.startswith('model name')]
-  return f'{len(os.sched_getaffinity(0))} cores of {names[0]}' if names else platform.processor()
 
 
 def _write(workdir, results):
@@ -130,4 +96,4 @@ def _write(workdir, results):
 
 
 if __name__ == '__main__':
-  launch(read_speed, run, ['table.md', 'results.json'], resolve_speed)
+  launch(speed_request.read_speed, run, ['table.md', 'results.json'], speed_request.resolve_speed)

@@ -5,9 +5,8 @@ import statistics
 
 from experiments.speed_cases import PLANNED
 from experiments.speed_measure import ratio
+from experiments.speed_sides import OURS
 from uniedit_jax import tables
-
-OURS = 'ours'
 
 
 def lines(results):

@@ -1,6 +1,13 @@
 """From the config of a benchmark to what it measures, checked before anything is loaded."""
 
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
 from typing import NamedTuple
+
+import jax
 
 from configs.benchmark import CASES
 from experiments.faults import Faults
@@ -51,3 +58,24 @@ def read_speed(config):
 def resolve_speed(config, request):
   """The config as a dict for config.json."""
   return {**config.to_dict(), 'clip': request.clip, 'dtypes': request.dtypes}
+
+
+def facts(config, request):
+  """What stands above the tables: the work, the machine, versions and date."""
+  versions = [f'{name} {importlib.metadata.version(name)}' for name in ('jax', 'jaxlib', 'torch')]
+  return {
+    'model': config.checkpoint or "random weights of LaVie's size",
+    'clip': ' x '.join(map(str, request.clip)),
+    'steps': f'{config.steps} steps',
+    'dtypes': f'{request.dtypes[0]} (PyTorch: {request.dtypes[1]})',
+    'device': _processor() if jax.default_backend() == 'cpu' else jax.local_devices()[0].device_kind,
+    'versions': ', '.join([*versions, f'Python {platform.python_version()}']),
+    'date': datetime.date.today().isoformat(),
+  }
+
+
+def _processor():
+  info = pathlib.Path('/proc/cpuinfo')
+  lines = info.read_text().splitlines() if info.exists() else []
+  names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
+  return f'{len(os.sched_getaffinity(0))} cores of {names[0]}' if names else platform.processor()

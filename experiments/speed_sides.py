@@ -6,10 +6,12 @@ import numpy as np
 import torch
 
 from experiments import torch_peer, torch_peer_sampling, torch_peer_vae
-from uniedit_jax import editing, inversion, pipeline
+from uniedit_jax import checkpoint, editing, inversion, pipeline, random_init
+from uniedit_jax.model_config import abstract_params
 from uniedit_jax.models import vae
 from uniedit_jax.plan import Rows
 
+OURS, PEER, COMPILED = 'ours', 'PyTorch', 'PyTorch, compiled'
 TIMESTEP = 501
 GUIDANCE = 7.5
 NEVER = -1e9  # a loss below which null-text inversion stops early
@@ -143,3 +145,25 @@ class Peer(Side):
 def main_branch(layout):
   """The main `Branch` of a layout with one."""
   return next(branch for branch in layout.branches if branch.kind == 'main')
+
+
+def read_params(config, model_config):
+  """{'unet', 'vae'} of float32 arrays: of the checkpoint of a benchmark's config, or random ones."""
+  if config.checkpoint:
+    return jax.device_get(checkpoint.load(config.checkpoint, 'float32', ('unet', 'vae')).params)
+  return {part: random_init.random_params(abstract_params(model_config, part), part=part) for part in ('unet', 'vae')}
+
+
+def make_sides(config, model_config, params, dtypes):
+  """{name: `Side`}.
+
+  Args:
+    config: ConfigDict of a benchmark.
+    model_config: `ModelConfig`.
+    params: `read_params(config, model_config)`.
+    dtypes: the compute dtypes of ours and of PyTorch.
+  """
+  sides = {OURS: Ours(model_config, params, dtypes[0], config.remat)}
+  for name in (PEER, COMPILED)[: 1 + config.compiled]:
+    sides[name] = Peer(model_config, params, dtypes[1], config.remat, name == COMPILED)
+  return sides
