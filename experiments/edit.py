@@ -14,6 +14,7 @@ from experiments import baseline_stages, progress, stages
 from experiments.launch import launch
 from experiments.request import read_edit
 from uniedit_jax import outputs, record, report
+from uniedit_jax.models import kernels
 
 
 def run(config, request, workdir):
@@ -81,6 +82,7 @@ def leave_record(config, request, workdir, model, facts):
       'checkpoint_hash': model.hash,
     },
     **{'phases': request.layout.plan.phases, 'rows': sum(request.layout.plan.rows)},
+    'attention_kernels': kernels.chosen(),
   }
   record.write_json(workdir / 'run.json', facts)
   report.write_report(workdir)

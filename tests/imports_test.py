@@ -109,7 +109,7 @@ def test_imports_of_ours(module):
 
 @pytest.mark.parametrize('module', MODULES)
 def test_torch_only_in_functions_of_convert(module):
-  if module.startswith('experiments.torch_peer'):  # which are nothing but PyTorch, for benchmarks
+  if module.startswith(('experiments.torch_peer', 'experiments.speed_')):  # what is timed beside ours, and its timing
     return
   for name, top in imports(MODULES[module]):
     if name.split('.')[0] in ('torch', 'diffusers', 'torchvision'):

@@ -102,3 +102,34 @@ def test_attention_map_holds_the_probabilities(rng):
   np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-6)
   out = np.einsum('bhnm,bmhd->bnhd', probabilities, v)
   assert agreement(out, expected((q, k, v), **options)) < 2 * MODULE
+
+
+def test_without_cudnn_a_gpu_falls_back_says_so_once_and_it_is_recorded(rng, monkeypatch, caplog):
+  q, k, v = rng.standard_normal((3, 2, kernels.FUSED_LENGTH, 1, 24)).astype(jnp.bfloat16)
+  shape = f'{kernels.FUSED_LENGTH} x {kernels.FUSED_LENGTH} x 24, bfloat16'
+  monkeypatch.setattr(kernels, '_chosen', {})
+  kernels._has_cudnn.cache_clear()
+  out = kernels.attend(q, k, v)
+  assert kernels.chosen() == {shape: 'xla'} and not caplog.records
+  kernels._has_cudnn.cache_clear()
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  for _ in range(2):
+    np.testing.assert_array_equal(kernels.attend(q, k, v), out)
+  assert [record.levelname for record in caplog.records] == ['WARNING']
+  assert 'goes without cuDNN' in caplog.text and kernels.chosen() == {shape: 'xla'}
+  kernels._has_cudnn.cache_clear()
+
+
+def test_cudnn_is_taken_where_the_compiler_has_it(rng, monkeypatch):
+  taken = []
+  monkeypatch.setattr(kernels, '_has_cudnn', lambda n, m, heads, d, dtype: dtype == 'bfloat16')
+  monkeypatch.setattr(kernels, '_cudnn', lambda q, k, v: taken.append(q.shape) or kernels._whole(q, k, v, *[None] * 3))
+  q, k, v = rng.standard_normal((3, 2, 5, 96, 1, 8)).astype(jnp.bfloat16)
+  kernels.attend(q, k, v)
+  assert taken == [(10, 96, 1, 8)]
+  bias, groups = np.zeros((1, 96, 96), np.float32), np.zeros((2, 5, 96), np.int32)
+  kernels.attend(q, k, v, bias)
+  kernels.attend(q, k, v, q_group=groups, k_group=groups)
+  kernels.attend(*(np.float32(x) for x in (q, k, v)))
+  kernels.attend(q[:, :, :16], k[:, :, :16], v[:, :, :16])
+  assert len(taken) == 1
