@@ -234,8 +234,11 @@ def assert_made_as(folder, name):
   """A batch on other devices, processes or in several starts has the clips of `made`."""
   assert len(list((folder / name).glob('items/*/DONE'))) == 5
   for i in range(5):
-    wanted, found = (frames_of(folder / which / f'items/edit-{i}') for which in ('made', name))
-    assert np.abs(wanted - found).mean() < 1
+    # Not the mp4: from pixels that differ by one in some places, an encoder may make clips that differ more.
+    wanted, found = (
+      np.int32(video.read_clip(folder / which / f'items/edit-{i}/frames', 4, 64, 64).frames) for which in ('made', name)
+    )
+    assert np.abs(wanted - found).max() <= 1
 
 
 def test_killed_at_any_moment_the_same_command_finishes_the_rest(folder, made):

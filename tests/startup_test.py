@@ -8,6 +8,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from configs import appearance, motion
 from experiments import edit, stages
@@ -43,6 +44,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(entry):
 def test_small_programs_are_kept_too(tmp_path):
   names = 'jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs', 'jax_default_matmul_precision'
   before = {name: getattr(jax.config, name) for name in names}
+  compilation_cache.reset_cache()  # another test may have opened one, which a process does once
   try:
     sharding.set_up_programs(tmp_path / 'programs', 'float32')
     jax.block_until_ready(jax.jit(lambda x: 3 * x + 1)(np.arange(5)))
@@ -50,6 +52,7 @@ def test_small_programs_are_kept_too(tmp_path):
   finally:
     for name, value in before.items():
       jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.mark.parametrize(
