@@ -1,17 +1,18 @@
 """What an edit costs as its clip, its rows, its steps or its company grow: `experiments.benchmark`'s curves."""
 
 import statistics
-import time
 
 import jax
 import matplotlib
 import numpy as np
-from jax.sharding import Mesh
 
 from experiments.speed_cases import PLANNED, draw_inputs, layouts
+from experiments.speed_measure import Variant
+from experiments.speed_sides import GUIDANCE
 from uniedit_jax import ahead_of_time, editing, pipeline
 from uniedit_jax.files import atomic_file
 from uniedit_jax.plan import Rows
+from uniedit_jax.sharding import data_mesh
 
 matplotlib.use('agg')
 import matplotlib.pyplot as plt
@@ -60,16 +61,11 @@ def measure(ours, clip, repeats, progress=iter):
     else:
       run, memory = _step(ours, inputs, count)
       at = {'frames': size[0], 'tokens': inputs.latents[0, ..., 0].size, 'rows': count}[curve]
-    jax.block_until_ready(run())
-    seconds = [_time(run) for _ in range(repeats)]
+    variant = Variant(ours, run, 0)
+    variant.seconds()  # compiles
+    seconds = [variant.seconds() for _ in range(repeats)]
     rows.append({'curve': curve, 'at': at, 'seconds': statistics.median(seconds), 'memory': memory})
   return rows
-
-
-def _time(run):
-  began = time.perf_counter()
-  jax.block_until_ready(run())
-  return time.perf_counter() - began
 
 
 def _step(ours, inputs, rows):
@@ -86,20 +82,20 @@ def _step(ours, inputs, rows):
 def _edit(ours, inputs, steps):
   """An appearance edit, planned."""
   layout = layouts(ours.config, 'appearance', steps)[PLANNED]
-  mesh = Mesh(np.array(jax.local_devices()[:1]), ('data',))
+  mesh = data_mesh(jax.local_devices()[:1])
   return lambda: ours.edit(inputs.latents, inputs.texts, layout), _memory(ours, inputs, layout, mesh, 1)
 
 
 def _batch(ours, inputs, edits):
   """Independent appearance edits on one device."""
   layout = layouts(ours.config, 'appearance', 2)[PLANNED]
-  mesh = Mesh(np.array(jax.local_devices()[:1]), ('data',))
+  mesh = data_mesh(jax.local_devices()[:1])
   apply, schedule = pipeline.unet_apply(ours.config, ours.dtype), ours.config.schedule
   starts, texts = (np.stack([x] * edits) for x in (inputs.latents, inputs.texts))
 
   def run():
     edited = editing.edit_batch(
-      *(apply, ours.params['unet'], starts, texts, [layout] * edits, schedule, [7.5] * edits), mesh=mesh
+      *(apply, ours.params['unet'], starts, texts, [layout] * edits, schedule, [GUIDANCE] * edits), mesh=mesh
     )
     return [list(one.values()) for one in edited]
 
