@@ -46,7 +46,7 @@ def run(config, request, workdir):
       sys.exit(f'the two disagree by {results["disagreement"]:.1e}; accepted: less than {AGREE}. Nothing was timed.')
     sides = speed_sides.make_sides(config, request.model_config, params, request.dtypes)
     del params
-    results['rate'] = speed_measure.product_rate([sides[name] for name in (OURS, PEER)], request.dtypes)
+    results['rate'] = speed_measure.product_rate([sides[name] for name in (OURS, PEER)])
     inputs = speed_cases.draw_inputs(request.model_config, request.clip)
     results['cases'] = {}
     for name, works in speed_cases.make_cases(request.model_config, inputs, config, request.dtypes[0]).items():

@@ -7,13 +7,13 @@ is what jaxlib 0.10 takes where it is left alone, and Eigen what `uniedit_jax/__
 """
 
 import functools
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app
 
+from experiments import speed_measure
 from uniedit_jax import tables
 from uniedit_jax.models import convolution, kernels
 
@@ -25,7 +25,6 @@ CONVOLUTIONS = (
   *((16, 10, 16, 1280, 1280), (16, 5, 8, 1280, 1280)),
 )
 ATTENTIONS = (16, 2560, 8, 40), (16, 640, 8, 80), (16, 160, 8, 160), (2560, 16, 8, 40)
-REPEATS = 5
 
 
 def rate(function, flops, shapes, options=None):
@@ -33,12 +32,7 @@ def rate(function, flops, shapes, options=None):
   rng = np.random.default_rng(0)
   given = [jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in shapes]
   compiled = jax.jit(function, compiler_options=options).lower(*given).compile()
-  seconds = []
-  for _ in range(1 + REPEATS):
-    began = time.perf_counter()
-    compiled(*given).block_until_ready()
-    seconds.append(time.perf_counter() - began)
-  return flops / min(seconds[1:]) / 1e9
+  return flops / speed_measure.fastest(lambda: compiled(*given), jax.block_until_ready) / 1e9
 
 
 def convolve(x, kernel):

@@ -1,5 +1,7 @@
 """Measures variants of the same work in turn: seconds, compilation, memory."""
 
+import ctypes
+import gc
 import pathlib
 import statistics
 import time
@@ -7,9 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import torch
 
 from uniedit_jax import record
 
@@ -80,13 +80,14 @@ def _first_runs(variant):
 
 def peak_memory(variant):
   """The most bytes that a run holds (see `measure`), or None where the system does not tell."""
-  if torch.cuda.is_available() and not variant.side.ours:
-    torch.cuda.reset_peak_memory_stats()
-    variant.seconds()
-    return torch.cuda.max_memory_allocated()
-  if jax.default_backend() != 'cpu' or not STATUS.exists():
-    variant.seconds()
-    return record.peak_memory() if variant.side.ours else None
+  if jax.default_backend() != 'cpu':
+    return variant.side.peak(variant.seconds)
+  try:
+    hand_back = ctypes.CDLL(None).malloc_trim  # of glibc
+  except AttributeError:
+    return None
+  gc.collect()
+  hand_back(0)  # what the allocator keeps of earlier runs would hide what this one needs
   pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
   before = _kilobytes('VmRSS')
   variant.seconds()
@@ -98,26 +99,23 @@ def _kilobytes(field):
   return int(next(line for line in lines if line.startswith(f'{field}:')).split()[1])
 
 
-def product_rate(sides, dtypes):
-  """The most operations a second of a square matrix product here, by either framework.
-
-  Args:
-    sides: of the kinds of `speed_sides`; dtypes: the compute dtype of each.
-  """
-  best, multiply = 0.0, jax.jit(jnp.matmul)
+def product_rate(sides):
+  """The most operations a second of a square matrix product here, by any of the sides."""
+  best = 0.0
   for length in SIDES:
     x = np.random.default_rng(0).standard_normal((length, length), np.float32)  # zeros would be faster than numbers
-    for side, dtype in zip(sides, dtypes, strict=True):
-      if side.ours:
-        y = jnp.asarray(x, dtype)
-        run = lambda y=y: multiply(y, y)
-      else:
-        y = torch.from_numpy(x).to(side.device, getattr(torch, dtype))
-        run = lambda y=y: y @ y
-      variant = Variant(side, run, 2 * length**3)
-      variant.seconds()
-      best = max(best, variant.flops / min(variant.seconds() for _ in range(5)))
+    best = max(best, *(2 * length**3 / fastest(side.multiply(x), side.wait) for side in sides))
   return best
+
+
+def fastest(run, wait, repeats=5):
+  """Seconds of the fastest of some runs, after one that compiles; `wait` waits for a result."""
+  seconds = []
+  for _ in range(1 + repeats):
+    began = time.perf_counter()
+    wait(run())
+    seconds.append(time.perf_counter() - began)
+  return min(seconds[1:])
 
 
 def ratio(reference, other):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from experiments import torch_peer, torch_peer_sampling, torch_peer_vae
-from uniedit_jax import checkpoint, editing, inversion, pipeline, random_init
+from uniedit_jax import checkpoint, editing, inversion, pipeline, random_init, record
 from uniedit_jax.model_config import abstract_params
 from uniedit_jax.models import vae
 from uniedit_jax.plan import Rows
@@ -15,6 +15,8 @@ OURS, PEER, COMPILED = 'ours', 'PyTorch', 'PyTorch, compiled'
 TIMESTEP = 501
 GUIDANCE = 7.5
 NEVER = -1e9  # a loss below which null-text inversion stops early
+
+_multiply = jax.jit(jnp.matmul)
 
 
 class Side:
@@ -50,6 +52,16 @@ class Ours(Side):
   def wait(self, x):
     """Waits until a result is there."""
     jax.block_until_ready(x)
+
+  def peak(self, run):
+    """The most bytes of a GPU that were held while the process ran, or None; runs once."""
+    run()
+    return record.peak_memory()
+
+  def multiply(self, x):
+    """() -> the product of a square matrix with itself, in the compute dtype."""
+    x = jnp.asarray(x, self.dtype)
+    return lambda: _multiply(x, x)
 
   def step(self, latents, texts):
     """The noise of R plain rows side by side: [R, F, H, W, C], [R, T, E]."""
@@ -92,11 +104,11 @@ class Peer(Side):
     """As `Ours`; `compiled` puts torch.compile over the UNet. On a GPU where PyTorch has one."""
     if dtype == 'float32':  # and not fewer bits
       torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    self.schedule, kind = config.schedule, getattr(torch, dtype)
+    self.schedule, self.dtype = config.schedule, getattr(torch, dtype)
     self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    self.plain = torch_peer.make_unet(config.unet, params['unet'], kind, self.device, remat)
+    self.plain = torch_peer.make_unet(config.unet, params['unet'], self.dtype, self.device, remat)
     self.unet = torch.compile(self.plain, mode='max-autotune-no-cudagraphs') if compiled else self.plain
-    self.vae = torch_peer_vae.make_vae(config.vae, params['vae'], kind, self.device)
+    self.vae = torch_peer_vae.make_vae(config.vae, params['vae'], self.dtype, self.device)
 
   def put(self, x):
     """See `Ours.put`."""
@@ -112,6 +124,17 @@ class Peer(Side):
     """See `Ours.wait`."""
     if self.device == 'cuda':
       torch.cuda.synchronize()
+
+  def peak(self, run):
+    """The most bytes of a GPU that a run holds."""
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return torch.cuda.max_memory_allocated()
+
+  def multiply(self, x):
+    """See `Ours.multiply`."""
+    x = torch.from_numpy(x).to(self.device, self.dtype)
+    return lambda: x @ x
 
   @torch.no_grad()
   def step(self, latents, texts):
