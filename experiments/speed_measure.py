@@ -50,10 +50,20 @@ def measure(variants, repeats, progress=iter):
     disk (PyTorch: what the first run took longer than the median; None); 'peak' bytes, on a CPU what the process held
     above what it had held before, on a GPU each framework's own (JAX: since the process began).
   """
-  found = {name: _first_runs(variant) for name, variant in variants.items()}
+  found = {name: {'compile_cold': None, 'compile_warm': None} for name in variants}
+  for kind in ('compile_cold', 'compile_warm'):
+    jax.clear_caches()
+    for name, variant in variants.items():
+      if variant.side.ours:
+        log = record.Record()
+        with log.phase('run'):
+          variant.seconds()
+        found[name][kind] = log.compiled
+      elif kind == 'compile_cold':
+        found[name][kind] = variant.seconds()
+  for name, variant in variants.items():
+    found[name]['peak'] = peak_memory(variant)
   times = {name: [] for name in variants}
-  for variant in variants.values():  # the first runs of others have cleared its programs
-    variant.seconds()
   for _ in progress(range(repeats)):
     for name, variant in variants.items():
       times[name].append(variant.seconds())
@@ -61,21 +71,6 @@ def measure(variants, repeats, progress=iter):
     if not variant.side.ours:
       found[name]['compile_cold'] = max(0.0, found[name]['compile_cold'] - statistics.median(times[name]))
   return {name: {'seconds': times[name], **found[name]} for name in variants}
-
-
-def _first_runs(variant):
-  """Compilation, and a run whose memory is looked at."""
-  found = {'compile_cold': None, 'compile_warm': None}
-  if variant.side.ours:
-    for name in found:
-      jax.clear_caches()
-      log = record.Record()
-      with log.phase('run'):
-        variant.seconds()
-      found[name] = log.compiled
-  else:
-    found['compile_cold'] = variant.seconds()
-  return found | {'peak': peak_memory(variant)}
 
 
 def peak_memory(variant):
