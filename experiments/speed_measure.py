@@ -15,6 +15,7 @@ from uniedit_jax import record
 
 SIDES = 1024, 2048, 4096  # of the square products by which a machine's rate is measured
 STATUS = pathlib.Path('/proc/self/status')
+SETTLING = 0.5  # seconds: JAX lets go of a run's buffers a little after the run
 
 
 class Variant(NamedTuple):
@@ -82,6 +83,7 @@ def peak_memory(variant):
   except AttributeError:
     return None
   gc.collect()
+  time.sleep(SETTLING)
   hand_back(0)  # what the allocator keeps of earlier runs would hide what this one needs
   pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
   before = _kilobytes('VmRSS')

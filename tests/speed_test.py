@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -117,6 +119,12 @@ def test_what_the_cases_come_to(speed):
 
 
 def test_peak_memory_is_that_of_the_run(speed):
-  side = type('Side', (), {'ours': True, 'wait': lambda self, _: None})()
-  held = lambda size: speed['speed_measure'].Variant(side, lambda: np.ones(size, np.uint8).sum(), 0)
-  assert 1.9e8 < speed['speed_measure'].peak_memory(held(200_000_000)) < 3e8
+  """Again and again: what an earlier run has left with the allocator hides nothing."""
+  side = type('Side', (), {'ours': True, 'wait': lambda self, x: jax.block_until_ready(x)})()
+  product = jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x))
+  x = jnp.ones((3000, 3000))
+  held = lambda run: speed['speed_measure'].peak_memory(speed['speed_measure'].Variant(side, run, 0))
+  held(lambda: product(x))
+  for _ in range(2):
+    assert 1e8 < held(lambda: product(x)) < 2e8
+    assert 1.9e8 < held(lambda: np.ones(200_000_000, np.uint8).sum()) < 3e8
