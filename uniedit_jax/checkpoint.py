@@ -26,7 +26,7 @@ from absl import logging
 from etils import epath
 from flax import traverse_util
 
-from uniedit_jax.files import is_remote, local_copy
+from uniedit_jax.files import absolute, local_copy
 from uniedit_jax.model_config import PARTS, ModelConfig, abstract_params
 from uniedit_jax.models import clip
 from uniedit_jax.models.words import WordTokenizer
@@ -67,7 +67,7 @@ def creating(folder, config, tokenizer_files):
   Raises:
     FileExistsError: the folder exists and is not empty.
   """
-  folder = _absolute(folder)
+  folder = absolute(folder)
   refuse_to_overwrite(folder)
   staging = folder.parent / f'{folder.name}.partial'
   if staging.exists():
@@ -89,7 +89,7 @@ def creating(folder, config, tokenizer_files):
 
 def refuse_to_overwrite(folder):
   """Raises FileExistsError if the folder exists and is not empty."""
-  folder = _absolute(folder)
+  folder = absolute(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     what = 'a checkpoint' if (folder / 'manifest.json').exists() else 'something else'
     raise FileExistsError(f'{folder} already holds {what}; remove it first, or choose another folder')
@@ -108,7 +108,7 @@ def save_params(folder, part, params, source='', compact=False):
   Returns:
     The entry of the manifest: dict with 'parameters', 'tensors', 'sha256', 'source'.
   """
-  folder = _absolute(folder)
+  folder = absolute(folder)
   flat = traverse_util.flatten_dict(params, sep='/')
   dtype = np.float16 if compact else np.float32
   flat = {path: np.asarray(leaf, dtype, order='C') for path, leaf in flat.items()}
@@ -135,7 +135,7 @@ def save_params(folder, part, params, source='', compact=False):
 
 def locate(checkpoint):
   """The folder of a checkpoint: its path, or that of a name in `SHIPPED` (write ./name for a folder called so)."""
-  return SHIPPED[str(checkpoint)] if str(checkpoint) in SHIPPED else _absolute(checkpoint)
+  return SHIPPED[str(checkpoint)] if str(checkpoint) in SHIPPED else absolute(checkpoint)
 
 
 def read_tokenizer(folder, config):
@@ -275,8 +275,3 @@ def _compare(path, found, wanted):
 
 def _shapes(tree):
   return {f'{path} {tuple(x.shape)}' for path, x in traverse_util.flatten_dict(tree, sep='/').items()}
-
-
-def _absolute(folder):
-  folder = epath.Path(folder).expanduser()
-  return folder if is_remote(folder) else folder.resolve()  # orbax takes no relative paths

@@ -64,3 +64,9 @@ def exists(path):
 def is_remote(path):
   """Whether a path is an address, as gs://bucket/clip.mp4."""
   return '://' in os.fspath(path)
+
+
+def absolute(folder):
+  """A local folder as an absolute path, a remote one as it is: orbax takes no relative paths."""
+  folder = epath.Path(folder).expanduser()
+  return folder if is_remote(folder) else folder.resolve()

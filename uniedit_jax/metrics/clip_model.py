@@ -13,6 +13,7 @@ from etils import epath
 from PIL import Image
 
 from uniedit_jax import checkpoint
+from uniedit_jax.files import absolute
 from uniedit_jax.model_config import read_json
 from uniedit_jax.models import clip
 from uniedit_jax.models.clip_image import ClipConfig, ImageFeatures, TextFeatures, abstract_clip
@@ -67,7 +68,7 @@ def load(folder):
   Raises:
     FileNotFoundError, ValueError: as `read_tokenizer`; or a parameter tree that the config does not have.
   """
-  tokenizer, path = read_tokenizer(folder), epath.Path(folder).expanduser().resolve()
+  tokenizer, path = read_tokenizer(folder), absolute(folder)
   config = _read_config(path)
   return ClipModel(config, checkpoint.restore(path, PART, abstract_clip(config)), tokenizer)
 

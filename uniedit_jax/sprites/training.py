@@ -13,7 +13,8 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 from absl import logging
-from etils import epath
+
+from uniedit_jax.files import absolute
 
 
 class State(NamedTuple):
@@ -86,7 +87,7 @@ def state_store(folder):
   Args:
     folder: path, local or remote.
   """
-  folder = epath.Path(folder).expanduser().resolve()  # orbax takes no relative paths
+  folder = absolute(folder)
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.WARNING)  # orbax logs a page a save
   try:
