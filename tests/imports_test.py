@@ -36,7 +36,7 @@ ALLOWED = {
   f'{P}.inspection_sheets': (f'{P}.panels',),
   f'{P}.models': (f'{P}.overrides',),
   f'{P}.model_config': (f'{P}.diffusion', f'{P}.models'),
-  f'{P}.metrics': tuple(f'{P}.{m}' for m in ('checkpoint', 'model_config', 'models', 'video')),
+  f'{P}.metrics': tuple(f'{P}.{m}' for m in ('checkpoint', 'files', 'model_config', 'models', 'video')),
   f'{P}.player': (f'{P}.files', f'{P}.video'),
   f'{P}.comparison': (f'{P}.files',),
   f'{P}.comparison_report': tuple(
