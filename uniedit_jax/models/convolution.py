@@ -16,22 +16,15 @@ OUT = (1, 1, 1, 0), (0, 1, -1, -1)
 CHANNELS, TILES = 256, 512
 # A frame of more tiles than this leaves the cache.
 TILES_OF_A_FRAME = 2048
-PADDING = (1, 1), (1, 1)
 
 
 def convolve(x, kernel, strides, padding, **options):
   """`lax.conv_general_dilated` of f[B, H, W, C], as linen's convolutions call it."""
-  if kernel.shape[:2] != (3, 3) or strides != (1, 1) or [*map(tuple, padding)] != [(1, 1), (1, 1)]:
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-  return _padded(x, kernel, tuple(options.items()))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _padded(x, kernel, options):
-  """The convolution, padded by 1 and in steps of 1, in the best form."""
   height, width = x.shape[1:3]
-  direct = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding=PADDING, **dict(options))
-  precision = dict(options)['precision']
+  direct = functools.partial(jax.lax.conv_general_dilated, window_strides=strides, padding=padding, **options)
+  if kernel.shape[:2] != (3, 3) or strides != (1, 1) or [*map(tuple, padding)] != [(1, 1), (1, 1)]:
+    return direct(x, kernel)
+  precision = options['precision']
   if height * width <= 4:
     return _as_one_product(x, kernel, precision)
   tiles = -(-height // 2) * -(-width // 2)
@@ -40,24 +33,6 @@ def _padded(x, kernel, options):
     return direct(x, kernel)
   minimal = functools.partial(winograd, precision=precision)
   return jax.lax.platform_dependent(x, kernel, cpu=minimal, default=direct)
-
-
-def _forward(x, kernel, options):
-  saved = x.value if kernel.perturbed else None, kernel.value, x.perturbed
-  return _padded(x.value, kernel.value, options), saved
-
-
-def _backward(options, saved, gradient):
-  """The gradient of x is a convolution too. Left alone, XLA's CPU compiler computes it 30 times as slowly in a loop."""
-  x, kernel, wanted = saved
-  of_x = _padded(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), options) if wanted else None
-  if x is None:
-    return of_x, None
-  direct = lambda kernel: jax.lax.conv_general_dilated(x, kernel, (1, 1), PADDING, **dict(options))
-  return of_x, jax.linear_transpose(direct, kernel)(gradient)[0]
-
-
-_padded.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def _as_one_product(x, kernel, precision):
@@ -78,6 +53,7 @@ def winograd(x, kernel, precision=None):
   frames = next(n for n in range(1, batch + 1) if batch % n == 0 and (n * rows * columns >= TILES or n == batch))
   kernel = _stack(_transform(KERNEL, [[kernel[i, j] for j in range(3)] for i in range(3)]))
 
+  @jax.checkpoint  # the backward pass keeps the inputs and not the tiles, which are four times as large
   def piece(x):
     x = jnp.pad(x, ((0, 0), (1, 1 + height % 2), (1, 1 + width % 2), (0, 0)))
     # 4x4 tiles that overlap by two: one array for each of their places.
