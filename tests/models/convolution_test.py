@@ -24,13 +24,30 @@ def test_winograd_is_the_convolution(rng, height, width):
   assert agreement(convolution.winograd(x, kernel), expected) < 2 * MODULE
 
 
-def test_gradients_of_winograd(rng):
-  x, kernel, weights = (
-    rng.standard_normal(shape).astype(np.float32) for shape in ((2, 5, 6, 4), (3, 3, 4, 3), (2, 5, 6, 3))
-  )
-  gradients = lambda function: jax.grad(lambda *given: jnp.sum(weights * function(*given)), argnums=(0, 1))(x, kernel)
-  for found, expected in zip(gradients(convolution.winograd), gradients(direct), strict=True):
-    assert agreement(found, expected) < 3 * MODULE
+def gradients(function, x, kernel, weights, argnums):
+  return jax.grad(lambda *given: jnp.sum(weights * function(*given)), argnums=argnums)(x, kernel)
+
+
+WINOGRAD, PLAIN = 1, 256
+
+
+@pytest.mark.parametrize(
+  'height, width, channels', [(5, 6, WINOGRAD), (6, 4, WINOGRAD), (5, 6, PLAIN), (2, 2, PLAIN), (1, 1, PLAIN)]
+)
+def test_gradients(rng, monkeypatch, height, width, channels):
+  monkeypatch.setattr(convolution, 'CHANNELS', channels)
+  monkeypatch.setattr(convolution, 'TILES', 1)
+  shapes = (2, height, width, 4), (3, 3, 4, 3), (2, height, width, 3)
+  given = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+  convolve = lambda x, kernel: convolution.convolve(x, kernel, (1, 1), ((1, 1), (1, 1)), **OPTIONS)
+  expected = gradients(direct, *given, (0, 1))
+  for found, wanted in zip(gradients(convolve, *given, (0, 1)), expected, strict=True):
+    assert agreement(found, wanted) < 3 * MODULE
+  for argnum, wanted in enumerate(expected):
+    assert agreement(gradients(convolve, *given, argnum), wanted) < 3 * MODULE
+  work = 2 * 2 * height * width * 9 * 4 * 3
+  counted = [cost.flops(cost.products(lambda *a, n=n: gradients(convolve, *a, n), *given)) for n in (0, 1, (0, 1))]
+  assert counted == [2 * work, 2 * work, 3 * work]  # nothing is computed for what is not differentiated
 
 
 def products_of(shape, features, strides=1, platform=None):

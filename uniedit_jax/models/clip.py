@@ -76,6 +76,7 @@ class MLP(nn.Module):
     return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden * nn.sigmoid(1.702 * hidden))
 
 
+@nn.jit  # traced once for all layers
 class Layer(nn.Module):
   """Attention and feed-forward, each a residual after a layer norm."""
 

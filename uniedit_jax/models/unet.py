@@ -75,6 +75,7 @@ class UNetConfig:
 CLIP_NORMS = {True: layers.VideoGroupNorm, False: layers.GroupNorm}
 
 
+@nn.jit  # traced once for all blocks of a shape: half of the tracing of a step
 class Resnet(nn.Module):
   """A residual block.
 
@@ -102,6 +103,7 @@ class Resnet(nn.Module):
     return x + hidden
 
 
+@functools.partial(nn.jit, static_argnums=(5, 6))  # taps, temporal
 class TransformerBlock(nn.Module):
   """SA-S, CA-S, SA-T and feed-forward, each a residual after a layer norm, on tokens f[F, N, C]."""
 

@@ -44,6 +44,7 @@ class VAEConfig:
     return 2 ** (len(self.channels) - 1)
 
 
+@nn.jit  # traced once for all blocks of a shape
 class FrameResnet(nn.Module):
   """A residual block without time input; its group norms take their statistics per frame."""
 
