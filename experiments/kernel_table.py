@@ -2,8 +2,9 @@
 
   python -m experiments.kernel_table
 
-Prints tables for docs/performance.md, in GFLOP/s of the work itself, at the sizes of LaVie's UNet with one row. YNNPACK
-is what jaxlib 0.10 takes where it is left alone, and Eigen what `uniedit_jax/__init__.py` makes it take.
+Prints tables for docs/performance.md, in GFLOP/s of the work itself, at the sizes of LaVie's UNet with one row, and for
+gradients at those of the model of sprites. YNNPACK is what jaxlib 0.10 takes where it is left alone, and Eigen what
+`uniedit_jax/__init__.py` makes it take.
 """
 
 import functools
@@ -24,6 +25,9 @@ CONVOLUTIONS = (
   *((16, 40, 64, 320, 320), (16, 40, 64, 960, 320), (16, 20, 32, 640, 640)),
   *((16, 10, 16, 1280, 1280), (16, 5, 8, 1280, 1280)),
 )
+GRADIENTS = (16, 8, 8, 48, 48), (16, 4, 4, 96, 96), (16, 8, 8, 144, 144)  # in the model of sprites
+LOOP = 10
+OPTIONS = {'dimension_numbers': ('NHWC', 'HWIO', 'NHWC'), 'precision': None}
 ATTENTIONS = (16, 2560, 8, 40), (16, 640, 8, 80), (16, 160, 8, 160), (2560, 16, 8, 40)
 
 
@@ -37,7 +41,17 @@ def rate(function, flops, shapes, options=None):
 
 def convolve(x, kernel):
   """The convolution as XLA has it."""
-  return jax.lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  return jax.lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), **OPTIONS)
+
+
+def looped_gradient(convolve, argnum):
+  """A loop of convolutions of which each step takes the gradient of the frames (0) or of the kernel (1)."""
+
+  def step(given, _):
+    gradient = jax.grad(lambda *given: jnp.square(convolve(*given)).mean(), argnum)(*given)
+    return tuple(gradient if i == argnum else x for i, x in enumerate(given)), None
+
+  return lambda *given: jax.lax.scan(step, given, None, LOOP)[0]
 
 
 def divided_first(q, k, v):
@@ -61,6 +75,19 @@ def main(_):
     name = f'convolution {frames} x {height} x {width}, {features} to {made}'
     lines.append([name, *(f'{one:.0f}' for one in found)])
   print(tables.markdown(['work', *BACKENDS, "Winograd's"], lines))
+
+  lines = []
+  own = lambda x, kernel: convolution.convolve(x, kernel, (1, 1), ((1, 1), (1, 1)), **OPTIONS)
+  for frames, height, width, features, made in GRADIENTS:
+    shapes, flops = ((frames, height, width, features), (3, 3, features, made)), 2 * frames * height * width * 9
+    found = [
+      rate(looped_gradient(one, argnum), 2 * LOOP * flops * features * made, shapes)
+      for argnum in (0, 1)
+      for one in (convolve, own)
+    ]
+    lines.append([f'{frames} x {height} x {width}, {features} to {made}', *(f'{one:.0f}' for one in found)])
+  heads = 'of the frames, by JAX', 'by convolution.py', 'of the kernel, by JAX', 'by convolution.py'
+  print(tables.markdown(['convolution and gradient in a loop', *heads], lines))
 
   lines = []
   for batch, n, heads, d in ATTENTIONS:

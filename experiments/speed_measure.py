@@ -33,9 +33,14 @@ class Variant(NamedTuple):
 
   def seconds(self):
     """Seconds of one run."""
-    began = time.perf_counter()
-    self.side.wait(self.run())
-    return time.perf_counter() - began
+    return seconds_of(self.run, self.side.wait)
+
+
+def seconds_of(run, wait):
+  """Seconds until a result is there; `wait` waits for it."""
+  began = time.perf_counter()
+  wait(run())
+  return time.perf_counter() - began
 
 
 def measure(variants, repeats, progress=iter):
@@ -106,13 +111,8 @@ def product_rate(sides):
 
 
 def fastest(run, wait, repeats=5):
-  """Seconds of the fastest of some runs, after one that compiles; `wait` waits for a result."""
-  seconds = []
-  for _ in range(1 + repeats):
-    began = time.perf_counter()
-    wait(run())
-    seconds.append(time.perf_counter() - began)
-  return min(seconds[1:])
+  """The least `seconds_of` some runs, after one that compiles."""
+  return min([seconds_of(run, wait) for _ in range(1 + repeats)][1:])
 
 
 def ratio(reference, other):

@@ -8,6 +8,7 @@ import platform
 from typing import NamedTuple
 
 import jax
+import torch
 
 from configs.benchmark import CASES
 from experiments.faults import Faults
@@ -51,6 +52,8 @@ def read_speed(config):
     value = config.get_ref(name).get() if '.' not in name else config.null_text[name.partition('.')[2]]
     faults.unless(0 < value <= 1000, f'{name} is {value}; accepted: 1 to 1000')
   faults.unless(config.rows and min(config.rows) > 0, f'rows is {config.rows}; accepted: positive numbers')
+  ours, peer = jax.default_backend(), 'gpu' if torch.cuda.is_available() else 'cpu'
+  faults.unless(ours == peer, f'JAX computes on {ours}, PyTorch on {peer}; accepted: both on a GPU or both on a CPU')
   faults.stop()
   return Request(model_config, tuple(clip[name] for name in ('frames', 'height', 'width')), (dtype, peer_dtype))
 

@@ -97,6 +97,12 @@ def test_faults_are_told_together(speed, folder):
   assert speed['speed_request'].read_speed(benchmark_config.get_config()).clip == (16, 32, 32)
 
 
+def test_both_compute_on_the_same_kind_of_device(speed, monkeypatch):
+  monkeypatch.setattr(speed['speed_request'].torch.cuda, 'is_available', lambda: True)
+  with pytest.raises(ValueError, match='JAX computes on cpu, PyTorch on gpu; accepted: both on a GPU or both on a CPU'):
+    speed['speed_request'].read_speed(benchmark_config.get_config())
+
+
 def test_lavie_is_the_default_of_a_benchmark_without_a_checkpoint(speed):
   config = benchmark_lavie.get_config()
   config.peer_dtype = ''
