@@ -16,6 +16,10 @@ from uniedit_jax import record
 SIDES = 1024, 2048, 4096  # of the square products by which a machine's rate is measured
 STATUS = pathlib.Path('/proc/self/status')
 SETTLING = 0.5  # seconds: JAX lets go of a run's buffers a little after the run
+# Of glibc's mallopt: from which size on an array is a mapping of its own, which is given back as it is let go, and how
+# much free memory a thread keeps. By itself glibc raises both by what it sees, to `RAISED` at most.
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+FRUGAL, RAISED = {MMAP_THRESHOLD: 2**16, TRIM_THRESHOLD: 0}, {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
 
 
 class Variant(NamedTuple):
@@ -83,17 +87,26 @@ def peak_memory(variant):
   """The most bytes that a run holds (see `measure`), or None where the system does not tell."""
   if jax.default_backend() != 'cpu':
     return variant.side.peak(variant.seconds)
-  try:
-    hand_back = ctypes.CDLL(None).malloc_trim  # of glibc
-  except AttributeError:
+  libc = ctypes.CDLL(None)
+  if not hasattr(libc, 'malloc_trim'):
     return None
-  gc.collect()
-  time.sleep(SETTLING)
-  hand_back(0)  # what the allocator keeps of earlier runs would hide what this one needs
-  pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
-  before = _kilobytes('VmRSS')
-  variant.seconds()
-  return max(0, _kilobytes('VmHWM') - before) * 1024
+  try:
+    _tune(libc, FRUGAL)
+    variant.seconds()  # its threads give back what they kept of earlier runs, which would hide what this one needs
+    gc.collect()
+    time.sleep(SETTLING)
+    libc.malloc_trim(0)
+    pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+    before = _kilobytes('VmRSS')
+    variant.seconds()
+    return max(0, _kilobytes('VmHWM') - before) * 1024
+  finally:
+    _tune(libc, RAISED)
+
+
+def _tune(libc, settings):
+  for name, value in settings.items():
+    libc.mallopt(name, value)
 
 
 def _kilobytes(field):
