@@ -116,6 +116,7 @@ def plot(path, rows):
     points = [row for row in rows if row['curve'] == curve]
     at = [row['at'] for row in points]
     for axis, measure, unit in zip(column, ('seconds', 'memory'), (1, 2**20), strict=True):
+      axis.margins(0.08)
       axis.plot(at, [row[measure] / unit for row in points], marker='o')
       axis.set(ylim=(0, None), xlim=(0, None))
     column[1].set_xlabel(title, fontsize=8)
