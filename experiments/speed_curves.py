@@ -116,9 +116,9 @@ def plot(path, rows):
     points = [row for row in rows if row['curve'] == curve]
     at = [row['at'] for row in points]
     for axis, measure, unit in zip(column, ('seconds', 'memory'), (1, 2**20), strict=True):
-      axis.margins(0.08)
-      axis.plot(at, [row[measure] / unit for row in points], marker='o')
-      axis.set(ylim=(0, None), xlim=(0, None))
+      values = [row[measure] / unit for row in points]
+      axis.plot(at, values, marker='o')
+      axis.set(xlim=(0, 1.05 * max(at)), ylim=(0, 1.1 * max(values)))
     column[1].set_xlabel(title, fontsize=8)
   axes[0, 0].set_ylabel('seconds')
   axes[1, 0].set_ylabel('MiB')
