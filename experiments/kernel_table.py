@@ -41,7 +41,19 @@ def rate(function, flops, shapes, options=None):
 
 def convolve(x, kernel):
   """The convolution as XLA has it."""
-  return jax.lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), **OPTIONS)
+  return jax.lax.conv_general_dilated(x, kernel, (1, 1), convolution.PADDING, **OPTIONS)
+
+
+def convolve_own(x, kernel):
+  """The convolution as the package has it."""
+  return convolution.convolve(x, kernel, (1, 1), convolution.PADDING, **OPTIONS)
+
+
+def work_of(frames, height, width, features, made):
+  """What a convolution is called, its operations, and the shapes of its frames and its kernel."""
+  name = f'{frames} x {height} x {width}, {features} to {made}'
+  flops = 2 * frames * height * width * 9 * features * made
+  return name, flops, ((frames, height, width, features), (3, 3, features, made))
 
 
 def looped_gradient(convolve, argnum):
@@ -68,24 +80,22 @@ def main(_):
   for n, inner, outer in PRODUCTS:
     measure = functools.partial(rate, jnp.matmul, 2 * n * inner * outer, ((n, inner), (inner, outer)))
     lines.append([f'product {n} x {inner} x {outer}', *(f'{measure(o):.0f}' for o in BACKENDS.values()), ''])
-  for frames, height, width, features, made in CONVOLUTIONS:
-    shapes, flops = ((frames, height, width, features), (3, 3, features, made)), 2 * frames * height * width * 9
-    measure = functools.partial(rate, flops=flops * features * made, shapes=shapes)
+  for sizes in CONVOLUTIONS:
+    name, flops, shapes = work_of(*sizes)
+    measure = functools.partial(rate, flops=flops, shapes=shapes)
     found = [*(measure(convolve, options=o) for o in BACKENDS.values()), measure(convolution.winograd)]
-    name = f'convolution {frames} x {height} x {width}, {features} to {made}'
-    lines.append([name, *(f'{one:.0f}' for one in found)])
+    lines.append([f'convolution {name}', *(f'{one:.0f}' for one in found)])
   print(tables.markdown(['work', *BACKENDS, "Winograd's"], lines))
 
   lines = []
-  own = lambda x, kernel: convolution.convolve(x, kernel, (1, 1), ((1, 1), (1, 1)), **OPTIONS)
-  for frames, height, width, features, made in GRADIENTS:
-    shapes, flops = ((frames, height, width, features), (3, 3, features, made)), 2 * frames * height * width * 9
+  for sizes in GRADIENTS:
+    name, flops, shapes = work_of(*sizes)
     found = [
-      rate(looped_gradient(one, argnum), 2 * LOOP * flops * features * made, shapes)
+      rate(looped_gradient(one, argnum), 2 * LOOP * flops, shapes)
       for argnum in (0, 1)
-      for one in (convolve, own)
+      for one in (convolve, convolve_own)
     ]
-    lines.append([f'{frames} x {height} x {width}, {features} to {made}', *(f'{one:.0f}' for one in found)])
+    lines.append([name, *(f'{one:.0f}' for one in found)])
   heads = 'of the frames, by JAX', 'by convolution.py', 'of the kernel, by JAX', 'by convolution.py'
   print(tables.markdown(['convolution and gradient in a loop', *heads], lines))
 

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 
 from experiments.speed_cases import PLANNED, draw_inputs, layouts
-from experiments.speed_measure import Variant
+from experiments.speed_measure import seconds_of
 from experiments.speed_sides import GUIDANCE
 from uniedit_jax import ahead_of_time, editing, pipeline
 from uniedit_jax.files import atomic_file
@@ -61,9 +61,7 @@ def measure(ours, clip, repeats, progress=iter):
     else:
       run, memory = _step(ours, inputs, count)
       at = {'frames': size[0], 'tokens': inputs.latents[0, ..., 0].size, 'rows': count}[curve]
-    variant = Variant(ours, run, 0)
-    variant.seconds()  # compiles
-    seconds = [variant.seconds() for _ in range(repeats)]
+    _, *seconds = (seconds_of(run, ours.wait) for _ in range(1 + repeats))  # the first compiles
     rows.append({'curve': curve, 'at': at, 'seconds': statistics.median(seconds), 'memory': memory})
   return rows
 

@@ -125,7 +125,8 @@ def product_rate(sides):
 
 def fastest(run, wait, repeats=5):
   """The least `seconds_of` some runs, after one that compiles."""
-  return min([seconds_of(run, wait) for _ in range(1 + repeats)][1:])
+  _, *seconds = (seconds_of(run, wait) for _ in range(1 + repeats))
+  return min(seconds)
 
 
 def ratio(reference, other):

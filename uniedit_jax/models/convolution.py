@@ -21,7 +21,7 @@ PADDING = (1, 1), (1, 1)
 
 def convolve(x, kernel, strides, padding, **options):
   """`lax.conv_general_dilated` of f[B, H, W, C], as linen's convolutions call it."""
-  if kernel.shape[:2] != (3, 3) or strides != (1, 1) or [*map(tuple, padding)] != [(1, 1), (1, 1)]:
+  if kernel.shape[:2] != (3, 3) or strides != (1, 1) or tuple(map(tuple, padding)) != PADDING:
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
   return _padded(x, kernel, tuple(options.items()))
 
