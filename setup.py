@@ -42,7 +42,7 @@ setuptools.setup(
   description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
   license='Apache-2.0',
   packages=setuptools.find_packages(
-    include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'configs.*', 'experiments']
+    include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'configs.*', 'experiments', 'experiments.*']
   ),
   package_data={'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*']},
   python_requires='>=3.11',

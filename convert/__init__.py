@@ -1,1 +1,1 @@
-"""PyTorch checkpoints to folders that `uniedit_jax.checkpoint.load` reads; torch only inside functions."""
+"""PyTorch checkpoints to folders that `checkpoint.load` reads; torch only inside functions."""

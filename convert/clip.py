@@ -12,9 +12,9 @@ from absl import app, flags, logging
 from etils import epath
 
 from convert import published, rules
-from uniedit_jax import checkpoint
-from uniedit_jax.metrics import clip_model
-from uniedit_jax.models import clip, clip_image
+from uniedit_jax.models import clip_image
+from uniedit_jax.models.tokenizers import TOKENIZER_FILES, CLIPTokenizer
+from uniedit_jax.runtime import checkpoint
 
 WEIGHTS = [f'{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS]
 
@@ -36,7 +36,7 @@ def check_inputs(source, out):
   weights = next((source / name for name in WEIGHTS if (source / name).exists()), None)
   if weights is None:
     faults.append(f'--source: {source} has none of {", ".join(WEIGHTS)}')
-  missing = [name for name in ('config.json', *clip.TOKENIZER_FILES) if not (source / name).exists()]
+  missing = [name for name in ('config.json', *TOKENIZER_FILES) if not (source / name).exists()]
   faults += [f'--source: {source} has no {name}' for name in missing]
   if not missing:
     try:
@@ -68,7 +68,7 @@ def read_config(source):
   sizes = {'size': image['image_size'], 'patch': image['patch_size'], **published.tower_sizes(image)}
   if (path := source / 'preprocessor_config.json').exists():
     preparation = json.loads(path.read_text())
-    for key, value in (('image_mean', clip_model.MEAN), ('image_std', clip_model.DEVIATION), ('resample', 3)):
+    for key, value in (('image_mean', clip_image.MEAN), ('image_std', clip_image.DEVIATION), ('resample', 3)):
       published.accept(preparation, key, list(value) if isinstance(value, tuple) else value)
   return clip_image.ClipConfig(
     published.text_config(text, vocabulary), clip_image.ImageConfig(**sizes), data['projection_dim']
@@ -86,14 +86,14 @@ def convert(source, out):
   """
   source, out = (epath.Path(path).expanduser() for path in (source, out))
   weights, config = check_inputs(source, out)
-  tokenizer = {name: (source / name).read_text() for name in clip.TOKENIZER_FILES}
+  tokenizer = {name: (source / name).read_text() for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
-    clip.Tokenizer(staging / 'tokenizer', config.text)  # raises unless the vocabulary fits
+    CLIPTokenizer(staging / 'tokenizer', config.text)  # raises unless the vocabulary fits
     try:
       params = rules.convert(published.read_tensors(weights), clip_image.abstract_clip(config))
     except ValueError as error:
       raise ValueError(f'{weights}: {error}') from error
-    return config, checkpoint.save_params(staging, clip_model.PART, params, source=str(weights))
+    return config, checkpoint.save_params(staging, clip_image.PART, params, source=str(weights))
 
 
 def main(argv):

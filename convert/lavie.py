@@ -16,8 +16,11 @@ from etils import epath
 from tqdm import tqdm
 
 from convert import published, rules
-from uniedit_jax import checkpoint, diffusion, model_config
-from uniedit_jax.models import clip, unet, vae
+from uniedit_jax.method import diffusion
+from uniedit_jax.models import unet, vae
+from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
+from uniedit_jax.models.tokenizers import TOKENIZER_FILES
+from uniedit_jax.runtime import checkpoint
 
 WEIGHTS = {
   'vae': [f'vae/diffusion_pytorch_model{end}' for end in published.ENDINGS],
@@ -51,7 +54,7 @@ def check_inputs(sd, lavie, out):
     found[part] = next((sd / name for name in names if (sd / name).exists()), None)
     if found[part] is None:
       faults.append(f'--sd: {sd} has none of {", ".join(names)}')
-  for name in clip.TOKENIZER_FILES:
+  for name in TOKENIZER_FILES:
     if not (sd / 'tokenizer' / name).exists():
       faults.append(f'--sd: {sd} has no tokenizer/{name}')
   configs = []
@@ -129,18 +132,18 @@ def convert(sd, lavie, out, groups=32):
   rows = []
   started = time.monotonic()
   state = published.read_tensors(lavie)
-  config = model_config.ModelConfig(
+  config = ModelConfig(
     unet=infer_unet_config(state, groups),
     vae=vae_config,
     text=text_config,
     schedule=diffusion.NoiseSchedule('linear', 1e-4, 2e-2),
   )
-  tokenizer = {name: (sd / 'tokenizer' / name).read_text() for name in clip.TOKENIZER_FILES}
+  tokenizer = {name: (sd / 'tokenizer' / name).read_text() for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
-    for part in tqdm(model_config.PARTS, unit='part'):
+    for part in tqdm(PARTS, unit='part'):
       state = state if part == 'unet' else published.read_tensors(sources[part])
       try:
-        params = rules.convert(state, model_config.abstract_params(config, part))
+        params = rules.convert(state, abstract_params(config, part))
       except ValueError as error:
         raise ValueError(f'{sources[part]}: {error}') from error
       state = None  # lets go of the file

@@ -5,7 +5,7 @@ import pickle
 import re
 import zipfile
 
-from uniedit_jax.models import clip
+from uniedit_jax.models import clip_text
 
 ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
 
@@ -27,7 +27,7 @@ def text_config(data, vocabulary):
     KeyError, ValueError: a size is missing, or the tower is of another kind.
   """
   accept(data, 'hidden_act', 'quick_gelu')
-  return clip.TextConfig(
+  return clip_text.TextConfig(
     vocabulary=data['vocab_size'],
     positions=data['max_position_embeddings'],
     **tower_sizes(data),

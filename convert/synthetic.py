@@ -15,9 +15,11 @@ from absl import app, flags, logging
 from etils import epath
 from flax import traverse_util
 
-from uniedit_jax import model_config, random_init
+from uniedit_jax.models.config import ModelConfig, abstract_params
+from uniedit_jax.models.presets import SMALL
+from uniedit_jax.runtime import random_init
 
-SIZES = {'small': model_config.SMALL, 'lavie': model_config.ModelConfig()}
+SIZES = {'small': SMALL, 'lavie': ModelConfig()}
 
 
 def torch_state(params):
@@ -57,7 +59,7 @@ def write(out, config, seed=0):
   sd = epath.Path(out) / 'sd'
   for folder in ('vae', 'text_encoder', 'tokenizer'):
     (sd / folder).mkdir(parents=True, exist_ok=True)
-  make = lambda part: torch_state(random_init.random_params(model_config.abstract_params(config, part), seed, part))
+  make = lambda part: torch_state(random_init.random_params(abstract_params(config, part), seed, part))
 
   state = make('unet')
   frequencies = 10000.0 ** (-torch.arange(0, config.unet.rotary_dim, 2) / config.unet.rotary_dim)

@@ -19,10 +19,16 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from experiments import baseline_request, progress, stages
-from experiments.request import Request, read_edit, resolve
-from experiments.sweep_request import read_sweep, source_of
-from uniedit_jax import checkpoint, pipeline, player, record, sweep_report, video
+from experiments import progress, stages
+from experiments.requests import baseline
+from experiments.requests.edit import Request, read_edit, resolve
+from experiments.requests.sweep import read_sweep, source_of
+from uniedit_jax.media import video
+from uniedit_jax.pipeline.model import encode_prompts, resolve_dtype
+from uniedit_jax.reports import sweep
+from uniedit_jax.reports.page import figure, write_page
+from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.run_log import RunLog
 
 HEIGHT = 640  # of a page inside of a notebook, pixels
 
@@ -48,14 +54,14 @@ class Source(NamedTuple):
     config, request: the edit that it was inverted for.
     model: `checkpoint.Model`.
     inverted: `stages.Source`.
-    log: `record.Record`.
+    log: `run_log.RunLog`.
   """
 
   config: ml_collections.ConfigDict
   request: Request
   model: checkpoint.Model
   inverted: stages.Source
-  log: record.Record
+  log: RunLog
 
   @property
   def frames(self):
@@ -90,7 +96,7 @@ class Edit(NamedTuple):
 
 def load(config):
   """Loads the checkpoint of a config: `checkpoint.Model`."""
-  return stages.load(config, pipeline.resolve_dtype(config.dtype), record.Record())
+  return stages.load(config, resolve_dtype(config.dtype), RunLog())
 
 
 def invert(model, config):
@@ -106,9 +112,9 @@ def invert(model, config):
   Raises:
     ValueError: lists all faults of the config.
   """
-  baseline_request.refuse(config)
+  baseline.refuse(config)
   request = read_edit(config)
-  log = record.Record(request.warnings, progress.announce)
+  log = RunLog(request.warnings, progress.announce)
   with stages.compiling(request, model, log):
     return Source(config, request, model, stages.prepare(config, request, model, log), log)
 
@@ -161,7 +167,7 @@ def _edits(source, settings):
     if (needed := (one.config.checkpoint, one.request.dtype)) != loaded:
       raise ValueError(f'checkpoint, dtype are {needed}; accepted: {loaded}, which are loaded')
     if source_of(one.request, next(iter(one.resolved.values()))) == key:
-      texts = pipeline.encode_prompts(source.model, one.request.prompts, one.request.dtype)
+      texts = encode_prompts(source.model, one.request.prompts, one.request.dtype)
       inverted = source.inverted._replace(texts=source.inverted.inversion.all_texts(texts))
     else:
       inverted = stages.prepare(one.config, one.request, source.model, source.log)
@@ -185,9 +191,9 @@ def show(clips, fps=8, title='Clips'):
     for number, (label, clip) in enumerate(clips.items()):
       path = epath.Path(folder) / f'{number}.mp4'
       video.write_mp4(path, clip, fps)
-      figures.append(player.figure(path, label))
+      figures.append(figure(path, label))
     body = '<div class="videos">@videos@</div>@controls@'
-    player.write_page(page, title, body, {'videos': ''.join(figures)}, 'video { image-rendering: pixelated; }')
+    write_page(page, title, body, {'videos': ''.join(figures)}, 'video { image-rendering: pixelated; }')
     return Page(page.read_text(encoding='utf-8'))
 
 
@@ -200,12 +206,12 @@ def compare(several):
   Returns:
     `Page`.
   """
-  differing, rows = sweep_report.differing([one.config for one in several]), []
+  differing, rows = sweep.differing([one.config for one in several]), []
   with tempfile.TemporaryDirectory() as folder:
     for number, one in enumerate(several):
-      sweep_report.write_clips(epath.Path(folder), number, 0, one.clips, one.fps, one.config)
+      sweep.write_clips(epath.Path(folder), number, 0, one.clips, one.fps, one.config)
       rows.append(
         {'setting': number, 'pass': 0, **{field: values[number] for field, values in differing.items()}, **one.measures}
       )
-    sweep_report.write_sweep(folder, 'Comparison', rows, list(differing), {})
+    sweep.write_sweep(folder, 'Comparison', rows, list(differing), {})
     return Page((epath.Path(folder) / 'index.html').read_text(encoding='utf-8'))

@@ -3,8 +3,9 @@
 import functools
 
 from experiments import progress, stages
-from uniedit_jax import outputs, pipeline
 from uniedit_jax.baselines.method import Run
+from uniedit_jax.metrics.measures import name_of
+from uniedit_jax.pipeline.model import decode_clip, encode_prompts
 
 
 def make_clips(config, request, model, log):
@@ -14,14 +15,14 @@ def make_clips(config, request, model, log):
     config: ConfigDict of an edit.
     request: `read_edit(config)` with a baseline.
     model: `checkpoint.Model`.
-    log: `record.Record`.
+    log: `run_log.RunLog`.
 
   Returns:
     (`stages.Source`, dict of u8[F, H, W, 3] by name: the source and the edit).
   """
   method, setup = request.baseline
   with log.phase('encode'):
-    texts = pipeline.encode_prompts(model, request.prompts, request.dtype)
+    texts = encode_prompts(model, request.prompts, request.dtype)
     frames, fps, latents, floor = stages.encode_source(config, request, model, log)
   with log.phase('edit'):
     sampled, facts = method.edit(
@@ -32,7 +33,5 @@ def make_clips(config, request, model, log):
     )
   log.facts |= facts | {'beside_the_rows': method.cost(setup)}
   with log.phase('decode'):
-    made = {
-      outputs.name_of(branch): pipeline.decode_clip(model, found, request.dtype) for branch, found in sampled.items()
-    }
+    made = {name_of(branch): decode_clip(model, found, request.dtype) for branch, found in sampled.items()}
   return stages.Source({'source': frames}, floor, None, fps, texts, None), {'source': frames} | made

@@ -9,10 +9,10 @@
 from etils import epath
 
 from experiments import edit, progress
-from experiments.faults import Faults
 from experiments.launch import launch
-from experiments.request import read_edit, resolve
-from uniedit_jax import record
+from experiments.requests.edit import read_edit, resolve
+from experiments.requests.faults import Faults
+from uniedit_jax.runtime.workdir import begin, mark_done
 
 
 def read_chain(config):
@@ -50,10 +50,10 @@ def run(config, request, workdir):
 
 
 def _run_once(config, request, workdir):
-  if record.begin(workdir, resolve(config, request)):
+  if begin(workdir, resolve(config, request)):
     progress.announce(f'{config.task} edit')
     edit.run(config, request, workdir)
-    record.mark_done(workdir)
+    mark_done(workdir)
 
 
 if __name__ == '__main__':

@@ -24,18 +24,20 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments.faults import Faults
-from experiments.request import read_injections, read_inversion, read_model
-from uniedit_jax import ahead_of_time, cost, pipeline, sharding, tpu
-from uniedit_jax.layout import lay_out
-from uniedit_jax.model_config import ModelConfig
+from experiments.requests.edit import read_injections, read_inversion, read_model
+from experiments.requests.faults import Faults
+from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.models.config import ModelConfig
+from uniedit_jax.pipeline import ahead_of_time
+from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.runtime import cost, sharding, tpu
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/batch.py', lock_config=True)
 _TOPOLOGY = flags.DEFINE_list('topology', None, 'Kind and chips, as v5e:4x4; several with commas.', required=True)
 
 
 def read(config):
-  """The `ModelConfig`, clip, dtype, `Layout`, and rows that an edit computes, its inversion included.
+  """The `ModelConfig`, clip, dtype, `EditPlan`, and rows that an edit computes, its inversion included.
 
   Raises:
     ValueError: lists all faults.
@@ -44,9 +46,9 @@ def read(config):
   model_config = read_model(config, faults)[0] if config.checkpoint else ModelConfig()
   faults.stop()
   clip = [config.clip[name] or getattr(model_config, name) for name in ('frames', 'height', 'width')]
-  dtype = 'bfloat16' if config.dtype == 'auto' else pipeline.resolve_dtype(config.dtype)
+  dtype = 'bfloat16' if config.dtype == 'auto' else resolve_dtype(config.dtype)
   blocks, captioned, inversion = model_config.unet.blocks, int(config.source_prompt != ''), read_inversion(config)
-  layout = lay_out(
+  layout = plan_edit(
     *(config.task, [read_injections(config, False, blocks)], config.steps),
     source=captioned,
     targets=[1 + captioned],

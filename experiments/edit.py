@@ -12,9 +12,13 @@ from etils import epath
 
 from experiments import baseline_stages, progress, stages
 from experiments.launch import launch
-from experiments.request import read_edit
-from uniedit_jax import outputs, record, report
-from uniedit_jax.models import kernels
+from experiments.requests.edit import read_edit
+from uniedit_jax.metrics.measures import distrust
+from uniedit_jax.models import attention_kernels
+from uniedit_jax.reports import edit
+from uniedit_jax.reports.clips import write_clips, write_masks
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import write_json
 
 
 def run(config, request, workdir):
@@ -28,12 +32,12 @@ def run(config, request, workdir):
   Returns:
     dict of clips, uint8[F, H, W, 3], by name.
   """
-  log = record.Record(request.warnings, progress.announce)
+  log = RunLog(request.warnings, progress.announce)
   return make(config, request, epath.Path(workdir), stages.load(config, request.dtype, log), log, ahead=True)
 
 
 def make(config, request, workdir, model, log, ahead=False):
-  """Runs an edit with a loaded `checkpoint.Model` and a `record.Record`; else as `run`.
+  """Runs an edit with a loaded `checkpoint.Model` and a `run_log.RunLog`; else as `run`.
 
   `ahead` compiles the first program of sampling beside other stages, whose seconds are then no measure of their work.
   """
@@ -64,11 +68,11 @@ def leave_clips(config, request, workdir, source, clips, masks):
   Returns:
     (the measures, a list of warnings).
   """
-  outputs.write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
-  outputs.write_masks(workdir, clips, source.fps, masks)
+  write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
+  write_masks(workdir, clips, source.fps, masks)
   measures = stages.measure(config, request, source, clips, masks, request.targets)
-  record.write_json(workdir / 'metrics.json', measures)
-  return measures, list(filter(None, [outputs.distrust(measures, request.inversion.method)]))
+  write_json(workdir / 'metrics.json', measures)
+  return measures, list(filter(None, [distrust(measures, request.inversion.method)]))
 
 
 def leave_record(config, request, workdir, model, facts):
@@ -82,10 +86,10 @@ def leave_record(config, request, workdir, model, facts):
       'checkpoint_hash': model.hash,
     },
     **{'phases': request.layout.plan.phases, 'rows': sum(request.layout.plan.rows)},
-    'attention_kernels': kernels.chosen(),
+    'attention_kernels': attention_kernels.chosen(),
   }
-  record.write_json(workdir / 'run.json', facts)
-  report.write_report(workdir)
+  write_json(workdir / 'run.json', facts)
+  edit.write_report(workdir)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import sys
 from absl import app, flags
 from etils import epath
 
-from experiments import set_tables
+from uniedit_jax.reports import edit_set
 
 
 def run(workdir):
@@ -27,7 +27,7 @@ def run(workdir):
   if not items.is_dir():
     raise ValueError(f'workdir is {str(workdir)!r}, which has no items/; accepted: a folder of experiments.batch_edit')
   ids = sorted(path.name for path in items.iterdir())
-  if not set_tables.write(workdir, ids):
+  if not edit_set.write(workdir, ids):
     raise ValueError(f'workdir is {str(workdir)!r}, where none of {len(ids)} edits is finished; accepted: at least one')
 
 

@@ -14,13 +14,16 @@ import numpy as np
 from etils import epath
 
 from experiments import progress, stages
-from experiments.benchmark_request import read_world_model
-from experiments.faults import Faults
 from experiments.launch import launch
-from uniedit_jax import pipeline, record, tables
-from uniedit_jax.sprites import evidence, evidence_report
-from uniedit_jax.sprites.benchmark import SPLITS
+from experiments.requests.faults import Faults
+from experiments.requests.sprites import read_world_model
+from uniedit_jax.pipeline.model import encode_clip, encode_prompts, resolve_dtype, unet_apply
+from uniedit_jax.reports import tables
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import write_json
+from uniedit_jax.sprites import attention_evidence, attention_evidence_report
 from uniedit_jax.sprites.render import render
+from uniedit_jax.sprites.scoring import SPLITS
 
 
 class Request(NamedTuple):
@@ -47,7 +50,7 @@ def read_evidence(config):
     last, given = model_config.schedule.train_steps - 1, config.timesteps
     sound = given and all(isinstance(t, int) and 0 <= t <= last for t in given)
     faults.unless(sound, f'timesteps is {given}; accepted: some of 0 to {last}')
-  dtype = faults.attempt(pipeline.resolve_dtype, config.dtype)
+  dtype = faults.attempt(resolve_dtype, config.dtype)
   faults.stop()
   return Request(dtype, sorted(set(config.timesteps)))
 
@@ -60,22 +63,22 @@ def resolve_evidence(config, request):
 
 def run(config, request, workdir):
   """Reads the maps of all clips at every noise level, and measures them."""
-  log = record.Record(announce=progress.announce)
+  log = RunLog(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), request.dtype
   model = stages.load(config, dtype, log)
   alphas = model.config.schedule.alphas_cumprod
   with log.phase('encode'):
-    scenes = evidence.draw_scenes(SPLITS[config.split], config.per_motion)
+    scenes = attention_evidence.draw_scenes(SPLITS[config.split], config.per_motion)
     clips = [render(scene, model.config.height, model.config.frames) for scene in scenes]
-    latents = [pipeline.encode_clip(model, clip.frames, dtype) for clip in progress.steps('encode', log)(clips)]
+    latents = [encode_clip(model, clip.frames, dtype) for clip in progress.steps('encode', log)(clips)]
     prompts = [scene.caption if config.source_prompt == 'caption' else '' for scene in scenes]
-    texts = pipeline.encode_prompts(model, prompts, dtype)
+    texts = encode_prompts(model, prompts, dtype)
   grids, masks = model.config.unet.grids(*latents[0].shape[1:3]), np.stack([clip.masks for clip in clips])
-  taps = tuple(f'{block}/{kind}_map' for block in range(len(grids)) for kind in evidence.KINDS)
+  taps = tuple(f'{block}/{kind}_map' for block in range(len(grids)) for kind in attention_evidence.KINDS)
   noises = [
     np.random.default_rng([config.seed, i]).standard_normal(latents[0].shape, np.float32) for i in range(len(clips))
   ]
-  apply, params, rows = pipeline.unet_apply(model.config, dtype), model.params['unet'], []
+  apply, params, rows = unet_apply(model.config, dtype), model.params['unet'], []
   for timestep in request.timesteps:
     with log.phase(f'timestep {timestep}'):
       signal, noise = np.sqrt(alphas[timestep]), np.sqrt(1 - alphas[timestep])
@@ -85,13 +88,13 @@ def run(config, request, workdir):
         for x, e, text in progress.steps('maps', log)(samples)
       ]
       maps = {name: np.stack([clip[name] for clip in found]) for name in taps}
-      measured = evidence.measure_blocks(maps, masks, grids, config.clear)
+      measured = attention_evidence.measure_blocks(maps, masks, grids, config.clear)
       rows += [{'timestep': timestep, 'signal': round(float(alphas[timestep]), 4), **row} for row in measured]
       tables.write_csv(workdir / 'results.csv', rows)
-  evidence_report.write_table(workdir / 'table.md', rows)
-  evidence_report.plot(workdir / 'evidence.png', rows, grids)
+  attention_evidence_report.write_table(workdir / 'table.md', rows)
+  attention_evidence_report.plot(workdir / 'evidence.png', rows, grids)
   log.facts |= {'clips': len(clips), 'dtype': dtype, 'checkpoint_hash': model.hash}
-  record.write_json(workdir / 'run.json', log.as_dict())
+  write_json(workdir / 'run.json', log.as_dict())
 
 
 @functools.partial(jax.jit, static_argnums=(0, 5))

@@ -8,9 +8,13 @@ A rerun on a finished folder does nothing.
 
 from experiments import progress, stages
 from experiments.launch import launch
-from experiments.request import read_generation
-from uniedit_jax import editing, outputs, pipeline, record
-from uniedit_jax.layout import lay_out
+from experiments.requests.edit import read_generation
+from uniedit_jax.method import sampling
+from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.pipeline.model import decode_clip, encode_prompts, latent_shape, start_noise, unet_apply
+from uniedit_jax.reports.clips import write_clips
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import write_json
 
 
 def run(config, request, workdir):
@@ -24,27 +28,27 @@ def run(config, request, workdir):
   Returns:
     uint8[F, H, W, 3].
   """
-  log = record.Record(request.warnings, progress.announce)
+  log = RunLog(request.warnings, progress.announce)
   model = stages.load(config, request.dtype, log)
   with log.phase('encode'):
-    texts = pipeline.encode_prompts(model, request.prompts, request.dtype)
+    texts = encode_prompts(model, request.prompts, request.dtype)
   with log.phase('generate'):
     # An edit of a generated clip samples this very branch as its reconstruction.
     blocks = model.config.unet.blocks
-    layout = lay_out('appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks)
-    noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
-    sampled = editing.edit(
-      *(pipeline.unet_apply(model.config, request.dtype, request.window), model.params['unet'], noise, texts, layout),
+    layout = plan_edit('appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks)
+    noise = start_noise(config.seed, latent_shape(model.config, **request.clip))
+    sampled = sampling.edit(
+      *(unet_apply(model.config, request.dtype, request.window), model.params['unet'], noise, texts, layout),
       *(request.schedule, config.guidance),
       progress=progress.steps('generate', log),
     )
   with log.phase('decode'):
     (latents,) = sampled.values()
-    clip = pipeline.decode_clip(model, latents, request.dtype)
+    clip = decode_clip(model, latents, request.dtype)
   with log.phase('write'):
-    outputs.write_clips(workdir, {'generated': clip}, model.config.fps)
+    write_clips(workdir, {'generated': clip}, model.config.fps)
   log.facts |= {'seed': config.seed, 'dtype': request.dtype, 'checkpoint_hash': model.hash}
-  record.write_json(workdir / 'run.json', log.as_dict())
+  write_json(workdir / 'run.json', log.as_dict())
   return clip
 
 

@@ -11,12 +11,16 @@ import time
 from etils import epath
 
 from experiments import progress, stages
-from experiments.benchmark_request import read_benchmark, resolve_benchmark
-from experiments.faults import Faults
 from experiments.launch import launch
-from uniedit_jax import inversion, pipeline, record, tables
+from experiments.requests.faults import Faults
+from experiments.requests.sprites import read_benchmark, resolve_benchmark
+from uniedit_jax.method import inversion
 from uniedit_jax.metrics import pixel
-from uniedit_jax.sprites import benchmark
+from uniedit_jax.pipeline.model import decode_clip, encode_clip
+from uniedit_jax.reports import tables
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import write_json
+from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 
@@ -52,10 +56,10 @@ def resolve_inversions(config, requests):
 
 def run(config, requests, workdir):
   """Inverts and edits every clip with every method."""
-  log = record.Record(announce=progress.announce)
+  log = RunLog(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), next(iter(requests.values())).dtype
   model = stages.load(config, dtype, log)
-  edits = draw_edits(benchmark.SPLITS[config.split], config.per_kind)
+  edits = draw_edits(scoring.SPLITS[config.split], config.per_kind)
   rows = []
   for method, request in requests.items():
     with log.phase(method):
@@ -65,26 +69,26 @@ def run(config, requests, workdir):
         rows.append({'method': method, 'edit': i, 'kind': edit.kind, **make(edit)})
         tables.write_csv(workdir / 'results.csv', rows)
   tables.write_means(workdir / 'table.md', rows, ('method',), HEADINGS)
-  record.write_json(workdir / 'run.json', log.as_dict())
+  write_json(workdir / 'run.json', log.as_dict())
 
 
 def _measure(model, request, dtype, cache, edit):
   """The measures of an edit by one method."""
-  task = request.tasks[benchmark.task_of(edit.kind)].full
+  task = request.tasks[scoring.task_of(edit.kind)].full
   source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
-  latents = pipeline.encode_clip(model, source.frames, dtype)
+  latents = encode_clip(model, source.frames, dtype)
   if cache.exists():
     cache.rmtree()
   began = time.monotonic()
-  texts, inverted = benchmark.invert(model, task, edit, latents, dtype, cache)
+  texts, inverted = scoring.invert(model, task, edit, latents, dtype, cache)
   seconds = time.monotonic() - began
-  clips = benchmark.make_clips(model, task, texts, inverted, target.frames, dtype)
-  all_of_them = benchmark.judge(edit, source, target, {'all': clips['all']})[0]
+  clips = scoring.make_clips(model, task, texts, inverted, target.frames, dtype)
+  all_of_them = scoring.judge(edit, source, target, {'all': clips['all']})[0]
   free = clips['reconstruction']
   if inverted.free is not None:
-    free = pipeline.decode_clip(model, inverted.free, dtype)
+    free = decode_clip(model, inverted.free, dtype)
   return {
-    'floor_psnr': pixel.psnr(source.frames, pipeline.decode_clip(model, latents, dtype)),
+    'floor_psnr': pixel.psnr(source.frames, decode_clip(model, latents, dtype)),
     'free_psnr': pixel.psnr(source.frames, free),
     'calls': inversion.unet_calls(task.inversion.method, task.steps, task.inversion.repetitions),
     'seconds': seconds,

@@ -7,8 +7,8 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from experiments.request import resolve
-from uniedit_jax import record
+from experiments.requests.edit import resolve
+from uniedit_jax.runtime.workdir import begin, mark_done
 
 
 def launch(read, run, results, resolve=resolve):
@@ -30,12 +30,12 @@ def launch(read, run, results, resolve=resolve):
     config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
     try:
       request = read(config)
-      unfinished = record.begin(workdir, resolve(config, request))
+      unfinished = begin(workdir, resolve(config, request))
     except ValueError as error:
       sys.exit(f'{error}')
     if unfinished:
       run(config, request, workdir)
-      record.mark_done(workdir)
+      mark_done(workdir)
     print('\n'.join(str(workdir / name) for name in results))
 
   app.run(main)

@@ -13,14 +13,22 @@ import numpy as np
 from etils import epath
 
 from experiments import progress, stages
-from experiments.benchmark_request import read_benchmark, resolve_benchmark
-from experiments.faults import Faults
 from experiments.launch import launch
-from experiments.request import read_injections
-from uniedit_jax import attention_masks, checkpoint, masks, panels, pipeline, record, tables
-from uniedit_jax.injection import Injections
-from uniedit_jax.model_config import ModelConfig
-from uniedit_jax.sprites import benchmark
+from experiments.requests.edit import read_injections
+from experiments.requests.faults import Faults
+from experiments.requests.sprites import read_benchmark, resolve_benchmark
+from uniedit_jax.media import masks
+from uniedit_jax.media.grids import contact_sheet, write_png
+from uniedit_jax.method.injection import Injections
+from uniedit_jax.models.config import ModelConfig
+from uniedit_jax.models.tokenizers import word_positions
+from uniedit_jax.pipeline import found_masks
+from uniedit_jax.pipeline.model import encode_clip, latent_shape, unet_apply
+from uniedit_jax.reports import tables
+from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import write_json
+from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 
@@ -41,15 +49,15 @@ class Request(NamedTuple):
   Attributes:
     dtype: compute dtype.
     words: one of `WORDS`.
-    plain, masked: {task name: `benchmark.Task`} with all injections of the preset, without and with masks.
-    options: {task name: `attention_masks.MapOptions`}.
+    plain, masked: {task name: `scoring.Task`} with all injections of the preset, without and with masks.
+    options: {task name: `found_masks.MapOptions`}.
   """
 
   dtype: str
   words: str
-  plain: dict[str, benchmark.Task]
-  masked: dict[str, benchmark.Task]
-  options: dict[str, attention_masks.MapOptions]
+  plain: dict[str, scoring.Task]
+  masked: dict[str, scoring.Task]
+  options: dict[str, found_masks.MapOptions]
 
 
 def read_masks(config):
@@ -60,13 +68,13 @@ def read_masks(config):
   """
   dtype, tasks = read_benchmark(config)
   model_config = ModelConfig.from_json((checkpoint.locate(config.checkpoint) / 'config.json').read_text())
-  grids = model_config.unet.grids(*pipeline.latent_shape(model_config, 1, model_config.height, model_config.width)[1:3])
+  grids = model_config.unet.grids(*latent_shape(model_config, 1, model_config.height, model_config.width)[1:3])
   faults = Faults()
   faults.unless(config.words in WORDS, f'words is {config.words!r}; accepted: {WORDS}')
   plain, masked, options = {}, {}, {}
   for name, task in tasks.items():
-    fields = [field.name for field in dataclasses.fields(attention_masks.MapOptions)]
-    options[name] = attention_masks.MapOptions(**{field: config[name].mask[field] for field in fields})
+    fields = [field.name for field in dataclasses.fields(found_masks.MapOptions)]
+    options[name] = found_masks.MapOptions(**{field: config[name].mask[field] for field in fields})
     for fault in options[name].faults(grids):
       faults.append(f'{name}.{fault}')
     plain[name] = task.full
@@ -87,29 +95,29 @@ def resolve_masks(config, request):
 
 def run(config, request, workdir):
   """Finds masks for every edit, and makes it without masks, with the found and with the true ones."""
-  log = record.Record(announce=progress.announce)
+  log = RunLog(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), request.dtype
   model = stages.load(config, dtype, log)
-  edits, rows = draw_edits(benchmark.SPLITS[config.split], config.per_kind), []
+  edits, rows = draw_edits(scoring.SPLITS[config.split], config.per_kind), []
   with log.phase('edit'):
     for i, edit in enumerate(progress.steps('edit', log)(edits)):
-      name = benchmark.task_of(edit.kind)
+      name = scoring.task_of(edit.kind)
       source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
       true = {'source': source.masks} | ({'target': target.masks} if name == 'motion' else {})
-      latents = pipeline.encode_clip(model, source.frames, dtype)
-      inverted = benchmark.invert(model, request.plain[name], edit, latents, dtype, workdir / 'inversions')
+      latents = encode_clip(model, source.frames, dtype)
+      inverted = scoring.invert(model, request.plain[name], edit, latents, dtype, workdir / 'inversions')
       found = _find(model, request, edit, *inverted, source.frames.shape[1:3])
       _draw(workdir / 'masks' / f'{i:03d}.png', {'source': source.frames, 'target': target.frames}, true, found)
       overlaps = {f'{side}_iou': _overlap(found.get(side), true.get(side)) for side in ('source', 'target')}
       for label, given in (('none', None), ('found', found), ('true', true)):
         task = (request.masked if given else request.plain)[name]
-        clips = benchmark.make_clips(model, task, *inverted, target.frames, dtype, given)
-        judged = benchmark.judge(edit, source, target, {'all': clips['all']})[0]
+        clips = scoring.make_clips(model, task, *inverted, target.frames, dtype, given)
+        judged = scoring.judge(edit, source, target, {'all': clips['all']})[0]
         judged = {measure: judged[measure] for measure in HEADINGS if measure in judged}
         rows.append({'edit': i, 'kind': edit.kind, 'masks': label, **overlaps, **judged})
       tables.write_csv(workdir / 'results.csv', rows)
   tables.write_means(workdir / 'table.md', rows, ('kind', 'masks'), HEADINGS)
-  record.write_json(workdir / 'run.json', log.as_dict())
+  write_json(workdir / 'run.json', log.as_dict())
 
 
 def _overlap(a, b):
@@ -119,7 +127,7 @@ def _overlap(a, b):
 
 def _find(model, request, edit, texts, inverted, size):
   """The masks bool[F, H, W] that attention gives of the source, and in motion editing of the motion reference."""
-  name = benchmark.task_of(edit.kind)
+  name = scoring.task_of(edit.kind)
   task = request.plain[name]
   sides = ('source', 'target') if name == 'motion' else ('source',)
   scenes = {'source': edit.source, 'target': edit.target}
@@ -128,17 +136,17 @@ def _find(model, request, edit, texts, inverted, size):
     prompt = scenes[side].caption
     looked_for = [scenes[side].colour, scenes[side].shape]
     if request.words == 'differing':
-      looked_for = attention_masks.differing_words(prompt, scenes[other].caption)
-    number = {'source': benchmark.SOURCE, 'target': benchmark.TARGET}[side]
-    words[side] = number, attention_masks.word_positions(model.tokenizer, prompt, looked_for)
+      looked_for = found_masks.differing_words(prompt, scenes[other].caption)
+    number = {'source': scoring.SOURCE, 'target': scoring.TARGET}[side]
+    words[side] = number, word_positions(model.tokenizer, prompt, looked_for)
   first = {'first': Injections(structure=task.settings['all'].structure)}
   lay_out = lambda kinds: dataclasses.replace(task, settings=first, wanted=kinds).layout
   grids = model.config.unet.grids(*inverted.trajectory.shape[2:4])
   stored = task.inversion.stored(task.steps) == task.steps
-  layout = attention_masks.layout_to_search(sides, stored, lay_out)
-  return attention_masks.find_masks(
-    *(pipeline.unet_apply(model.config, request.dtype), model.params['unet'], inverted.trajectory[-1], texts),
-    *(attention_masks.Search(layout, words, request.options[name]), grids),
+  layout = found_masks.layout_to_search(sides, stored, lay_out)
+  return found_masks.find_masks(
+    *(unet_apply(model.config, request.dtype), model.params['unet'], inverted.trajectory[-1], texts),
+    *(found_masks.Search(layout, words, request.options[name]), grids),
     *(size, task.schedule, task.guidance),
     **dict(progress=lambda _: iter, trajectory=inverted.trajectory, sampler=task.inversion.sampler),
   )
@@ -147,8 +155,8 @@ def _find(model, request, edit, texts, inverted, size):
 def _draw(path, frames, true, found):
   """Every other frame of the clips, under the true and the found masks."""
   shown = [masks.overlay(frames[side], mask)[::2] for side in true for mask in (true[side], found[side])]
-  sheet = panels.contact_sheet(np.concatenate(shown).repeat(3, 1).repeat(3, 2), columns=len(shown[0]))
-  panels.write_png(path, sheet)
+  sheet = contact_sheet(np.concatenate(shown).repeat(3, 1).repeat(3, 2), columns=len(shown[0]))
+  write_png(path, sheet)
 
 
 if __name__ == '__main__':

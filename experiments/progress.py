@@ -17,7 +17,7 @@ def steps(label, record):
 
   Args:
     label: what the bar is called.
-    record: `record.Record`, which knows the seconds spent compiling.
+    record: `run_log.RunLog`, which knows the seconds spent compiling.
   """
 
   def wrap(iterable):

@@ -8,9 +8,11 @@
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from uniedit_jax import model_config, random_init
+from uniedit_jax.models.config import ModelConfig
+from uniedit_jax.models.presets import SMALL
+from uniedit_jax.runtime import random_init
 
-SIZES = {'small': model_config.SMALL, 'lavie': model_config.ModelConfig(name='lavie-random')}
+SIZES = {'small': SMALL, 'lavie': ModelConfig(name='lavie-random')}
 
 
 def main(argv):

@@ -10,7 +10,7 @@ import sys
 from absl import app, flags
 from etils import epath
 
-from uniedit_jax import video
+from uniedit_jax.media import video
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, Scene

@@ -10,25 +10,21 @@ import jax
 import numpy as np
 from etils import epath
 
-from experiments import metrics_request, progress
-from experiments.request import read_source
-from uniedit_jax import (
-  ahead_of_time,
-  attention_masks,
-  checkpoint,
-  clip_inversion,
-  editing,
-  injection,
-  inspection,
-  outputs,
-  pipeline,
-  sharding,
-  sweep_report,
-)
-from uniedit_jax.inspection_sheets import Sheets
+from experiments import progress
+from experiments.requests import metrics
+from experiments.requests.edit import read_source
+from uniedit_jax.method.rows import COND
+from uniedit_jax.method.sampling import edit
+from uniedit_jax.method.token_masks import token_masks
 from uniedit_jax.metrics import clip_model, clip_scores
-from uniedit_jax.models.words import split_words
-from uniedit_jax.plan import COND
+from uniedit_jax.metrics.measures import edits_of, measure_clips, name_of
+from uniedit_jax.models.tokenizers import split_words, word_positions
+from uniedit_jax.pipeline import ahead_of_time, found_masks, inspection
+from uniedit_jax.pipeline.invert import Inversion, invert_clip
+from uniedit_jax.pipeline.model import decode_clip, encode_clip, encode_prompts, latent_shape, start_noise, unet_apply
+from uniedit_jax.reports import sweep
+from uniedit_jax.reports.inspection import Sheets
+from uniedit_jax.runtime import checkpoint, sharding
 from uniedit_jax.sprites import world
 
 
@@ -42,7 +38,7 @@ class Source(NamedTuple):
     free: () -> u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one (direct), or None.
     fps: frame rate.
     texts: f32[P, T, E], the prompts of the request and optimised null texts.
-    inversion: `clip_inversion.Inversion`, or None where a comparison method makes its own.
+    inversion: `invert.Inversion`, or None where a comparison method makes its own.
   """
 
   clips: dict[str, np.ndarray]
@@ -50,7 +46,7 @@ class Source(NamedTuple):
   free: Callable[[], np.ndarray] | None
   fps: float
   texts: jax.Array
-  inversion: clip_inversion.Inversion | None
+  inversion: Inversion | None
 
 
 def load(config, dtype, log):
@@ -59,7 +55,7 @@ def load(config, dtype, log):
   Args:
     config: ConfigDict with `cache` and `checkpoint`.
     dtype: compute dtype.
-    log: `record.Record`.
+    log: `run_log.RunLog`.
   """
   sharding.set_up_programs(epath.Path(config.cache) / 'programs', dtype)
   with log.phase('load'):
@@ -99,22 +95,22 @@ def prepare(config, request, model, log):
     config: ConfigDict of an edit.
     request: `read_edit(config)`.
     model: `checkpoint.Model`.
-    log: `record.Record`.
+    log: `run_log.RunLog`.
 
   Returns:
     `Source`.
   """
   dtype = request.dtype
   with log.phase('encode'):
-    texts = pipeline.encode_prompts(model, request.prompts, dtype)
+    texts = encode_prompts(model, request.prompts, dtype)
     if not config.generated:
       frames, fps, latents, floor = encode_source(config, request, model, log)
   with log.phase('invert'):
     if config.generated:
-      noise = pipeline.start_noise(config.seed, pipeline.latent_shape(model.config, **request.clip))
-      return Source({}, None, None, model.config.fps, texts, clip_inversion.Inversion(noise[None]))
+      noise = start_noise(config.seed, latent_shape(model.config, **request.clip))
+      return Source({}, None, None, model.config.fps, texts, Inversion(noise[None]))
     text = dict(zip(request.prompts, np.asarray(texts), strict=True))
-    inverted, log.facts['inversion_cached'] = clip_inversion.invert(
+    inverted, log.facts['inversion_cached'] = invert_clip(
       *(model, latents, text, config.source_prompt, request.schedule),
       *(config.steps, request.inversion, config.guidance, dtype, epath.Path(config.cache) / 'inversions'),
       *(functools.partial(progress.steps, record=log), request.window),
@@ -135,13 +131,13 @@ def encode_source(config, request, model, log):
   frames, fps = read_source(config, request)
   if warning := world.stranger(model.config, frames):
     log.warn(warning)
-  latents = pipeline.encode_clip(model, frames, request.dtype)
+  latents = encode_clip(model, frames, request.dtype)
   return frames, fps, latents, _decoded(model, latents, request.dtype)
 
 
 def _decoded(model, latents, dtype):
-  """`pipeline.decode_clip` of latents when it is first asked for."""
-  return functools.cache(lambda: pipeline.decode_clip(model, latents, dtype))
+  """`model.decode_clip` of latents when it is first asked for."""
+  return functools.cache(lambda: decode_clip(model, latents, dtype))
 
 
 def measure(config, request, source, clips, masks, targets):
@@ -157,11 +153,11 @@ def measure(config, request, source, clips, masks, targets):
   """
   stored = request.inversion.method == 'direct'
   floor, free = (decode and decode() for decode in (source.floor, source.free))
-  measures = outputs.measure(clips, floor, free, stored, masks.get('source'))
-  wanted = dict(zip(outputs.edits_of(clips), targets, strict=True))
+  measures = measure_clips(clips, floor, free, stored, masks.get('source'))
+  wanted = dict(zip(edits_of(clips), targets, strict=True))
   if config.metrics.clip:
     model = clip_model.load(config.metrics.clip)
-    measures |= clip_scores.measure(model, clips, metrics_request.source_prompt(config), wanted)
+    measures |= clip_scores.measure(model, clips, metrics.source_prompt(config), wanted)
   for name, target in wanted.items():
     judged = world.judge(request.model_config, clips.get('source'), clips[name], target)
     measures |= {f'{name}_{measure}': value for measure, value in judged.items()}
@@ -178,39 +174,39 @@ def make_clips(config, request, model, source, log, inspect_in=None):
     inspect_in: folder for the pictures of the request's inspection, if it has one.
 
   Returns:
-    (clips: dict of u8[F, H, W, 3] by `outputs.name_of`, the source included; masks: dict of bool[F, H, W] by side).
+    (clips: dict of u8[F, H, W, 3] by `measures.name_of`, the source included; masks: dict of bool[F, H, W] by side).
   """
   bar = functools.partial(progress.steps, record=log)
   trajectory = source.inversion.trajectory
-  apply = functools.partial(pipeline.unet_apply, model.config, request.dtype)
+  apply = functools.partial(unet_apply, model.config, request.dtype)
   unet = apply(request.window), model.params['unet'], trajectory[-1], source.texts
   sampling = {'trajectory': trajectory, 'sampler': request.inversion.sampler}
   masks, grids = dict(request.masks), _grids(request, model)
   if request.search:
     with log.phase('masks'):
       size = request.clip['height'], request.clip['width']
-      masks |= attention_masks.find_masks(
+      masks |= found_masks.find_masks(
         *(*unet, request.search, grids, size, request.schedule, config.guidance),
         **dict(read=apply(), window=request.window, progress=bar, **sampling),
       )
-  decode = functools.partial(pipeline.decode_clip, model, dtype=request.dtype)
+  decode = functools.partial(decode_clip, model, dtype=request.dtype)
   with log.phase('edit'):
     token_masks, visit = _token_masks(request, model, masks), None
     if request.inspected:
       words = {branch: _words(request, branch) for branch in request.layout.branches}  # before anything is sampled
-      sheets = Sheets(inspect_in, outputs.name_of, decode, grids, words)
+      sheets = Sheets(inspect_in, name_of, decode, grids, words)
       visit = inspection.visitor(
         *(*unet[:2], source.texts, request.inspected, request.layout, request.schedule, config.guidance),
         *(token_masks, sheets.show),
       )
-    sampled = editing.edit(
+    sampled = edit(
       *(*unet, request.layout, request.schedule, config.guidance),
       **dict(masks=token_masks, progress=bar('edit'), visit=visit, **sampling),
     )
   with log.phase('decode'):
     for late in filter(None, [source.floor, source.free]):
       late()  # it counts as decoding
-    return source.clips | {outputs.name_of(branch): decode(latents) for branch, latents in sampled.items()}, masks
+    return source.clips | {name_of(branch): decode(latents) for branch, latents in sampled.items()}, masks
 
 
 def make_settings(one, model, source, log):
@@ -225,8 +221,8 @@ def make_settings(one, model, source, log):
     made; their measures).
   """
   clips, masks = make_clips(one.config, one.request, model, source, log)
-  shared = {name: clip for name, clip in clips.items() if name in sweep_report.SHARED}
-  for setting, name, target in zip(one.settings, outputs.edits_of(clips), one.request.targets, strict=True):
+  shared = {name: clip for name, clip in clips.items() if name in sweep.SHARED}
+  for setting, name, target in zip(one.settings, edits_of(clips), one.request.targets, strict=True):
     number = name.removeprefix('edit')
     made = shared | {kind: clips[kind + number] for kind in ('motion_reference', 'edit') if kind + number in clips}
     yield setting, made, measure(one.config, one.request, source, made, masks, [target])
@@ -234,18 +230,18 @@ def make_settings(one, model, source, log):
 
 def _grids(request, model):
   """The token grid of every block for the clip of a request."""
-  return model.config.unet.grids(*pipeline.latent_shape(model.config, **request.clip)[1:3])
+  return model.config.unet.grids(*latent_shape(model.config, **request.clip)[1:3])
 
 
 def _token_masks(request, model, masks=None):
-  """`injection.token_masks` of a request; of `masks`, or of those that are files."""
+  """`token_masks.token_masks` of a request; of `masks`, or of those that are files."""
   guided = any(injections.guided.on for injections in request.settings)
-  return injection.token_masks(request.masks if masks is None else masks, _grids(request, model), guided)
+  return token_masks(request.masks if masks is None else masks, _grids(request, model), guided)
 
 
 def _words(request, branch):
   """{word: its token positions} of the prompt of a branch."""
   layout = request.layout
   prompt = request.prompts[layout.texts[0, layout.branches.index(branch), COND]]
-  find = functools.partial(attention_masks.word_positions, request.tokenizer, prompt)
+  find = functools.partial(word_positions, request.tokenizer, prompt)
   return {word: find([word]) for word in dict.fromkeys(split_words(prompt))}

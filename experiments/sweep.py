@@ -18,8 +18,10 @@ from ml_collections import config_flags
 
 from experiments import progress, stages
 from experiments.launch import launch
-from experiments.sweep_request import read_sweep, resolve_sweep
-from uniedit_jax import record, sweep_report, tables
+from experiments.requests.sweep import read_sweep, resolve_sweep
+from uniedit_jax.reports import sweep, tables
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import once, write_json
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> in the file of --config.')
 
@@ -36,7 +38,7 @@ def run(config, passes, workdir):
     list of dicts, the rows of results.csv.
   """
   workdir = epath.Path(workdir)
-  log = record.Record(dict.fromkeys(w for one in passes for w in one.request.warnings), progress.announce)
+  log = RunLog(dict.fromkeys(w for one in passes for w in one.request.warnings), progress.announce)
   rows, model, loaded = [], None, None
   for number, one in enumerate(passes):
     progress.announce(f'pass {number + 1} of {len(passes)}: {len(one.settings)} settings')
@@ -44,13 +46,13 @@ def run(config, passes, workdir):
       model, loaded = stages.load(one.config, one.request.dtype, log), needed
     facts = json.dumps([resolve_sweep(config, [one]), model.hash])
     key, path = hashlib.sha256(facts.encode()).hexdigest(), workdir / 'passes' / f'{number:03d}.json'
-    rows += record.once(path, _make, one, model, workdir, number, log, key=key)
+    rows += once(path, _make, one, model, workdir, number, log, key=key)
   rows.sort(key=lambda row: row['setting'])
   tables.write_csv(workdir / 'results.csv', rows)
   log.facts |= {'passes': [{'settings': len(p.settings), 'phases': p.request.layout.plan.phases} for p in passes]}
-  record.write_json(workdir / 'run.json', log.as_dict())
+  write_json(workdir / 'run.json', log.as_dict())
   swept = list(next(iter(passes[0].settings.values())))
-  sweep_report.write_sweep(workdir, f'{workdir.name}: {", ".join(swept)}', rows, swept, log.as_dict())
+  sweep.write_sweep(workdir, f'{workdir.name}: {", ".join(swept)}', rows, swept, log.as_dict())
   return rows
 
 
@@ -58,7 +60,7 @@ def _make(one, model, workdir, number, log):
   """Makes the settings of a pass: their rows of results.csv."""
   source, rows = stages.prepare(one.config, one.request, model, log), []
   for setting, clips, measures in stages.make_settings(one, model, source, log):
-    sweep_report.write_clips(workdir, setting, number, clips, source.fps, one.resolved[setting])
+    sweep.write_clips(workdir, setting, number, clips, source.fps, one.resolved[setting])
     rows.append({'setting': setting, 'pass': number, **one.settings[setting], **measures})
   return rows
 

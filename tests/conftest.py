@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests import reference
+from tests.helpers import reference
 from uniedit_jax.models.unet import UNetConfig
 
 jax.config.update('jax_default_matmul_precision', 'highest')

@@ -8,57 +8,23 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 OURS = ('uniedit_jax', 'convert', 'configs', 'experiments', 'tests')
 P = 'uniedit_jax'
-EVERYTHING = (P,)
 
-# Module or package -> what of ours it may import; the longest name holds. A package may import itself.
+# Room -> what of ours it may import besides itself; the longest name holds.
 ALLOWED = {
-  P: (),
-  f'{P}.overrides': (),
-  f'{P}.diffusion': (),
-  f'{P}.frames': (),
-  f'{P}.files': (),
-  f'{P}.masks': (f'{P}.files', f'{P}.frames'),
-  f'{P}.video': (f'{P}.files', f'{P}.frames'),
-  f'{P}.image_to_video': (f'{P}.files',),
-  f'{P}.panels': (f'{P}.files', f'{P}.video'),
-  f'{P}.outputs': tuple(f'{P}.{m}' for m in ('masks', 'metrics', 'panels', 'video')),
-  f'{P}.record': (f'{P}.files',),
-  f'{P}.tables': (f'{P}.files',),
-  f'{P}.bootstrap': (),
-  f'{P}.injection': (f'{P}.overrides', f'{P}.masks'),
-  f'{P}.plan': (f'{P}.overrides', f'{P}.masks'),
-  f'{P}.inversion': (f'{P}.diffusion',),
-  f'{P}.layout': (f'{P}.injection', f'{P}.plan'),
-  f'{P}.editing': (f'{P}.overrides', f'{P}.diffusion'),
-  f'{P}.windows': (),
-  f'{P}.attention_masks': tuple(f'{P}.{m}' for m in ('editing', 'layout', 'models', 'windows')),
-  f'{P}.inspection': tuple(f'{P}.{m}' for m in ('diffusion', 'injection', 'layout', 'overrides')),
-  f'{P}.inspection_sheets': (f'{P}.panels',),
-  f'{P}.models': (f'{P}.overrides',),
-  f'{P}.model_config': (f'{P}.diffusion', f'{P}.models'),
-  f'{P}.metrics': tuple(f'{P}.{m}' for m in ('checkpoint', 'files', 'model_config', 'models', 'video')),
-  f'{P}.player': (f'{P}.files', f'{P}.video'),
-  f'{P}.comparison': (f'{P}.files',),
-  f'{P}.comparison_report': tuple(
-    f'{P}.{m}' for m in ('bootstrap', 'comparison', 'files', 'player', 'sprites', 'tables', 'video')
+  f'{P}.method': (),
+  f'{P}.models': (f'{P}.method.overrides', f'{P}.method.diffusion'),
+  f'{P}.runtime': (f'{P}.models',),
+  f'{P}.media': (f'{P}.runtime.files', f'{P}.method.token_masks'),
+  f'{P}.metrics': (f'{P}.models', f'{P}.runtime'),
+  f'{P}.pipeline': tuple(f'{P}.{room}' for room in ('method', 'models', 'runtime', 'media')),
+  f'{P}.reports': tuple(f'{P}.{room}' for room in ('media', 'metrics', 'runtime')),
+  f'{P}.baselines': tuple(f'{P}.{room}' for room in ('method', 'models', 'pipeline', 'metrics')),
+  f'{P}.sprites': tuple(
+    f'{P}.{room}' for room in ('method', 'models', 'runtime', 'media', 'metrics', 'pipeline', 'reports')
   ),
-  f'{P}.study': tuple(f'{P}.{m}' for m in ('bootstrap', 'comparison', 'files', 'player', 'record', 'tables', 'video')),
-  f'{P}.report': (f'{P}.player', f'{P}.tables'),
-  f'{P}.sweep_report': tuple(f'{P}.{m}' for m in ('bootstrap', 'player', 'record', 'tables', 'video')),
-  f'{P}.checkpoint': (f'{P}.files', f'{P}.models', f'{P}.model_config'),
-  f'{P}.random_init': (f'{P}.checkpoint', f'{P}.model_config'),
-  f'{P}.sharding': (f'{P}.models', f'{P}.model_config'),
-  f'{P}.memory': (f'{P}.models', f'{P}.model_config'),
-  f'{P}.cost': (),
-  f'{P}.tpu': (),
-  f'{P}.pipeline': EVERYTHING,
-  f'{P}.ahead_of_time': EVERYTHING,
-  f'{P}.clip_inversion': EVERYTHING,
-  f'{P}.baselines': EVERYTHING,
-  f'{P}.sprites': EVERYTHING,
-  'convert': EVERYTHING,
+  'convert': (f'{P}.models', f'{P}.runtime', f'{P}.method.diffusion'),
   'configs': (),
-  'experiments': ('uniedit_jax', 'configs'),
+  'experiments': (P, 'configs'),
 }
 MODULES = {
   '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): path
@@ -89,27 +55,51 @@ def imports(path):
       yield from ((f'{node.module}.{alias.name}', id(node) not in inner) for alias in node.names)
 
 
-def allowed(module):
-  """The entry of a module in the table, and what the entry allows."""
-  entry = max((name for name in ALLOWED if within(module, name)), key=len)
-  return entry, ALLOWED[entry]
+def room_of(module):
+  """The entry of a module in the table; None for the package itself and `api`, which may import every room."""
+  if module in (P, f'{P}.api'):
+    return None
+  return max((name for name in ALLOWED if within(module, name)), key=len)
 
 
 @pytest.mark.parametrize('module', MODULES)
 def test_imports_of_ours(module):
-  entry, packages = allowed(module)
-  # A module of the package itself that has no entry must not slip through with that of the package.
-  assert entry != P or module == P, f'{module} is missing from the table'
-  for name, _ in imports(MODULES[module]):
-    if name.split('.')[0] not in OURS:
-      continue
-    # `from uniedit_jax import video` and `from uniedit_jax.video import Clip` both mean the module video.
-    assert any(within(name, package) for package in (*packages, entry)), f'{module} imports {name}'
+  room = room_of(module)
+  for name, _ in imports(MODULES[module]) if room else ():
+    # `from uniedit_jax.media import video` and `from uniedit_jax.media.video import Clip` both mean the module video.
+    if name.split('.')[0] in OURS:
+      assert any(within(name, package) for package in (*ALLOWED[room], room)), f'{module} imports {name}'
+
+
+def test_every_permission_is_used():
+  used = {
+    (room, package)
+    for module, path in MODULES.items()
+    if (room := room_of(module))
+    for name, _ in imports(path)
+    for package in ALLOWED[room]
+    if within(name, package)
+  }
+  assert {(room, package) for room, packages in ALLOWED.items() for package in packages} == used
+
+
+def test_the_root_of_the_package_has_no_other_files():
+  assert {path.name for path in (ROOT / P).glob('*.py')} <= {'__init__.py', 'api.py'}
+
+
+def test_commands_do_not_import_the_insides_of_other_commands():
+  folders = {path.parent.name for path in (ROOT / 'experiments').glob('*/__main__.py')}
+  for module, path in MODULES.items():
+    for name, _ in imports(path) if within(module, 'experiments') else ():
+      inside = name.split('.')[1:2]
+      assert not (name.startswith('experiments.') and folders & set(inside) - set(module.split('.')[1:2])), (
+        f'{module} imports {name}'
+      )
 
 
 @pytest.mark.parametrize('module', MODULES)
 def test_torch_only_in_functions_of_convert(module):
-  if module.startswith(('experiments.torch_peer', 'experiments.speed_')):  # what is timed beside ours, and its timing
+  if within(module, 'experiments.benchmark'):  # what is timed beside ours, and its timing
     return
   for name, top in imports(MODULES[module]):
     if name.split('.')[0] in ('torch', 'diffusers', 'torchvision'):
@@ -124,4 +114,4 @@ def test_configs_import_nothing_that_computes(module):
 
 def test_the_walk_sees_the_package():
   assert {'uniedit_jax.models.unet', 'convert.rules', 'configs.motion'} <= set(MODULES)
-  assert ('uniedit_jax.masks', True) in imports(MODULES['uniedit_jax.injection'])
+  assert ('uniedit_jax.method.overrides.TokenMasks', True) in imports(MODULES['uniedit_jax.method.token_masks'])

@@ -7,7 +7,7 @@
 inversion is unguided. What every other method has to beat.
 
 Backbone: the text-to-video model as it is. Cost: 50 rows to invert, 100 to sample; 49 more for the reconstruction as a
-clip (`outputs.reconstruction=False` saves them).
+clip (`clips.reconstruction=False` saves them).
 """
 
 from configs import common

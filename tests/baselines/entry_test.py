@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from configs import motion, rerun
-from experiments import baseline_request
 from experiments import edit as edit_entry
-from experiments.batch_request import read_batch
-from experiments.request import read_edit, resolve
-from experiments.sweep_request import read_sweep
-from tests.tiny_run import TINY, config_of, make_folder
-from uniedit_jax import memory, random_init, record
+from experiments.batch_edit.request import read_batch
+from experiments.requests import baseline
+from experiments.requests.edit import read_edit, resolve
+from experiments.requests.sweep import read_sweep
+from tests.helpers.tiny_run import TINY, config_of, make_folder
 from uniedit_jax.models.unet import UNetConfig
+from uniedit_jax.runtime import memory, random_init
+from uniedit_jax.runtime.workdir import begin
 
 # Method -> (fields of its config here, rows of each step, what is computed beside them).
 METHODS = {
@@ -53,7 +54,7 @@ def plain(folder):
 def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
   config, workdir = tiny_config(folder, method), folder / method
   request = read_edit(config)
-  assert record.begin(workdir, resolve(config, request))
+  assert begin(workdir, resolve(config, request))
   clips = edit_entry.run(config, request, workdir)
   assert set(clips) == {'source', 'edit'} and clips['edit'].shape == (4, 64, 64, 3)
   assert not np.array_equal(clips['edit'], plain)
@@ -66,17 +67,17 @@ def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
   assert kept['beside_the_rows'] == beside
   # Its config.json repeats it.
   again = rerun.get_config(workdir / 'config.json')
-  assert not record.begin(workdir, resolve(again, read_edit(again))) or not (workdir / 'DONE').exists()
+  assert not begin(workdir, resolve(again, read_edit(again))) or not (workdir / 'DONE').exists()
   assert json.loads(json.dumps(resolve(again, read_edit(again)))) == json.loads((workdir / 'config.json').read_text())
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method_has_a_config_and_forms_of_it(method):
-  assert set(METHODS) == set(baseline_request.METHODS)
+  assert set(METHODS) == set(baseline.METHODS)
   module = importlib.import_module(f'configs.baselines.{method}')
   for form in ('sprites', 'sprites,quick'):
     request = read_edit(module.get_config(form))
-    assert request.baseline.method == baseline_request.METHODS[method](**module.get_config(form).baseline.to_dict())
+    assert request.baseline.method == baseline.METHODS[method](**module.get_config(form).baseline.to_dict())
   assert len(request.layout.plan.steps) == 5
   assert '  python -m experiments.edit --config=configs/baselines/' in module.__doc__
   assert all(word in module.__doc__ for word in ('Deviations: ', 'Backbone: ', 'Cost: '))

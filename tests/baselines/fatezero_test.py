@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.baselines.setups import TEXTS, setup_of
-from tests.baselines.trace import row_names, trace
-from tests.tolerances import MODULE, UNET, agreement
+from tests.helpers.setups import TEXTS, setup_of
+from tests.helpers.tolerances import MODULE, UNET, agreement
+from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import fatezero
 from uniedit_jax.baselines.fatezero import FateZero
 from uniedit_jax.baselines.method import MAIN
-from uniedit_jax.diffusion import NoiseSchedule, ddim_update, guide
-from uniedit_jax.overrides import ROW_AXIS, AttentionOverride
+from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.method.overrides import ROW_AXIS, AttentionOverride
 
 SCHEDULE, STEPS = NoiseSchedule(), 3
 setup_small = functools.partial(setup_of, steps=STEPS, frames=3, blocks=4, inverted=1)

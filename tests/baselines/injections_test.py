@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from configs.baselines import masactrl, plain
-from experiments.request import read_edit
-from tests.baselines.trace import row_names, trace
-from tests.tolerances import UNET, agreement
-from uniedit_jax.diffusion import NoiseSchedule, ddim_update, guide
-from uniedit_jax.editing import edit
-from uniedit_jax.injection import Branch, ContentPreservation, Injections
-from uniedit_jax.layout import lay_out
+from experiments.requests.edit import read_edit
+from tests.helpers.tolerances import UNET, agreement
+from tests.helpers.trace import row_names, trace
+from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.method.injection import Branch, ContentPreservation, Injections
+from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.method.sampling import edit
 
 STEPS, BLOCKS = 4, 4
 SOURCE, MAIN = Branch('reconstruction'), Branch('main')
@@ -68,7 +68,9 @@ def test_short_forms_of_the_shipped_clip(module):
   assert len(quick.layout.plan.steps) == 5 and quick.layout.plan.rows[-1] == 4
 
 
-lay_out_small = functools.partial(lay_out, 'appearance', steps=STEPS, blocks=BLOCKS, wanted=('reconstruction', 'main'))
+lay_out_small = functools.partial(
+  plan_edit, 'appearance', steps=STEPS, blocks=BLOCKS, wanted=('reconstruction', 'main')
+)
 MASACTRL = Injections(content=ContentPreservation((1, STEPS), (2, BLOCKS), ('k', 'v')))
 
 

@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.baselines.setups import TEXTS, setup_of
-from tests.baselines.trace import row_names, trace
-from tests.tolerances import MODULE, UNET, agreement
+from tests.helpers.setups import TEXTS, setup_of
+from tests.helpers.tolerances import MODULE, UNET, agreement
+from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.method import MAIN, lay_out_rows, own_routes
 from uniedit_jax.baselines.rerender import Rerender
 from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
-from uniedit_jax.diffusion import CleanEdit, NoiseSchedule, ddim_update
+from uniedit_jax.method.diffusion import CleanEdit, NoiseSchedule, ddim_update
 
 SCHEDULE, STEPS = NoiseSchedule(), 4
 setup_small = functools.partial(setup_of, steps=STEPS, frames=3, blocks=4, inverted=1)

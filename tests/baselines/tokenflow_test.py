@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.baselines.setups import TEXTS, setup_of
-from tests.baselines.trace import row_names, trace
-from tests.tolerances import MODULE, UNET, agreement
-from uniedit_jax import editing
+from tests.helpers.setups import TEXTS, setup_of
+from tests.helpers.tolerances import MODULE, UNET, agreement
+from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.method import MAIN, lay_out_rows, own_routes
 from uniedit_jax.baselines.tokenflow import TokenFlow, segment_neighbours, with_keyframes
-from uniedit_jax.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.method import sampling
+from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.method.overrides import Flow
 from uniedit_jax.models.attention import propagate
-from uniedit_jax.overrides import Flow
 
 SCHEDULE, STEPS = NoiseSchedule(), 4
 setup_small = functools.partial(setup_of, steps=STEPS, blocks=4, inverted=1)
@@ -123,11 +123,11 @@ def test_equal_prompts_and_one_keyframe_predict_the_source(tiny, clip, flow_appl
   for share in (0.0, 1.0):
     method = TokenFlow(segment=4, attention_share=share, residual_share=share)
     (rows,) = method.lay_out(setup_small(frames=4, uncond=1, target=1)).plan.steps[0].passes
-    epsilon = editing.predict(flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751))
+    epsilon = sampling.predict(flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751))
     assert agreement(epsilon[1], epsilon[0]) < 10 * MODULE and agreement(epsilon[2], epsilon[0]) < 10 * MODULE
   # Of another text it is another noise.
   (rows,) = method.lay_out(setup_small(frames=4)).plan.steps[0].passes
-  epsilon = editing.predict(flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751))
+  epsilon = sampling.predict(flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751))
   assert agreement(epsilon[2], epsilon[0]) > 1e-3
 
 

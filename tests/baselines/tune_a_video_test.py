@@ -7,14 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from tests.baselines.setups import setup_of
-from tests.baselines.trace import row_names, trace
-from tests.tolerances import MODULE, UNET, agreement
-from uniedit_jax import editing
+from tests.helpers.setups import setup_of
+from tests.helpers.tolerances import MODULE, UNET, agreement
+from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines.tune_a_video import TuneAVideo, noise_loss, sparse_causal_frames, split, tune
-from uniedit_jax.diffusion import NoiseSchedule, ddim_update
-from uniedit_jax.inversion import ddim_invert
-from uniedit_jax.overrides import AttentionOverride
+from uniedit_jax.method import sampling
+from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update
+from uniedit_jax.method.inversion import ddim_invert
+from uniedit_jax.method.overrides import AttentionOverride
 
 SCHEDULE = NoiseSchedule()
 
@@ -120,7 +120,7 @@ def test_sampling_is_that_of_the_model_with_these_frames(tiny, clip, denoise):
   setup, method = setup_of(steps=3, frames=3, blocks=4), TuneAVideo()
   start = ddim_invert(denoise, (tiny.params, method.routes(setup)), z, texts[0], SCHEDULE, 3)[-1]
   layout = method.lay_out(setup)
-  sample = functools.partial(editing.edit, tiny.apply, tiny.params, start, texts, schedule=SCHEDULE, guidance=1.0)
+  sample = functools.partial(sampling.edit, tiny.apply, tiny.params, start, texts, schedule=SCHEDULE, guidance=1.0)
   (found,) = sample(layout=layout).values()
   x = start
   one = jax.jit(denoise)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.baselines.setups import TOKENIZER
+from tests.helpers.setups import TOKENIZER
 from uniedit_jax.baselines.word_alignment import align, refine, replace
 
 

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from tests.models.kernels_test import HEADS, M, N, make_inputs, plain_attention
-from tests.tolerances import MODULE, agreement
-from uniedit_jax.models import attention, kernels
-from uniedit_jax.overrides import ROW_AXIS, AttentionOverride, Source, TokenMasks
+from tests.helpers.tolerances import MODULE, agreement
+from tests.models.attention_kernels_test import HEADS, M, N, make_inputs, plain_attention
+from uniedit_jax.method.overrides import ROW_AXIS, AttentionOverride, Source, TokenMasks
+from uniedit_jax.models import attention, attention_kernels
 
 
 def test_rotation_equals_complex_numbers(rng):
@@ -71,7 +71,7 @@ def test_mask_guided_attention_equals_the_papers_two_attentions(rng):
   (q, k, v), _ = make_inputs(rng, (3,), False, False)
   foreground_q, foreground_k = rng.random((3, N)) < 0.5, rng.random((3, M)) < 0.5
   groups = attention.guided_groups(foreground_q[..., None], foreground_k[..., None], np.bool_(True))
-  out = kernels.attend(q, k, v, q_group=groups[0], k_group=groups[1])
+  out = attention_kernels.attend(q, k, v, q_group=groups[0], k_group=groups[1])
   assert agreement(out, guided_attention(q, k, v, foreground_q, foreground_k)) < 2 * MODULE
 
 
@@ -111,7 +111,7 @@ def test_queries_without_keys_of_their_side_see_all_keys(rng, ground):
   foreground_q = rng.random((2, N)) < 0.5
   foreground_k = np.stack([np.full(M, ground), np.arange(M) < 4])  # frame 0 has but one ground
   groups = attention.guided_groups(foreground_q[..., None], foreground_k[..., None], np.bool_(True))
-  out = np.asarray(kernels.attend(q, k, v, q_group=groups[0], k_group=groups[1]))
+  out = np.asarray(attention_kernels.attend(q, k, v, q_group=groups[0], k_group=groups[1]))
   assert np.isfinite(out).all()
   np.testing.assert_allclose(out[0], plain_attention(q, k, v)[0], atol=1e-5)
   second = (x[1:] for x in (q, k, v, foreground_q, foreground_k))
@@ -122,7 +122,9 @@ def test_guidance_by_masks_can_be_off(rng):
   (q, k, v), _ = make_inputs(rng, (3,), False, False)
   masks = rng.random((3, N, 1)) < 0.5, rng.random((3, M, 1)) < 0.5
   q_group, k_group = attention.guided_groups(*masks, np.bool_(False))
-  np.testing.assert_array_equal(kernels.attend(q, k, v, q_group=q_group, k_group=k_group), kernels.attend(q, k, v))
+  np.testing.assert_array_equal(
+    attention_kernels.attend(q, k, v, q_group=q_group, k_group=k_group), attention_kernels.attend(q, k, v)
+  )
 
 
 def test_text_attention_with_no_key_order(rng):

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.tolerances import MODULE, agreement
-from uniedit_jax import cost
+from tests.helpers.tolerances import MODULE, agreement
 from uniedit_jax.models import convolution, layers
+from uniedit_jax.runtime import cost
 
 OPTIONS = {'dimension_numbers': ('NHWC', 'HWIO', 'NHWC'), 'precision': None}
 

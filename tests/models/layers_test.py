@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.tolerances import MODULE, agreement
+from tests.helpers.tolerances import MODULE, agreement
 from uniedit_jax.models import layers
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import reference
-from tests.tolerances import MODULE, UNET, agreement
+from tests.helpers import reference
+from tests.helpers.tolerances import MODULE, UNET, agreement
 from uniedit_jax.models import attention
 from uniedit_jax.models.unet import UNet, UNetConfig
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from convert import rules
-from tests.tolerances import BF16, VAE_TEXT, agreement
-from uniedit_jax import random_init
+from tests.helpers.tolerances import BF16, VAE_TEXT, agreement
 from uniedit_jax.models import vae as vae_lib
+from uniedit_jax.runtime import random_init
 
 TINY = vae_lib.VAEConfig(channels=(8, 16), layers=1, groups=4)
 

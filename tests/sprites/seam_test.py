@@ -6,10 +6,10 @@ from PIL import Image
 
 from configs import sprites_appearance
 from experiments import edit
-from experiments.request import read_edit
+from experiments.requests.edit import read_edit
+from uniedit_jax.method.windows import window_starts
 from uniedit_jax.sprites import render
 from uniedit_jax.sprites.scenes import Scene
-from uniedit_jax.windows import window_starts
 
 FRAMES, WINDOW, OVERLAP = 48, 16, 8
 SEAM = 1.5

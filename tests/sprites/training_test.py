@@ -6,13 +6,14 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import training_tasks
-from uniedit_jax import sharding, tables
-from uniedit_jax.diffusion import NoiseSchedule
+from experiments.train import tasks
+from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.models.attention import relative_buckets
-from uniedit_jax.models.clip import TextConfig, TextEncoder
+from uniedit_jax.models.clip_text import TextConfig, TextEncoder
 from uniedit_jax.models.unet import UNet, UNetConfig
-from uniedit_jax.sprites import curves, data, losses, training
+from uniedit_jax.reports.tables import write_csv
+from uniedit_jax.runtime import sharding
+from uniedit_jax.sprites import data, losses, training, training_curves
 
 TEXT = TextConfig(vocabulary=9, positions=4, width=8, layers=1, heads=1, mlp_width=8, bos=7, eos=8)
 UNET = UNetConfig(channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8)
@@ -41,7 +42,7 @@ def bank():
 def model(bank):
   """(loss, initial parameters) of a model that compiles fast."""
   unet, tower = UNet(UNET), TextEncoder(TEXT)
-  params = training_tasks.initial(unet, tower, 0, bank.latents[0, :1], bank.tokens[0])
+  params = tasks.initial(unet, tower, 0, bank.latents[0, :1], bank.tokens[0])
   return losses.denoising_loss(unet, tower, SCHEDULE, (0,), WEIGHT), params
 
 
@@ -78,7 +79,7 @@ def test_the_untrained_unet_predicts_no_noise(bank, model):
 def test_temporal_attention_starts_by_looking_back_and_ahead_in_turn():
   unet = UNet(UNetConfig(channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8))
   latents = np.zeros((1, 4, 4, 2), np.float32)
-  params = training_tasks.initial(unet, TextEncoder(TEXT), 0, latents, NULL)['unet']
+  params = tasks.initial(unet, TextEncoder(TEXT), 0, latents, NULL)['unet']
   tables, _ = leaves(params, 'relative_attention_bias')
   assert len(tables) == unet.config.blocks == 4
   buckets = relative_buckets(16, unet.config.relative_buckets, unet.config.relative_max_distance)
@@ -262,10 +263,10 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
 
 def test_curves_are_cut_where_a_run_goes_on(tmp_path):
   rows = [{'step': 20, 'loss': 1.5}, {'step': 40, 'loss': 1.25, 'psnr': 20.0}, {'step': 60, 'loss': 1.0}]
-  tables.write_csv(tmp_path / 'losses.csv', rows)
-  assert curves.read(tmp_path / 'losses.csv', until=40) == rows[:2]
-  assert curves.read(tmp_path / 'none.csv', until=40) == []
-  curves.plot(tmp_path / 'losses.png', rows)
+  write_csv(tmp_path / 'losses.csv', rows)
+  assert training_curves.read(tmp_path / 'losses.csv', until=40) == rows[:2]
+  assert training_curves.read(tmp_path / 'none.csv', until=40) == []
+  training_curves.plot(tmp_path / 'losses.png', rows)
   assert (tmp_path / 'losses.png').read_bytes().startswith(b'\x89PNG')
 
 
@@ -280,4 +281,4 @@ def test_clips_are_drawn_from_what_is_trained_on_or_from_the_rest():
 
 def test_stages_follow_each_other():
   stages = [{'steps': 2, 'name': 'a'}, {'steps': 3, 'name': 'b'}]
-  assert [training_tasks.stage_at(stages, step)['name'] for step in range(5)] == ['a', 'a', 'b', 'b', 'b']
+  assert [tasks.stage_at(stages, step)['name'] for step in range(5)] == ['a', 'a', 'b', 'b', 'b']

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from uniedit_jax import video
-from uniedit_jax.model_config import SMALL
+from uniedit_jax.media import video
+from uniedit_jax.models.presets import SMALL
 from uniedit_jax.sprites import world
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import render

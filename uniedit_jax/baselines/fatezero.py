@@ -10,10 +10,12 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from uniedit_jax import attention_masks, editing, pipeline
 from uniedit_jax.baselines import word_alignment
 from uniedit_jax.baselines.method import MAIN, SOURCE, Row, invert, lay_out_rows, own_routes, read
-from uniedit_jax.overrides import AttentionOverride, TextMaps
+from uniedit_jax.method import sampling
+from uniedit_jax.method.overrides import AttentionOverride, TextMaps
+from uniedit_jax.models.tokenizers import word_positions
+from uniedit_jax.pipeline.model import unet_apply
 
 BLOCKS = (2, 13)  # at least 640 channels, at most 32 x 32 tokens of 512 x 512 pixels
 
@@ -71,7 +73,7 @@ class FateZero:
       taken, kept = word_alignment.refine(*setup.tokenizer.encode([source, target]))
     factors = np.ones(len(kept), np.float32)
     if self.words:
-      factors[attention_masks.word_positions(setup.tokenizer, target, self.words)] = self.emphasis
+      factors[word_positions(setup.tokenizer, target, self.words)] = self.emphasis
     return taken * factors, kept * factors
 
   def frames(self, setup):
@@ -118,7 +120,7 @@ class FateZero:
     params, frames = run.model.params['unet'], self.frames(run.setup)
     routes = None if frames is None else AttentionOverride(frames=frames)
     trajectory = invert(run, params, routes, self.temporal)
-    apply = pipeline.unet_apply(run.model.config, run.dtype, temporal=self.temporal)
+    apply = unet_apply(run.model.config, run.dtype, temporal=self.temporal)
     return sample(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance, run.progress('edit'))
 
 
@@ -127,17 +129,17 @@ def sample(apply, params, trajectory, texts, layout, schedule, guidance, progres
 
   Args:
     trajectory: f32[S + 1, F, H, W, C], of the inversion, cleanest first.
-    apply, params, texts, schedule, guidance, progress: as in `editing.sample`.
-    layout: `Layout`.
+    apply, params, texts, schedule, guidance, progress: as in `sampling.sample`.
+    layout: `EditPlan`.
 
   Returns:
     ({`MAIN`: f32[F, H, W, C]}, {}).
   """
   if len(layout.branches) == 1:  # nothing of the source is read
-    return editing.edit(apply, params, trajectory[-1], texts, layout, schedule, guidance, progress=progress), {}
+    return sampling.edit(apply, params, trajectory[-1], texts, layout, schedule, guidance, progress=progress), {}
   # Shifted by a step: inversion predicted at every timestep from the latents that are a level cleaner.
   cleaner = jnp.concatenate([trajectory[:1], trajectory[:-1]])
-  latents = editing.sample(
+  latents = sampling.sample(
     *(apply, params, jnp.stack([cleaner[-1], trajectory[-1]]), texts, layout.plan, schedule, guidance),
     **dict(stored=layout.stored, trajectory=cleaner, progress=progress),
   )

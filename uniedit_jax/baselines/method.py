@@ -4,7 +4,7 @@ A method is a frozen dataclass of its options (the fields of `config.baseline`) 
 
 - `negative_prompt`: what the unconditional half is conditioned on;
 - `faults(setup)`: what is wrong, as a list of sentences;
-- `lay_out(setup)`: its `Layout`, without a model;
+- `lay_out(setup)`: its `EditPlan`, without a model;
 - `cost(setup)`: dict of what is computed beside the rows of the layout;
 - `edit(run)`: (dict {`Branch`: latents f32[F, H, W, C]}, dict of facts for run.json).
 """
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uniedit_jax import inversion, pipeline
-from uniedit_jax.injection import BLOCKS, Branch
-from uniedit_jax.layout import Layout
-from uniedit_jax.overrides import AttentionOverride, Source
-from uniedit_jax.plan import Plan, Rows, Step
+from uniedit_jax.method import inversion
+from uniedit_jax.method.injection import BLOCKS, Branch
+from uniedit_jax.method.overrides import AttentionOverride, Source
+from uniedit_jax.method.plan import EditPlan
+from uniedit_jax.method.rows import RowPlan, Rows, Step
+from uniedit_jax.pipeline.model import unet_apply
 
 SOURCE, MAIN = Branch('reconstruction'), Branch('main')
 
@@ -61,7 +62,7 @@ class Run(NamedTuple):
     latents: f32[F, H, W, C], z_0, the encoded source.
     texts: f32[P, T, E], all encoded prompts.
     setup: `Setup`.
-    layout: the method's `Layout`.
+    layout: the method's `EditPlan`.
     schedule: `NoiseSchedule`.
     guidance: scale of classifier-free guidance.
     dtype: compute dtype.
@@ -73,7 +74,7 @@ class Run(NamedTuple):
   latents: np.ndarray
   texts: Any
   setup: Setup
-  layout: Layout
+  layout: EditPlan
   schedule: Any
   guidance: float
   dtype: str
@@ -90,7 +91,7 @@ class Row(NamedTuple):
 def lay_out_rows(rows, routes):
   """A layout whose rows the method itself has chosen; a reconstruction among them is a stored trajectory.
 
-  `plan.make_plan` knows branches whose halves read alike; here one half is edited alone, or both read one row.
+  `rows.plan_rows` knows branches whose halves read alike; here one half is edited alone, or both read one row.
   Of a branch, the first row is the unconditional half and the last the conditional one; a single row is both.
 
   Args:
@@ -98,7 +99,7 @@ def lay_out_rows(rows, routes):
     routes: S times `AttentionOverride` with leaves [R, L, ...].
 
   Returns:
-    `Layout` that wants `MAIN`.
+    `EditPlan` that wants `MAIN`.
   """
   branches = tuple(dict.fromkeys(row.branch for row in rows[0]))
   texts, steps = np.zeros((len(rows), len(branches), 2), np.int32), []
@@ -112,7 +113,7 @@ def lay_out_rows(rows, routes):
     branch, text = np.array([(branches.index(row.branch), row.text) for row in here], np.int32).T
     steps.append(Step((Rows(branch, text, table),), *halves, np.array([b == MAIN for b in branches])))
   stored = np.array([[branch == SOURCE for branch in branches]] * len(rows))
-  return Layout(branches, texts, Plan(tuple(steps)), ('main',), stored)
+  return EditPlan(branches, texts, RowPlan(tuple(steps)), ('main',), stored)
 
 
 def own_routes(rows, blocks, frames=None):
@@ -146,7 +147,7 @@ def read(routes, slot, reader, source, blocks):
 @functools.cache
 def denoiser(config, dtype, temporal=True, remat=False):
   """The UNet as `inversion` wants it; its parameters are the pair (parameters, routes with leaves [L, ...])."""
-  apply = pipeline.unet_apply(config, dtype, remat=remat, temporal=temporal)
+  apply = unet_apply(config, dtype, remat=remat, temporal=temporal)
 
   def denoise(state, latents, timestep, text):
     params, routes = state
@@ -162,7 +163,7 @@ def invert(run, params, routes=None, temporal=True):
     run: `Run`.
     params: the UNet's parameters.
     routes: `AttentionOverride` with leaves [L, ...] that reads no other row, or None.
-    temporal: as in `pipeline.unet_apply`.
+    temporal: as in `model.unet_apply`.
   """
   return inversion.ddim_invert(
     *(denoiser(run.model.config, run.dtype, temporal), (params, routes), run.latents),

@@ -8,8 +8,8 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from uniedit_jax import editing
 from uniedit_jax.baselines.method import MAIN, SOURCE, Row, read
+from uniedit_jax.method import sampling
 
 RESIDUAL_BLOCK = 8  # of 16: the resnet before it is read
 ATTENTION_BLOCKS = (8, 16)
@@ -67,14 +67,14 @@ def sample(apply, params, trajectory, texts, layout, schedule, guidance, **optio
 
   Args:
     trajectory: f32[S + 1, F, H, W, C], of the inversion, cleanest first.
-    apply, params, texts, schedule, guidance: as in `editing.sample`.
-    layout: `Layout`.
-    **options: others of `editing.sample`.
+    apply, params, texts, schedule, guidance: as in `sampling.sample`.
+    layout: `EditPlan`.
+    **options: others of `sampling.sample`.
 
   Returns:
     {`MAIN`: f32[F, H, W, C]}.
   """
-  latents = editing.sample(
+  latents = sampling.sample(
     *(apply, params, jnp.stack([trajectory[-1]] * 2), texts, layout.plan, schedule, guidance),
     **dict(stored=layout.stored, trajectory=trajectory, **options),
   )

@@ -9,12 +9,12 @@ import dataclasses
 
 import numpy as np
 
-from uniedit_jax import pipeline
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.first_frame import latent_warp
 from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
 from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
-from uniedit_jax.diffusion import CleanEdit
+from uniedit_jax.method.diffusion import CleanEdit
+from uniedit_jax.pipeline.model import unet_apply
 
 CROSS_BLOCKS, LOOSE_BLOCKS = (7, 16), (10, 16)
 
@@ -110,7 +110,7 @@ class Rerender:
     params, setup = run.model.params['unet'], run.setup
     tokens, seen = latent_warp(run.clip, run.model.config.vae.factor)
     trajectory = invert(run, params, temporal=False)
-    apply = pipeline.unet_apply(run.model.config, run.dtype, temporal=False)
+    apply = unet_apply(run.model.config, run.dtype, temporal=False)
     sampled = plug_and_play.sample(
       *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance),
       **dict(clean=self.clean_edits(setup, run.schedule, tokens, seen), progress=run.progress('edit')),

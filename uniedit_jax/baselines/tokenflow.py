@@ -11,10 +11,10 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from uniedit_jax import pipeline
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
-from uniedit_jax.overrides import Flow, Source
+from uniedit_jax.method.overrides import Flow, Source
+from uniedit_jax.pipeline.model import unet_apply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ class TokenFlow:
     """Inverts frame by frame, and samples."""
     params = run.model.params['unet']
     trajectory = invert(run, params, temporal=False)
-    apply = with_keyframes(pipeline.unet_apply(run.model.config, run.dtype, temporal=False))
+    apply = with_keyframes(unet_apply(run.model.config, run.dtype, temporal=False))
     sampled = plug_and_play.sample(
       *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance), progress=run.progress('edit')
     )

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from uniedit_jax import editing, pipeline
 from uniedit_jax.baselines.method import MAIN, Row, denoiser, invert, lay_out_rows
-from uniedit_jax.overrides import AttentionOverride
+from uniedit_jax.method import sampling
+from uniedit_jax.method.overrides import AttentionOverride
+from uniedit_jax.pipeline.model import unet_apply
 
 # Modules whose parameters are tuned; a table of positions in them is fixed, as the rotary frequencies are.
 TUNED, FIXED = (('attn1', 'to_q'), ('attn2', 'to_q'), ('attn_temp',)), 'frame_positions'
@@ -73,8 +74,8 @@ class TuneAVideo:
     )
     trajectory = invert(run, params, routes)
     start = trajectory[-1]
-    apply = pipeline.unet_apply(config, run.dtype)
-    sampled = editing.edit(
+    apply = unet_apply(config, run.dtype)
+    sampled = sampling.edit(
       *(apply, params, start, run.texts, run.layout, run.schedule, run.guidance), progress=run.progress('edit')
     )
     return sampled, {'tuning_losses': losses}

@@ -12,15 +12,12 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from uniedit_jax import checkpoint
-from uniedit_jax.files import absolute
-from uniedit_jax.model_config import read_json
-from uniedit_jax.models import clip
-from uniedit_jax.models.clip_image import ClipConfig, ImageFeatures, TextFeatures, abstract_clip
+from uniedit_jax.models.clip_image import DEVIATION, MEAN, PART, ClipConfig, ImageFeatures, TextFeatures, abstract_clip
+from uniedit_jax.models.config import read_json
+from uniedit_jax.models.tokenizers import CLIPTokenizer
+from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.files import absolute
 
-PART = 'clip'  # of the checkpoint folder
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 BATCH = 16  # frames at once
 
 
@@ -30,12 +27,12 @@ class ClipModel(NamedTuple):
   Attributes:
     config: `ClipConfig`.
     params: parameter tree of both towers.
-    tokenizer: `clip.Tokenizer`.
+    tokenizer: `tokenizers.CLIPTokenizer`.
   """
 
   config: ClipConfig
   params: dict[str, Any]
-  tokenizer: clip.Tokenizer
+  tokenizer: CLIPTokenizer
 
 
 @functools.lru_cache(maxsize=1)  # a batch asks for every edit
@@ -52,7 +49,7 @@ def read_tokenizer(folder):
     raise FileNotFoundError(
       f'{str(folder)!r} lacks {", ".join(missing)}; accepted: a folder made by `python -m convert.clip`'
     )
-  return clip.Tokenizer(folder / 'tokenizer', _read_config(folder).text)
+  return CLIPTokenizer(folder / 'tokenizer', _read_config(folder).text)
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from uniedit_jax.method.overrides import exchange
 from uniedit_jax.models import layers
-from uniedit_jax.models.kernels import attend, attention_map
-from uniedit_jax.overrides import exchange
+from uniedit_jax.models.attention_kernels import attend, attention_map
 
 
 def rotate(x, rotary_dim):

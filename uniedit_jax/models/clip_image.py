@@ -12,8 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from uniedit_jax.models import layers
-from uniedit_jax.models.clip import Layers, TextConfig, TextModel
+from uniedit_jax.models.clip_text import Layers, TextConfig, TextModel
 
+PART = 'clip'  # of a checkpoint folder
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 LETTERS = {768: 'b', 1024: 'l'}  # of the widths of published towers
 
 

@@ -6,7 +6,7 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from uniedit_jax.overrides import mapped_rows
+from uniedit_jax.models.attention_kernels import mapped_rows
 
 # Winograd's minimal filtering F(2x2, 3x3) (Lavin & Gray 2016): result = OUT (KERNEL k KERNEL^T * IN x IN^T) OUT^T.
 IN = (1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)

@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from uniedit_jax.method.overrides import exchange
 from uniedit_jax.models import attention, layers
-from uniedit_jax.overrides import exchange
 
 
 @dataclasses.dataclass(frozen=True)

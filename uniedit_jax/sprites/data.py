@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from uniedit_jax.media.video import to_model
 from uniedit_jax.models.vae import encode_frames
 from uniedit_jax.sprites.losses import Samples
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import random_scene
-from uniedit_jax.video import to_model
 
 
 class Bank(NamedTuple):

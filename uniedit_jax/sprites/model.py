@@ -1,8 +1,8 @@
 """The model of the sprites world: LaVie's family, small."""
 
-from uniedit_jax.diffusion import NoiseSchedule
-from uniedit_jax.model_config import ModelConfig
-from uniedit_jax.models.clip import TextConfig
+from uniedit_jax.method.diffusion import NoiseSchedule
+from uniedit_jax.models.clip_text import TextConfig
+from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
 from uniedit_jax.sprites.scenes import vocabulary

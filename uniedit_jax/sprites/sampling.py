@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from uniedit_jax.diffusion import guide, sampler_updates
+from uniedit_jax.method.diffusion import guide, sampler_updates
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)

@@ -1,53 +1,13 @@
 """Rates with their intervals, and judgements summed up by kind and method."""
 
-import math
-
 import numpy as np
 
-from uniedit_jax import bootstrap
+from uniedit_jax.metrics.statistics import gain, rate
 from uniedit_jax.sprites.scenes import ATTRIBUTES
 
 ALL_KINDS = 'all kinds'
 BASE = 'inversion'  # the method that nothing is injected in
 UNEDITED = ('vae floor', 'reconstruction')
-RESAMPLES = 10_000
-
-
-def wilson(count, total, z=1.959964):
-  """The Wilson score interval of a rate, by default with 95 % confidence.
-
-  Args:
-    count, total: `count` successes of `total` >= 1.
-    z: quantile of the normal distribution.
-
-  Returns:
-    (low, high).
-  """
-  rate, spread = count / total, z * z / total
-  middle = rate + spread / 2
-  half = z * math.sqrt(rate * (1 - rate) / total + spread / (4 * total))
-  return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
-
-
-def rate(flags):
-  """{'rate', 'low', 'high', 'count'} of bools: their share of True with its Wilson interval, and their number."""
-  low, high = wilson(sum(flags), len(flags))
-  return {'rate': round(sum(flags) / len(flags), 4), 'low': round(low, 4), 'high': round(high, 4), 'count': len(flags)}
-
-
-def gain(values, base):
-  """What a method adds to another one on the same edits, with the 95 % interval of bootstrapped means.
-
-  Args:
-    values, base: a measure of n edits by either method.
-
-  Returns:
-    {'mean', 'low', 'high', 'better' (edits in which it is higher), 'count'}.
-  """
-  differences = np.subtract(values, base)
-  figures = zip(('mean', 'low', 'high'), bootstrap.interval(differences, RESAMPLES), strict=True)
-  figures = {name: round(float(value), 4) for name, value in figures}
-  return {**figures, 'better': int((differences > 0).sum()), 'count': len(differences)}
 
 
 def summarise_captions(readings):

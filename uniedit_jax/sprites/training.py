@@ -14,7 +14,7 @@ import optax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from uniedit_jax.files import absolute
+from uniedit_jax.runtime.files import absolute
 
 
 class State(NamedTuple):

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from uniedit_jax.frames import resize_bilinear
+from uniedit_jax.media.frames import resize_bilinear
 from uniedit_jax.metrics import pixel
-from uniedit_jax.sprites import probe
+from uniedit_jax.sprites import reader
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import EXTENT
 from uniedit_jax.sprites.scenes import ATTRIBUTES
@@ -68,4 +68,4 @@ def _small(frames):
 
 
 def _read(frames):
-  return probe.read(_small(frames))
+  return reader.read(_small(frames))

@@ -1,0 +1,1 @@
+"""Edits of a manifest on many devices and hosts."""

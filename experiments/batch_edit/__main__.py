@@ -1,0 +1,51 @@
+"""Makes the edits of a manifest on all devices of all hosts.
+
+  python -m experiments.batch_edit --config=configs/batch.py --config.checkpoint=checkpoints/lavie \
+    --config.manifest=edits.jsonl --workdir=out/batch
+
+The same command on every host: process i of n makes edits i, i + n, ... on its own devices, and waits for nobody. The
+workdir gets items/<id>/ with what a single edit leaves, and summary.csv, summary.json, index.html, and measures.md and
+measures.csv (means with intervals), which every process writes anew when it ends. An edit that fails leaves error.json,
+the others are made, and the exit status is 1. `--dry_run` tells what would be done.
+"""
+
+import sys
+
+import jax
+from absl import app, flags, logging
+from etils import epath
+from ml_collections import config_flags
+
+from experiments.batch_edit import item_files, run, summary
+from experiments.batch_edit.request import read_batch
+from uniedit_jax.runtime import sharding
+
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
+_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print what would be done, and end.')
+
+
+def main(_):
+  """Reads the manifest and makes its edits, or tells what they are."""
+  logging.set_verbosity(logging.WARNING)
+  config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
+  try:
+    if config.coordinator:  # before anything asks for devices
+      sharding.meet(config.coordinator, config.processes, config.process)
+    items, faulty = read_batch(config)
+    process, processes = jax.process_index(), jax.process_count()
+    if _DRY_RUN.value:
+      return print(summary.plan(config, items, run.chunks_of, processes))
+    for name, fault in faulty.items():
+      item_files.leave_error(workdir / 'items' / name, ValueError(fault))
+    failed = run.run(config, items, workdir, process, processes)
+  except (ValueError, OSError) as error:
+    sys.exit(f'{error}')
+  summary.write(workdir, [*faulty, *(item.id for item in items)])
+  print('\n'.join(str(workdir / name) for name in ('index.html', 'summary.csv')))
+  if failed + len(faulty):
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,135 @@
+"""The pieces of work that `experiments.benchmark` times, and the operations that each takes."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from uniedit_jax.method.injection import preset
+from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.pipeline import ahead_of_time, model
+from uniedit_jax.runtime import cost
+
+PLANNED = ', planned'
+
+
+class Inputs(NamedTuple):
+  """Random inputs of one clip size.
+
+  Attributes:
+    clip: (frames, height, width) in pixels.
+    latents: f32[F, H, W, C]; frames: f32[F, 8 H, 8 W, 3] in [-1, 1]; texts: f32[2, T, E], the null text first.
+  """
+
+  clip: tuple[int, int, int]
+  latents: np.ndarray
+  frames: np.ndarray
+  texts: np.ndarray
+
+
+def draw_inputs(config, clip):
+  """`Inputs` for a `ModelConfig` and (frames, height, width)."""
+  rng = np.random.default_rng(0)
+  draw = lambda *shape: rng.standard_normal(shape, np.float32)
+  latents, frames = draw(*model.latent_shape(config, *clip)), np.tanh(draw(*clip, 3))
+  return Inputs(tuple(clip), latents, frames, draw(2, config.text.positions, config.text.width))
+
+
+class Work(NamedTuple):
+  """What a side does in a case.
+
+  Attributes:
+    method: of `speed_sides.Side`.
+    given: arrays, its first arguments, as `Side.put` makes them.
+    options: its further arguments.
+    flops: operations of the products and convolutions.
+  """
+
+  method: str
+  given: tuple[np.ndarray, ...]
+  options: tuple[Any, ...]
+  flops: float
+
+  def run_on(self, side):
+    """() -> what the method of a side returns."""
+    given = [side.put(x) for x in self.given]
+    return lambda: getattr(side, self.method)(*given, *self.options)
+
+
+def make_cases(config, inputs, options, dtype):
+  """Lists the cases.
+
+  Args:
+    config: `ModelConfig`.
+    inputs: `Inputs`.
+    options: ConfigDict with cases, rows, steps and null_text of configs/benchmark.py.
+    dtype: compute dtype, in which operations are counted.
+
+  Returns:
+    {name: {suffix of a variant: `Work`}}. With the suffix `PLANNED` an edit computes the plan's rows, with '' every row
+    of every step.
+  """
+  row, steps, found = row_flops(config, inputs.clip, dtype), options.steps, {}
+  null, text = inputs.texts
+  for name in options.cases:
+    if name == 'unet':
+      for rows in options.rows:
+        given = np.stack([np.roll(inputs.latents, i) for i in range(rows)]), inputs.texts[np.arange(rows) % 2]
+        found[f'UNet step, rows: {rows}'] = {'': Work('step', given, (), rows * row)}
+    elif name == 'inversion':
+      found['DDIM inversion'] = {'': Work('invert', (inputs.latents, null), (steps,), steps * row)}
+    elif name in ('appearance', 'motion'):
+      found[f'{name} edit'] = {
+        suffix: Work('edit', (inputs.latents, inputs.texts), (layout,), sum(layout.plan.rows) * row)
+        for suffix, layout in layouts(config, name, steps).items()
+      }
+    elif name == 'null_text':
+      count, inner = options.null_text.steps, options.null_text.inner_steps
+      trajectory = np.stack([np.roll(inputs.latents, i) for i in range(count + 1)])
+      flops = count * (2 * row + inner * _gradient_flops(config, inputs, dtype))
+      found['null-text optimisation'] = {'': Work('null_text', (trajectory, text, null), (inner,), flops)}
+    elif name == 'vae':
+      for way, given in (('encode', inputs.frames), ('decode', inputs.latents)):
+        found[f'VAE, {way}'] = {'': Work(way, (given,), (), vae_flops(config, inputs, dtype, way))}
+    elif name == 'end_to_end':
+      around = sum(vae_flops(config, inputs, dtype, way) for way in ('encode', 'decode')) + steps * row
+      found['frames to edited frames'] = {
+        suffix: Work(
+          *('edit_frames', (inputs.frames, inputs.texts), (layout, steps)), around + sum(layout.plan.rows) * row
+        )
+        for suffix, layout in layouts(config, 'appearance', steps).items()
+      }
+  return found
+
+
+def layouts(config, task, steps):
+  """{suffix: `EditPlan`} of the paper's preset with a null source prompt, of which only the edit is wanted."""
+  blocks = config.unet.blocks
+  settings = [preset('paper', task, False, steps, blocks)]
+  return {
+    suffix: plan_edit(task, settings, steps, blocks=blocks, exact_savings=exact)
+    for suffix, exact in (('', False), (PLANNED, True))
+  }
+
+
+@functools.cache
+def row_flops(config, clip, dtype):
+  """Operations of a row of a step."""
+  return cost.flops(ahead_of_time.products_of_rows(config, clip, 1, dtype))
+
+
+def _gradient_flops(config, inputs, dtype):
+  """Operations of a row forward and backward to its text, activations kept."""
+  denoise, params = model.denoiser(config, dtype), ahead_of_time.abstract_part(config, 'unet', dtype)
+  loss = lambda text, params: denoise(params, inputs.latents, np.int32(0), text).sum()
+  return cost.flops(cost.products(jax.value_and_grad(loss), inputs.texts[0], params))
+
+
+def vae_flops(config, inputs, dtype, way):
+  """Operations of encoding or decoding the clip."""
+  module, params = model.module(config, 'vae', dtype), ahead_of_time.abstract_part(config, 'vae', dtype)
+  x = (inputs.frames if way == 'encode' else inputs.latents)[:1]
+  return len(inputs.latents) * cost.flops(
+    cost.products(lambda params, x: module.apply({'params': params}, x, method=way), params, x)
+  )

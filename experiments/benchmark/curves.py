@@ -1,0 +1,128 @@
+"""What an edit costs as its clip, its rows, its steps or its company grow: `experiments.benchmark`'s curves."""
+
+import statistics
+
+import jax
+import matplotlib
+import numpy as np
+
+from experiments.benchmark.cases import PLANNED, draw_inputs, layouts
+from experiments.benchmark.sides import GUIDANCE
+from experiments.timing import seconds_of
+from uniedit_jax.method import sampling
+from uniedit_jax.method.rows import Rows
+from uniedit_jax.pipeline import ahead_of_time
+from uniedit_jax.pipeline.model import unet_apply
+from uniedit_jax.runtime.files import atomic_file
+from uniedit_jax.runtime.sharding import data_mesh
+
+matplotlib.use('agg')
+import matplotlib.pyplot as plt
+
+ROWS = 1, 2, 3, 4, 6, 8
+STEPS = 2, 5, 10, 20
+EDITS = 1, 2, 4
+SHARES = 0.25, 0.5, 0.75, 1.0  # of the clip's frames, and of its height and width
+AT = 3  # rows where something else grows
+AXES = {
+  'frames': f'frames (step of {AT} rows)',
+  'tokens': f'tokens of a frame (step of {AT} rows)',
+  'rows': 'rows (a step)',
+  'steps': 'steps (an appearance edit)',
+  'edits': 'edits side by side (2 steps of each)',
+}
+
+
+def measure(ours, clip, repeats, progress=iter):
+  """Measures all curves.
+
+  Args:
+    ours: `speed_sides.Ours`.
+    clip: (frames, height, width), the largest.
+    repeats: runs of each point, of which the median counts.
+    progress: wraps an iterable of points.
+
+  Returns:
+    list of {'curve', 'at', 'seconds', 'memory'}: bytes of a device for the program, its arguments (the weights are
+    among them) and its results, as the compiler says.
+  """
+  frames, height, width = clip
+  factor = 4 * ours.config.vae.factor
+  scaled = lambda share, length, unit: max(1, round(length * share / unit)) * unit
+  points = [('frames', (scaled(share, frames, 1), height, width), AT) for share in SHARES]
+  points += [('tokens', (frames, *(scaled(share, x, factor) for x in (height, width))), AT) for share in SHARES]
+  points += [('rows', tuple(clip), rows) for rows in ROWS]
+  points += [('steps', tuple(clip), steps) for steps in STEPS] + [('edits', tuple(clip), edits) for edits in EDITS]
+  rows = []
+  for curve, size, count in progress(list(dict.fromkeys(points))):
+    inputs = draw_inputs(ours.config, size)
+    if curve == 'steps':
+      run, memory, at = *_edit(ours, inputs, count), count
+    elif curve == 'edits':
+      run, memory, at = *_batch(ours, inputs, count), count
+    else:
+      run, memory = _step(ours, inputs, count)
+      at = {'frames': size[0], 'tokens': inputs.latents[0, ..., 0].size, 'rows': count}[curve]
+    _, *seconds = (seconds_of(run, ours.wait) for _ in range(1 + repeats))  # the first compiles
+    rows.append({'curve': curve, 'at': at, 'seconds': statistics.median(seconds), 'memory': memory})
+  return rows
+
+
+def _step(ours, inputs, rows):
+  """A step of plain rows: (how it is run, bytes)."""
+  table = np.arange(rows, dtype=np.int32)
+  given = (
+    *(ours.params['unet'], np.stack([inputs.latents] * rows), inputs.texts[table % 2]),
+    *(Rows(table, table, None), np.int32(501), None),
+  )
+  compiled = sampling.predict.lower(unet_apply(ours.config, ours.dtype), *given).compile()
+  return lambda: compiled(*given), ahead_of_time.facts(compiled)['memory']
+
+
+def _edit(ours, inputs, steps):
+  """An appearance edit, planned."""
+  layout = layouts(ours.config, 'appearance', steps)[PLANNED]
+  mesh = data_mesh(jax.local_devices()[:1])
+  return lambda: ours.edit(inputs.latents, inputs.texts, layout), _memory(ours, inputs, layout, mesh, 1)
+
+
+def _batch(ours, inputs, edits):
+  """Independent appearance edits on one device."""
+  layout = layouts(ours.config, 'appearance', 2)[PLANNED]
+  mesh = data_mesh(jax.local_devices()[:1])
+  apply, schedule = unet_apply(ours.config, ours.dtype), ours.config.schedule
+  starts, texts = (np.stack([x] * edits) for x in (inputs.latents, inputs.texts))
+
+  def run():
+    edited = sampling.edit_batch(
+      *(apply, ours.params['unet'], starts, texts, [layout] * edits, schedule, [GUIDANCE] * edits), mesh=mesh
+    )
+    return [list(one.values()) for one in edited]
+
+  return run, _memory(ours, inputs, layout, mesh, edits)
+
+
+def _memory(ours, inputs, layout, mesh, edits):
+  """Bytes of the largest step of a layout, for so many edits on a device."""
+  index = max(range(len(layout.plan.steps)), key=lambda i: layout.plan.rows[i])
+  lowered = ahead_of_time.lower_step(ours.config, layout, index, inputs.clip, mesh, ours.dtype, edits)
+  return ahead_of_time.facts(lowered.compile())['memory']
+
+
+def plot(path, rows):
+  """Draws seconds and memory of all curves into one picture."""
+  figure, axes = plt.subplots(2, len(AXES), figsize=(3 * len(AXES), 5), squeeze=False)
+  for (curve, title), column in zip(AXES.items(), axes.T, strict=True):
+    points = [row for row in rows if row['curve'] == curve]
+    at = [row['at'] for row in points]
+    for axis, measure, unit in zip(column, ('seconds', 'memory'), (1, 2**20), strict=True):
+      values = [row[measure] / unit for row in points]
+      axis.plot(at, values, marker='o')
+      axis.set(xlim=(0, 1.05 * max(at)), ylim=(0, 1.1 * max(values)))
+    column[1].set_xlabel(title, fontsize=8)
+  axes[0, 0].set_ylabel('seconds')
+  axes[1, 0].set_ylabel('MiB')
+  figure.tight_layout()
+  with atomic_file(path) as name:
+    figure.savefig(name, format='png', dpi=110)
+  plt.close(figure)

@@ -1,0 +1,126 @@
+"""Sampling, DDIM inversion and null-text optimisation with the UNet of `torch_peer.py`.
+
+They compute what `sampling.sample`, `inversion.ddim_invert` and `inversion.optimise_null_text` do, with channels before
+the grid. Tables go to the device before a loop starts, and nothing in a loop waits for it.
+"""
+
+import numpy as np
+import torch
+
+from experiments.benchmark.torch_peer import routes_of
+from uniedit_jax.method.diffusion import ddim_update, sampler_updates
+
+
+@torch.no_grad()
+def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajectory=None):
+  """`sampling.sample` of this UNet.
+
+  Args:
+    unet: `UNet`, or what `torch.compile` makes of it.
+    latents: f32[K, F, C, H, W].
+    texts: f32[P, T, E].
+    plan: `rows.RowPlan` without masks.
+    schedule: `NoiseSchedule`.
+    guidance: scale of classifier-free guidance.
+    stored: bool[S, K], numpy, as in `sampling.sample`, or None.
+    trajectory: f32[S + 1, F, C, H, W]; needed with `stored`.
+
+  Returns:
+    f32[K, F, C, H, W].
+  """
+  count, device = len(plan.steps), latents.device
+  table = lambda x: torch.from_numpy(np.array(x)).to(device)
+  index = lambda x: table(np.int64(x))
+  switch = lambda x: table(x)[:, None, None, None, None]
+  passes = [
+    [(index(rows.branch), texts[index(rows.text)], routes_of(rows, device)) for rows in step.passes]
+    for step in plan.steps
+  ]
+  halves = [(index(step.uncond), index(step.cond), switch(step.updated)) for step in plan.steps]
+  stored = [switch(s) if s.any() else None for s in stored] if stored is not None else [None] * count
+  timesteps, updates = _timesteps(schedule.timesteps(count), device), sampler_updates('ddim', schedule.levels(count))
+  for i in range(count):
+    epsilon = torch.cat([unet(latents[branch], timesteps[i], text, routes) for branch, text, routes in passes[i]])
+    uncond, cond, updated = halves[i]
+    uncond, cond = epsilon[uncond], epsilon[cond]
+    moved = _move(updates[i], latents, uncond + guidance * (cond - uncond))
+    latents = torch.where(updated, moved, latents)
+    if stored[i] is not None:
+      latents = torch.where(stored[i], trajectory[count - 1 - i], latents)
+  return latents
+
+
+@torch.no_grad()
+def ddim_invert(unet, latents, text, schedule, steps):
+  """`inversion.ddim_invert` without guidance: one row a step.
+
+  Args:
+    unet, schedule: as in `sample`.
+    latents: f32[F, C, H, W], the encoded clip z_0.
+    text: f32[T, E], the prompt to invert with.
+    steps: number of steps S.
+
+  Returns:
+    f32[S + 1, F, C, H, W]: z_0, ..., z_T.
+  """
+  timesteps, levels = _timesteps(schedule.timesteps(steps)[::-1], latents.device), schedule.levels(steps)[::-1]
+  trajectory = [latents]
+  for i in range(steps):
+    epsilon = unet(trajectory[-1][None], timesteps[i], text[None])[0]
+    trajectory.append(_move(ddim_update(*levels[i : i + 2]), trajectory[-1], epsilon))
+  return torch.stack(trajectory)
+
+
+def optimise_null_text(unet, trajectory, text, null_text, schedule, *, guidance=7.5, inner_steps=10):
+  """`inversion.optimise_null_text` without its early stop: every step takes all inner steps.
+
+  Args:
+    unet, schedule: as in `sample`; a UNet with `remat` saves memory.
+    trajectory: f32[S + 1, F, C, H, W] of `ddim_invert` with `text`.
+    text: f32[T, E], the source prompt.
+    null_text: f32[T, E], where the first step starts.
+    guidance: scale of the sampling to be repaired.
+    inner_steps: updates in a step.
+
+  Returns:
+    (texts f32[S, T, E], losses f32[S, inner_steps] before each update, latents f32[S, F, C, H, W] after every step).
+  """
+  steps = len(trajectory) - 1
+  timesteps, updates = (
+    _timesteps(schedule.timesteps(steps), text.device),
+    sampler_updates('ddim', schedule.levels(steps)),
+  )
+  latents, uncond = trajectory[-1], null_text.detach().clone()
+  found = []
+  for i in range(steps):
+    predict = lambda text, latents=latents, timestep=timesteps[i]: unet(latents[None], timestep, text[None])[0]
+    with torch.no_grad():
+      cond = predict(text)
+
+    def denoised(uncond, i=i, latents=latents, cond=cond, predict=predict):
+      epsilon = predict(uncond)
+      return _move(updates[i], latents, epsilon + guidance * (cond - epsilon))
+
+    uncond = uncond.clone().requires_grad_()
+    adam, losses = torch.optim.Adam([uncond], lr=1e-2 * (1 - i / 100)), []
+    for _ in range(inner_steps):
+      loss = torch.nn.functional.mse_loss(denoised(uncond), trajectory[steps - 1 - i])
+      adam.zero_grad()
+      loss.backward()
+      adam.step()
+      losses.append(loss.detach())
+    uncond = uncond.detach()
+    with torch.no_grad():
+      latents = denoised(uncond)
+    found.append((uncond, torch.stack(losses), latents))
+  return tuple(map(torch.stack, zip(*found, strict=True)))
+
+
+def _timesteps(timesteps, device):
+  """Tensors of their own: a number would be a constant of a compiled program, and every step another one."""
+  return [torch.tensor(int(timestep), device=device) for timestep in timesteps]
+
+
+def _move(update, latents, epsilon):
+  """A `diffusion.Update` by DDIM."""
+  return float(update.latents) * latents + float(update.noise) * epsilon

@@ -1,0 +1,1 @@
+"""The same edits by several methods."""

@@ -1,0 +1,84 @@
+"""Makes the same edits with several methods, and compares what comes out.
+
+  python -m experiments.compare --config=configs/compare_sprites.py --workdir=out/compare_sprites
+
+The workdir gets comparison.json and items/ (the clips, side by side in index.html, and what `experiments.user_study`
+makes a study of), table.md, results.csv and results.json; edits/<edit>/<method>/ has what a single edit leaves. The
+same command makes only what is missing: after an interruption, or a change of some of the methods. The results of a
+user study in <workdir>/user_study get into the tables when it is run once more.
+"""
+
+import hashlib
+import sys
+
+from absl import app, flags, logging
+from etils import epath
+from ml_collections import config_flags
+
+from experiments import progress, stages
+from experiments.compare import cells
+from experiments.compare.request import read_compare
+from uniedit_jax.reports import comparison_format
+from uniedit_jax.reports.comparison import write
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import once, write_json
+
+
+def run(config, request, workdir):
+  """Makes what is missing, and writes comparison.json and results.json.
+
+  Args:
+    config: ConfigDict of configs/compare.py.
+    request: `compare_request.read_compare(config, workdir)`.
+    workdir: path.
+
+  Raises:
+    RuntimeError: lists the edits that failed; all others are made first.
+  """
+  workdir = epath.Path(workdir)
+  log, rows, failed = RunLog(announce=progress.announce), [], []
+  for name in request.left_out:
+    log.warn(f'{name} is left out: it needs masks, which not all edits have')
+  model = stages.load(config, request.dtype, log)
+  with log.phase('compare'):
+    for cell in progress.steps('compare', log)(request.cells):
+      item, path = request.edits[cell.edit], workdir / 'edits' / cell.edit / f'{cell.method}.json'
+      key = hashlib.sha256(f'{cell.facts} {model.hash}'.encode()).hexdigest()
+      try:
+        rows += once(path, cells.make, cell, item, model, workdir, key=key)
+      except Exception as error:  # the others are worth having whatever went wrong
+        logging.exception('%s by %s', cell.edit, cell.method)
+        failed.append(f'{cell.edit} by {cell.method}: {type(error).__name__}: {error}')
+  if failed:
+    raise RuntimeError('some edits failed:\n' + '\n'.join(f'  - {fault}' for fault in failed))
+  comparison_format.write(workdir, request.comparison)
+  # Every method measured the source; once is enough.
+  rows = list({(row['edit'], row['method']): row for row in rows}.values())
+  write_json(workdir / 'results.json', rows)
+  facts = {'checkpoint_hash': model.hash, 'dtype': request.dtype, 'left_out': request.left_out}
+  write_json(workdir / 'run.json', log.as_dict() | facts)
+
+
+def launch():
+  """Makes what is missing, and writes the tables and the page."""
+  config_flag = config_flags.DEFINE_config_file('config', lock_config=True)
+  workdir_flag = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
+  flags.mark_flag_as_required('config')
+
+  def main(_):
+    logging.set_verbosity(logging.WARNING)
+    config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
+    try:
+      request = read_compare(config, workdir)
+      write_json(workdir / 'config.json', config.to_dict())
+      run(config, request, workdir)
+    except (ValueError, RuntimeError) as error:
+      sys.exit(f'{error}')
+    print(write(workdir))
+    print('\n'.join(str(workdir / name) for name in ('index.html', 'table.md', 'results.csv')))
+
+  app.run(main)
+
+
+if __name__ == '__main__':
+  launch()

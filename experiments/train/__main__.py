@@ -1,0 +1,93 @@
+"""Trains a part of the sprites model, and goes on where it stopped when it is run again.
+
+  python -m experiments.train --config=configs/sprites_vae.py --workdir=out/sprites_vae
+  python -m experiments.train --config=configs/sprites_model.py --config.vae=out/sprites_vae/checkpoint \
+    --workdir=out/sprites_model
+
+The workdir gets states/ (everything to go on from), losses.csv and losses.png, looks/ (what the averaged weights make
+of validation data) and, at the end or when config.max_minutes are over, checkpoint/: a checkpoint folder of them.
+"""
+
+import sys
+import time
+
+import jax
+import numpy as np
+from etils import epath
+
+from experiments import progress
+from experiments.launch import launch
+from experiments.train.tasks import make_task, read_training, resolve_training
+from uniedit_jax.media import grids
+from uniedit_jax.reports import tables
+from uniedit_jax.runtime import sharding
+from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import write_json
+from uniedit_jax.sprites import data, training, training_curves
+
+LOG_EVERY = 20
+
+
+def run(config, request, workdir):
+  """Trains until the last step; exits early, ready to go on, after config.max_minutes.
+
+  Args:
+    config: ConfigDict of configs/sprites_vae.py or configs/sprites_model.py.
+    request: `read_training(config)`.
+    workdir: path.
+  """
+  workdir = epath.Path(workdir)
+  began = saved = time.monotonic()
+  log = RunLog(announce=progress.announce)
+  sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
+  with log.phase('data'):
+    task = make_task(config, request, lambda label: progress.steps(label, log))
+  optimizer = training.make_optimizer(
+    training.learning_rate([(s['steps'], s['first_rate'], s['last_rate']) for s in request.stages], config.warmup)
+  )
+  key, mesh = jax.random.key(config.seed), sharding.data_mesh(jax.devices())
+  last = sum(stage['steps'] for stage in request.stages)
+
+  with training.state_store(workdir / 'states') as store, log.phase('train'):
+    start = training.start(task.params, optimizer)
+    state = training.restore(store, sharding.replicate(start, mesh))
+    first = int(state.step)
+    rows, recent = training_curves.read(workdir / 'losses.csv', until=first), []
+    for step in progress.steps('train', log)(range(first, last)):
+      batch = data.shard(task.batch(step), mesh)
+      state, measures = training.update(task.loss, optimizer, state, batch, key, config.ema)
+      recent.append(jax.block_until_ready(measures))  # seconds per step are true only if the step is waited for
+      done = step + 1
+      if done % LOG_EVERY and done < last:
+        continue
+      # Where one stage ends within these steps, not all of them have every measure.
+      means = {name: float(np.mean([m[name] for m in recent if name in m])) for name in measures}
+      rows.append({'step': done, **means})
+      recent, now = [], time.monotonic()
+      stop = done == last or (config.max_minutes is not None and now - began > 60 * config.max_minutes)
+      if stop or done % config.look_every == 0:
+        measures, picture = task.validate(jax.device_get(state.ema))  # on one device
+        rows[-1] |= measures
+        grids.write_png(workdir / 'looks' / f'{done:06d}.png', picture)
+        progress.announce(f'step {done}: ' + ', '.join(f'{key} {value:.4g}' for key, value in rows[-1].items()))
+      if stop or now - saved > 60 * config.save_minutes:
+        tables.write_csv(workdir / 'losses.csv', rows)
+        training_curves.plot(workdir / 'losses.png', rows)
+        training.save(store, state)
+        saved = now
+      if stop:
+        break
+
+  folder = workdir / 'checkpoint'
+  if folder.exists():
+    folder.rmtree()
+  done = int(state.step)  # no step was left to a run that was killed after its last state
+  task.export(jax.device_get(state.ema), done, folder)
+  write_json(workdir / 'run.json', {**log.as_dict(), 'step': done})
+  if done < last:
+    progress.announce(f'{config.max_minutes:g} minutes are over at step {done} of {last}; the same command goes on')
+    sys.exit()
+
+
+if __name__ == '__main__':
+  launch(read_training, run, ['checkpoint', 'losses.png'], resolve_training)

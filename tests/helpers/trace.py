@@ -1,0 +1,43 @@
+"""What a layout really does: which row reads which tensor of which other row, in which steps and blocks."""
+
+import numpy as np
+
+from uniedit_jax.method.injection import SLOTS
+
+READS = (*SLOTS, 'text_maps', 'residual', 'flow')
+
+
+def row_names(layout, texts, step):
+  """'<branch>:<text>' of every row of a step; `texts` names the texts."""
+  (rows,) = layout.plan.steps[step].passes
+  return [f'{layout.branches[k].kind}:{texts[t]}' for k, t in zip(rows.branch, rows.text, strict=True)]
+
+
+def trace(layout, texts):
+  """Lists all reads of other rows.
+
+  Args:
+    layout: `EditPlan` whose steps have one pass.
+    texts: the name of every text.
+
+  Returns:
+    dict {(slot, reader, source): (steps, blocks)}, half-open ranges; rows by `row_names`.
+  """
+  found = {}
+  for i, step in enumerate(layout.plan.steps):
+    names = row_names(layout, texts, i)
+    (rows,) = step.passes
+    for slot in READS:
+      source = getattr(rows.routes, slot, None)
+      for side in getattr(source, 'source', source) or ():  # None reads the own row
+        for r, block in np.argwhere(np.asarray(side) != np.arange(len(names))[:, None]):
+          found.setdefault((slot, names[r], names[side[r, block]]), set()).add((i, int(block)))
+  return {read: _window(places) for read, places in found.items()}
+
+
+def _window(places):
+  """The rectangle of steps and blocks that a set of (step, block) fills."""
+  steps, blocks = (sorted(set(axis)) for axis in zip(*places, strict=True))
+  assert len(places) == len(steps) * len(blocks) and steps[-1] - steps[0] == len(steps) - 1, places
+  assert blocks[-1] - blocks[0] == len(blocks) - 1, blocks
+  return (steps[0], steps[-1] + 1), (blocks[0], blocks[-1] + 1)

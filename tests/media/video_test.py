@@ -1,0 +1,254 @@
+"""Clips in and out: files made here with ffmpeg, read back, and compared."""
+
+import os
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+
+from uniedit_jax.media import video
+from uniedit_jax.media.frames import resize_bilinear
+from uniedit_jax.runtime import files
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def smooth_clip(frames=10, height=48, width=64):
+  """A colour gradient that moves; smooth, so that compression hardly hurts it."""
+  t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing='ij')
+  waves = [np.sin(x / 20 + t / 4), np.cos(y / 15 - t / 5), np.sin((x + y) / 25)]
+  return (127.5 + 100 * np.stack(waves, -1)).astype(np.uint8)
+
+
+def grey_steps(frames=10, height=48, width=64):
+  """Frame i is plain grey of level 20 i, so that a frame tells its index."""
+  levels = 20 * np.arange(frames, dtype=np.uint8)
+  return np.broadcast_to(levels[:, None, None, None], (frames, height, width, 3)).copy()
+
+
+def indices(frames):
+  return np.round(frames.mean(axis=(1, 2, 3)) / 20).astype(int).tolist()
+
+
+def psnr(a, b):
+  return -10 * np.log10(np.mean(np.square((a.astype(float) - b) / 255)))
+
+
+def ffmpeg(*arguments):
+  return subprocess.run([FFMPEG, '-y', *map(str, arguments)], capture_output=True, text=True, check=False).stderr
+
+
+@pytest.fixture
+def mp4(tmp_path):
+  path = tmp_path / 'clip.mp4'
+  video.write_mp4(path, smooth_clip(), 12.5)
+  return path
+
+
+def test_mp4_round_trip(mp4):
+  clip = video.read_clip(mp4, frames=10, height=48, width=64)
+  assert clip.frames.dtype == np.uint8
+  assert clip.fps == 12.5
+  assert psnr(clip.frames, smooth_clip()) > 30
+
+
+def test_mp4_is_what_browsers_play(mp4):
+  log = ffmpeg('-i', mp4)
+  assert 'Video: h264' in log
+  assert 'yuv420p(tv, bt709' in log
+  data = mp4.read_bytes()
+  assert data.index(b'moov') < data.index(b'mdat')  # the index first: playback starts before all is loaded
+
+
+def test_mp4_keeps_colours(tmp_path):
+  patches = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 120, 40]], np.uint8)
+  frames = np.repeat(np.repeat(patches[None, None], 32, 1), 16, 2)
+  video.write_mp4(tmp_path / 'c.mp4', np.repeat(frames, 3, 0), 8)
+  out = video.read_clip(tmp_path / 'c.mp4', frames=3, height=32, width=64).frames[1, 16, 8::16]
+  np.testing.assert_allclose(out.astype(int), patches, atol=6)
+
+
+def test_mp4_pads_odd_sizes_with_the_edge(tmp_path):
+  frames = smooth_clip(2, 41, 55)
+  video.write_mp4(tmp_path / 'odd.mp4', frames, 8)
+  assert video.probe(tmp_path / 'odd.mp4') == (2, 42, 56, 8.0)
+  padded = video._decode(tmp_path / 'odd.mp4', video.probe(tmp_path / 'odd.mp4'), 2, 0, 1)
+  out = np.stack(list(padded))
+  assert psnr(out[:, :41, :55], frames) > 30
+  assert psnr(out[:, 41, :55], frames[:, 40]) > 28
+
+
+@pytest.mark.parametrize('suffix', ['gif', 'webm', 'mov'])
+def test_other_formats(tmp_path, suffix):
+  frames = smooth_clip()
+  video.write_mp4(tmp_path / 'a.mp4', frames, 10)
+  ffmpeg('-i', tmp_path / 'a.mp4', tmp_path / f'b.{suffix}')
+  clip = video.read_clip(tmp_path / f'b.{suffix}', frames=10, height=48, width=64)
+  assert clip.fps == 10
+  assert psnr(clip.frames, frames) > 18  # ffmpeg's own gif palette is coarse
+
+
+@pytest.mark.parametrize('kind', ['mp4', 'folder'])
+def test_start_and_stride(tmp_path, kind):
+  path = tmp_path / ('a.mp4' if kind == 'mp4' else 'frames')
+  if kind == 'mp4':
+    video.write_mp4(path, grey_steps(), 24)
+  else:
+    video.write_frames(path, grey_steps())
+  clip = video.read_clip(path, frames=3, height=48, width=64, start=2, stride=3)
+  assert indices(clip.frames) == [2, 5, 8]
+  assert clip.fps == (8 if kind == 'mp4' else 8 / 3)
+  assert video.read_clip(path, 3, 48, 64, stride=2, fps=30).fps == 15
+
+
+def test_variable_frame_rate_neither_doubles_nor_drops(tmp_path):
+  video.write_mp4(tmp_path / 'a.mp4', grey_steps(), 10)
+  ffmpeg('-i', tmp_path / 'a.mp4', '-vf', 'setpts=N*N/TB/20', '-fps_mode', 'passthrough', tmp_path / 'v.mp4')
+  assert video.probe(tmp_path / 'v.mp4').frames == 10
+  assert indices(video.read_clip(tmp_path / 'v.mp4', 10, 48, 64).frames) == list(range(10))
+
+
+def test_rotation_metadata_is_applied(tmp_path):
+  frames = grey_steps(2, 48, 64)
+  frames[:, :, 32:] = 250
+  video.write_mp4(tmp_path / 'a.mp4', frames, 8)
+  ffmpeg('-display_rotation', '90', '-i', tmp_path / 'a.mp4', '-c', 'copy', tmp_path / 'turned.mp4')
+  assert video.probe(tmp_path / 'turned.mp4')[:3] == (2, 64, 48)
+  out = video.read_clip(tmp_path / 'turned.mp4', frames=2, height=64, width=48).frames
+  # Turned counterclockwise: the bright right half is on top.
+  assert out[0, :30].min() > 200
+  assert out[0, 34:].max() < 60
+
+
+def test_folder_is_in_natural_order(tmp_path):
+  for i, frame in enumerate(grey_steps(12, 8, 8)):
+    Image.fromarray(frame).save(tmp_path / f'frame_{i}.png')
+  (tmp_path / '._frame_0.png').write_bytes(b'left by a file manager')
+  (tmp_path / 'notes.txt').write_text('not a frame')
+  clip = video.read_clip(tmp_path, frames=12, height=8, width=8)
+  assert indices(clip.frames) == list(range(12))
+  assert clip.fps == 8
+
+
+def test_resize_by_hand():
+  row = np.array([0, 100], np.uint8).reshape(1, 1, 2, 1)
+  # Centres of the new pixels in old coordinates: -0.25 (clamped), 0.25, 0.75, 1.25 (clamped).
+  assert resize_bilinear(row, 1, 4).ravel().tolist() == [0, 25, 75, 100]
+  # Without antialiasing, a third of the size reads only the middle of each three pixels.
+  column = np.arange(0, 90, 10, np.uint8).reshape(9, 1, 1)
+  assert resize_bilinear(column, 3, 1).ravel().tolist() == [10, 40, 70]
+  assert resize_bilinear(np.array([3, 4], np.uint8).reshape(1, 2, 1), 1, 1).item() == 4  # 3.5 goes up
+
+
+def test_crop_takes_the_middle(tmp_path):
+  frames = np.zeros((1, 16, 48, 3), np.uint8)
+  frames[:, :, 16:32] = 255
+  video.write_frames(tmp_path, frames)
+  assert video.read_clip(tmp_path, 1, 16, 16, fit='crop').frames.min() == 255
+  assert video.read_clip(tmp_path, 1, 16, 16, fit='stretch').frames.min() == 0
+  assert video.read_clip(tmp_path, 1, 8, 8, fit='crop').frames.min() == 255
+
+
+def test_model_range():
+  levels = np.arange(256, dtype=np.uint8)
+  out = video.to_model(levels)
+  assert out.dtype == np.float32
+  assert (out[0], out[255]) == (-1, 1)
+  np.testing.assert_array_equal(video.from_model(out), levels)
+  assert video.from_model(np.array([-9, 9, 0.0])).tolist() == [0, 255, 128]
+  with pytest.raises(ValueError, match=r'50.0% .* NaN'):
+    video.from_model(np.array([np.nan, 0]))
+
+
+def test_too_few_frames(mp4):
+  fault = 'video has 10 frames, but frames=16 with stride=1 needs 16; lower frames or stride'
+  assert video.check_clip(mp4) == [fault]
+  with pytest.raises(ValueError, match='video has 10 frames, but start=4, frames=4 with stride=2 needs 11'):
+    video.read_clip(mp4, frames=4, height=48, width=64, start=4, stride=2)
+  assert video.check_clip(mp4, frames=4, start=3, stride=2) == []  # exactly the last one
+
+
+def test_all_faults_are_listed_together(tmp_path):
+  faults = video.check_clip(tmp_path / 'no.mp4', 0, 321, 'x', start=-1, stride=0, fit='squash', fps=0)
+  fields = ['frames is 0', 'start is -1', 'stride is 0', 'height is 321', "width is 'x'", "fit is 'squash'"]
+  for fault, field in zip(faults, [*fields, 'fps is 0', 'video is '], strict=True):
+    assert fault.startswith(field)
+    assert 'accepted: ' in fault
+  assert "video is ''" in video.check_clip(None)[0]
+  assert video.check_clip(None, frames=1.5)[0] == 'frames is 1.5; accepted: a whole number >= 1'
+  with pytest.raises(FileNotFoundError, match=r'height is 7.*does not exist'):
+    video.read_clip(tmp_path / 'no.mp4', height=7)
+
+
+def test_unreadable_videos(tmp_path):
+  (tmp_path / 'text.mp4').write_text('not a video')
+  (tmp_path / 'empty').mkdir()
+  (tmp_path / 'broken').mkdir()
+  (tmp_path / 'broken' / '0.png').write_bytes(b'not a png')
+  for name, reason in [
+    ('text.mp4', 'ffmpeg cannot read'),
+    ('empty', 'no frames'),
+    ('broken', 'cannot be read'),
+  ]:
+    (fault,) = video.check_clip(tmp_path / name, frames=1)
+    assert reason in fault
+    with pytest.raises(ValueError, match=reason):
+      video.read_clip(tmp_path / name, frames=1)
+
+
+def test_gif(tmp_path):
+  frames = smooth_clip()
+  video.write_gif(tmp_path / 'a.gif', frames, 8)
+  with Image.open(tmp_path / 'a.gif') as image:
+    assert (image.n_frames, image.info['loop']) == (10, 0)
+    durations = []
+    for i in range(10):
+      image.seek(i)
+      durations.append(image.info['duration'])
+  assert abs(sum(durations) - 1250) <= 10  # 8 frames per second, though 12.5 hundredths cannot be written
+  assert psnr(video.read_clip(tmp_path / 'a.gif', 10, 48, 64).frames, frames) > 25
+
+
+def test_frames_folder(tmp_path):
+  video.write_frames(tmp_path, grey_steps(6, 8, 8))
+  (tmp_path / 'mine.png').write_bytes(b'')
+  video.write_frames(epath.Path(tmp_path), grey_steps(3, 8, 8))
+  assert sorted(os.listdir(tmp_path)) == ['000.png', '001.png', '002.png', 'mine.png']
+
+
+def test_writing_is_atomic(mp4, tmp_path):
+  before = mp4.read_bytes()
+  with pytest.raises(RuntimeError, match='half way'), files.atomic_file(mp4) as temporary:
+    with open(temporary, 'wb') as file:
+      file.write(b'half')
+    assert mp4.read_bytes() == before
+    raise RuntimeError('half way')
+  with pytest.raises(RuntimeError, match='ffmpeg could not write'):
+    video.write_mp4(mp4, smooth_clip(), -1)
+  assert mp4.read_bytes() == before
+  assert os.listdir(tmp_path) == ['clip.mp4']
+
+
+def test_remote_files_are_written_locally_and_copied(tmp_path):
+  copied = {}
+
+  def copy(original, source, target, overwrite):
+    assert overwrite
+    with open(source, 'rb') as file:
+      copied[os.fspath(target)] = file.read()
+
+  with epath.testing.mock_epath(copy=copy, makedirs=lambda *_, **__: None):
+    video.write_gif('gs://bucket/run/a.gif', smooth_clip(2, 8, 8), 8)
+  assert copied['gs://bucket/run/a.gif'].startswith(b'GIF89a')
+
+
+@pytest.mark.parametrize(
+  'frames', [np.zeros((2, 8, 8, 3)), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8, 8, 3), np.uint8)]
+)
+def test_writers_refuse_other_arrays(tmp_path, frames):
+  with pytest.raises(ValueError, match=r'accepted: uint8\[F, H, W, 3\]'):
+    video.write_mp4(tmp_path / 'a.mp4', frames, 8)
+  assert os.listdir(tmp_path) == []

@@ -1,0 +1,57 @@
+"""What an edit's metrics.json has, by what it is given."""
+
+import json
+
+import pytest
+
+from configs import common, motion
+from experiments import edit, stages
+from experiments.requests import metrics
+from experiments.requests.edit import read_edit, read_source
+from tests.helpers.tiny_clip import NAME, make_clip_model
+from tests.helpers.tiny_run import config_of, make_folder
+from uniedit_jax.runtime.run_log import RunLog
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  folder = make_folder(tmp_path_factory)
+  make_clip_model(folder / 'clip')
+  return folder
+
+
+def test_measures_of_clip_and_of_flow_are_left_by_an_edit(folder, tmp_path):
+  config = config_of(motion, folder, metrics__clip=str(folder / 'clip'), metrics__source_prompt='a cat')
+  request, log = read_edit(config), RunLog()
+  frames, fps = read_source(config, request)
+  source = stages.Source({'source': frames}, lambda: frames, None, fps, None, None)
+  made = {'source': frames, 'reconstruction': frames, 'edit': frames[:, :, ::-1]}
+  with log.phase('write'):
+    edit.leave_clips(config, request, tmp_path, source, made, {})
+  measures = json.loads((tmp_path / 'metrics.json').read_text())
+  for row in ('edit', 'source'):
+    assert measures[f'{row}_clip_frame_consistency_allpairs_{NAME}'] <= 1.000001
+    assert 0 <= measures[f'{row}_clip_frame_accuracy_{NAME}'] <= 1
+    assert measures[f'{row}_warp_share'] > 0 and measures[f'{row}_motion_magnitude'] >= 0
+  assert f'edit_clip_directional_similarity_framemean_{NAME}' in measures
+  assert measures['edit_source_ssim'] < 1 and measures['reconstruction_psnr_db'] == float('inf')
+
+
+def test_the_source_prompt_of_measures_changes_nothing_else(folder):
+  config = config_of(motion, folder, metrics__clip=str(folder / 'clip'), metrics__source_prompt='a cat')
+  assert read_edit(config).prompts == read_edit(config_of(motion, folder)).prompts
+  assert metrics.source_prompt(config) == 'a cat'
+  assert metrics.source_prompt(config_of(motion, folder, source_prompt='a dog')) == 'a dog'
+  assert not common.edit('motion', 'paper').metrics.clip
+
+
+def test_faults_are_found_before_anything_runs(folder):
+  config = config_of(motion, folder, metrics__clip=str(folder / 'tiny'), video='none.mp4')
+  with pytest.raises(ValueError) as error:
+    read_edit(config)
+  message = str(error.value)
+  assert 'metrics.clip: ' in message and 'lacks clip; accepted: a folder made by `python -m convert.clip`' in message
+  assert 'none.mp4' in message
+  config = config_of(motion, folder, metrics__clip=str(folder / 'clip'), metrics__source_prompt='a' * 90)
+  with pytest.raises(ValueError, match=r'metrics\.clip: prompt .* accepted: at most 77'):
+    read_edit(config)

@@ -1,0 +1,126 @@
+"""The text tower and its tokenizer: sizes, causality, padding, errors, and agreement with transformers."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from convert import rules
+from tests.helpers.tolerances import EXACT, MODULE, VAE_TEXT, agreement
+from uniedit_jax.models import clip_text
+from uniedit_jax.models.tokenizers import CLIPTokenizer
+from uniedit_jax.runtime import random_init
+
+TINY = clip_text.TextConfig(vocabulary=12, positions=8, width=16, layers=2, heads=2, mlp_width=32, bos=10, eos=11)
+
+
+def abstract(config):
+  tokens = jax.ShapeDtypeStruct((1,), jnp.int32)
+  return jax.eval_shape(clip_text.TextEncoder(config).init, jax.random.key(0), tokens)['params']
+
+
+@pytest.fixture(scope='module')
+def tiny():
+  encoder = clip_text.TextEncoder(TINY)
+  return encoder, random_init.random_params(abstract(TINY))
+
+
+@pytest.fixture
+def vocabulary(tmp_path):
+  words = ['a', 'b', 'c', 'a</w>', 'b</w>', 'c</w>', '!', '!</w>', 'ab', 'abc</w>']
+  words += ['<|startoftext|>', '<|endoftext|>']
+  (tmp_path / 'vocab.json').write_text(json.dumps({word: i for i, word in enumerate(words)}))
+  (tmp_path / 'merges.txt').write_text('#version: 0.2\na b\nab c</w>\n')
+  return tmp_path
+
+
+def test_full_size_has_the_parameters_of_stable_diffusion():
+  leaves = jax.tree.leaves(abstract(clip_text.TextConfig()))
+  assert (sum(x.size for x in leaves), len(leaves)) == (123_060_480, 196)
+
+
+def test_leading_axes_and_dtype(tiny):
+  encoder, params = tiny
+  tokens = jax.random.randint(jax.random.key(1), (2, 3, 8), 0, 12)
+  text = jax.jit(encoder.apply)({'params': params}, tokens)
+  assert (text.shape, text.dtype) == ((2, 3, 8, 16), jnp.float32)
+  assert agreement(text[1, 2], encoder.apply({'params': params}, tokens[1, 2])) <= MODULE
+  half = jax.eval_shape(encoder.clone(dtype=jnp.bfloat16).apply, {'params': params}, tokens)
+  assert half.dtype == jnp.bfloat16
+
+
+def test_tokens_do_not_see_later_ones(tiny):
+  encoder, params = tiny
+  tokens = jnp.arange(8)
+  before, after = (encoder.apply({'params': params}, x) for x in (tokens, tokens.at[5].set(11)))
+  assert agreement(after[:5], before[:5]) == EXACT
+  assert (np.abs(after[5:] - before[5:]).max(-1) > 1e-3).all()
+
+
+def test_errors_of_the_tower(tiny):
+  encoder, params = tiny
+  with pytest.raises(ValueError, match='9 positions; accepted: at most 8'):
+    encoder.apply({'params': params}, jnp.zeros(9, jnp.int32))
+  with pytest.raises(ValueError, match='width is 10'):
+    clip_text.TextConfig(width=10, heads=3)
+
+
+def test_tokenizer_lowers_merges_and_pads(vocabulary):
+  tokens = CLIPTokenizer(vocabulary, TINY).encode(['', 'ABC  c!', 'ab'])
+  assert tokens.dtype == np.int32
+  end = 11
+  expected = [[10, *[end] * 7], [10, 9, 5, 7, *[end] * 4], [10, 0, 4, *[end] * 5]]
+  np.testing.assert_array_equal(tokens, expected)
+
+
+def test_tokenizer_never_truncates(vocabulary):
+  tokenizer = CLIPTokenizer(vocabulary, TINY)
+  assert tokenizer.encode(['a b c a b c'])[0, -1] == TINY.eos
+  with pytest.raises(ValueError, match=r"'a b c a b c a' has 9 tokens; accepted: at most 8"):
+    tokenizer.encode(['a', 'a b c a b c a'])
+
+
+def test_tokenizer_errors(vocabulary, tmp_path):
+  with pytest.raises(ValueError, match=r'begin and end tokens \(10, 11\); the text encoder expects'):
+    CLIPTokenizer(vocabulary, clip_text.TextConfig())
+  (tmp_path / 'merges.txt').unlink()
+  with pytest.raises(FileNotFoundError, match='merges'):
+    CLIPTokenizer(vocabulary, TINY)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize('prefix', ['text_model.', ''])
+def test_agrees_with_transformers(prefix):
+  torch = pytest.importorskip('torch')
+  import transformers
+
+  torch.manual_seed(0)
+  config = clip_text.TextConfig(vocabulary=50, positions=77, width=64, layers=3, heads=4, mlp_width=160, bos=48, eos=49)
+  reference = transformers.CLIPTextModel(
+    transformers.CLIPTextConfig(
+      vocab_size=50,
+      max_position_embeddings=77,
+      hidden_size=64,
+      num_hidden_layers=3,
+      num_attention_heads=4,
+      intermediate_size=160,
+      hidden_act='quick_gelu',
+      bos_token_id=48,
+      eos_token_id=49,
+    )
+  ).eval()
+  with torch.no_grad():  # so that norms and biases matter
+    for parameter in reference.parameters():
+      parameter.add_(0.1 * torch.randn_like(parameter))
+  # transformers 5 drops the prefix that the files of Stable Diffusion 1.4 have.
+  state = {prefix + name.removeprefix('text_model.'): x.detach().numpy() for name, x in reference.state_dict().items()}
+  state[f'{prefix}embeddings.position_ids'] = np.arange(77)[None]
+  params = rules.convert(state, abstract(config))
+
+  tokens = np.random.default_rng(0).integers(0, 50, (2, 77))
+  with torch.no_grad(), jax.default_matmul_precision('highest'):
+    expected = reference(input_ids=torch.from_numpy(tokens)).last_hidden_state
+    text = clip_text.TextEncoder(config).apply({'params': params}, tokens)
+  assert agreement(text, expected) <= VAE_TEXT

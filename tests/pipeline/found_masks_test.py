@@ -1,0 +1,108 @@
+"""Words to token positions, maps to masks, and the search on a model whose attention is known."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from uniedit_jax.method.diffusion import NoiseSchedule
+from uniedit_jax.method.injection import Injections
+from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.models.tokenizers import WordTokenizer, word_positions
+from uniedit_jax.models.unet import UNetConfig
+from uniedit_jax.pipeline import found_masks
+from uniedit_jax.pipeline.found_masks import MapOptions, Search, find_masks, to_mask
+from uniedit_jax.sprites.model import CONFIG
+from uniedit_jax.sprites.scenes import vocabulary
+
+TOKENIZER = WordTokenizer(vocabulary(), CONFIG.text)
+PROMPT = 'a big red square moving right in the middle on grass, photo'
+GRIDS = UNetConfig().grids(40, 64)
+
+
+def test_words_are_found_with_all_their_tokens():
+  assert word_positions(TOKENIZER, PROMPT, ['square']) == [4]
+  assert word_positions(TOKENIZER, PROMPT, ['square', 'moving right']) == [4, 5, 6]
+  assert word_positions(TOKENIZER, PROMPT, ['in the middle', 'the']) == [7, 8, 9]
+  for words, message in ((['blue'], "'blue' is not in the prompt"), (['right moving'], 'is not in'), ([], 'no words')):
+    with pytest.raises(ValueError, match=message):
+      word_positions(TOKENIZER, PROMPT, words)
+
+
+def test_the_words_that_differ():
+  assert found_masks.differing_words('A red square, jumping', 'a red square moving') == ['jumping']
+  assert found_masks.differing_words('a cat', '') == ['a', 'cat']
+
+
+def test_default_blocks_are_the_finest_of_few_tokens():
+  assert found_masks.default_blocks(GRIDS) == (4, 5, 7, 8, 9)  # 10 x 16, as in the paper
+  assert found_masks.default_blocks(CONFIG.unet.grids(8, 8)) == (0, 1, 13, 14, 15)
+  assert found_masks.default_blocks([(64, 64), (32, 32)]) == (1,)  # none is small enough
+
+
+def test_options_are_checked():
+  assert not MapOptions((4, 5)).faults(GRIDS)
+  faults = ' '.join(MapOptions((0, 4), 1.5, -1.0).faults(GRIDS))
+  for fault in (
+    'of the grids [(10, 16), (40, 64)]; accepted: blocks of one grid',
+    'threshold is 1.5',
+    'smoothing is -1.0',
+  ):
+    assert fault in faults
+  assert 'mask.blocks is (16,); accepted: some of 0 to 15' in MapOptions((16,)).faults(GRIDS)[0]
+  assert 'accepted: some of' in MapOptions(()).faults(GRIDS)[0]
+
+
+def test_a_mask_is_where_the_map_is_high():
+  maps = np.full((2, 4, 4), 0.01, np.float32)
+  maps[0, 1:3, 1:3] = maps[1, 1:3, 2:4] = 0.03
+  mask = to_mask(maps, 32, 32, MapOptions(threshold=0.5, smoothing=0.0))
+  expected = np.zeros((2, 32, 32), bool)
+  expected[0, 8:24, 8:24] = expected[1, 8:24, 16:32] = True
+  assert mask.shape == (2, 32, 32) and mask.dtype == bool
+  assert (mask != expected).mean() < 0.03  # its corners are round
+  assert not to_mask(maps, 32, 32, MapOptions(threshold=0.999)).all()
+  wider = to_mask(maps, 32, 32, MapOptions(threshold=0.2, smoothing=0.0))
+  assert wider.sum() > mask.sum() and (wider | ~mask).all()
+  lone = np.zeros((1, 9, 9), np.float32)
+  lone[0, 1:5, 1:5] = lone[0, 7, 7] = 1
+  shown = lambda smoothing: to_mask(lone, 9, 9, MapOptions(smoothing=smoothing))[0, [2, 7], [2, 7]].tolist()
+  assert (shown(0.0), shown(1.0)) == ([True, True], [True, False])
+
+
+def test_a_search_looks_at_the_branches_and_the_words_asked_for():
+  """A model whose tokens attend to word 1 where its latents are high."""
+  steps, shape = 3, (2, 4, 4, 1)
+  seen = []
+
+  def apply(variables, latents, timestep, text, routes, masks, taps=()):
+    if not taps:
+      return text.mean() * np.ones(shape, np.float32), {}
+    seen.append(taps)
+    high = latents.reshape(1, 2, 16)
+    attention = jnp.stack([0 * high, high, 1 - high], axis=-1)
+    return None, {name: attention for name in taps}
+
+  start = np.zeros(shape, np.float32)
+  start[0, 1, 1], start[1, 2, 2] = 1, 1
+  texts = np.stack([np.full((3, 2), value, np.float32) for value in (0, 0, 1)])
+  layout = plan_edit(
+    'motion', [Injections()], steps, blocks=1, source=0, targets=[2], wanted=('reconstruction', 'motion')
+  )
+  search = Search(layout, {'source': (1, [1]), 'target': (2, [1])}, MapOptions((0,), smoothing=0.0))
+  found = find_masks(
+    *(apply, {'w': np.zeros(1)}, start, texts, search, [(4, 4)], (4, 4), NoiseSchedule(), 7.5),
+    progress=lambda label: iter,
+  )
+  assert set(found) == {'source', 'target'}
+  np.testing.assert_array_equal(found['source'], start[..., 0] > 0)
+  assert found['target'].shape == (2, 4, 4)
+
+  trajectory = np.stack([start] * steps + [np.zeros(shape, np.float32)])[::-1]  # z_0 is not looked at
+  stored = find_masks(
+    *(apply, {'w': np.zeros(1)}, start, texts, Search(None, {'source': (1, [1])}, search.options), [(4, 4)], (4, 4)),
+    *(NoiseSchedule(), 7.5),
+    **dict(progress=lambda label: iter, trajectory=trajectory),
+  )
+  assert set(stored) == {'source'}
+  np.testing.assert_array_equal(stored['source'], start[..., 0] > 0)
+  assert seen and set(seen) == {('0/text_map',)}

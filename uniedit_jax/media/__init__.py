@@ -1,0 +1,1 @@
+"""Videos, frames, mask files, camera moves and picture grids."""

@@ -1,0 +1,88 @@
+"""The measures of an edit that metrics.json holds, and when they say not to trust it."""
+
+from uniedit_jax.metrics import motion, pixel
+
+TRUSTED_DB = 10.0  # how far below the VAE's round trip a reconstruction may be; docs/inversion.md has why
+
+
+# The clip that each kind of branch becomes, in the order in which they are shown after the source.
+NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
+
+
+def name_of(branch):
+  """The name of a branch's clip; those of further edits of a clip are numbered from 2."""
+  return NAMES[branch.kind] + (f'_{branch.setting + 1}' if branch.setting else '')
+
+
+def edits_of(clips):
+  """The names of the clips that are edits."""
+  return [name for name in clips if name.startswith('edit')]
+
+
+def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
+  """The measures of metrics.json.
+
+  Args:
+    clips: dict of uint8[F, H, W, 3] with one 'edit...' or more and what there is of 'source', 'reconstruction'.
+    floor: uint8[F, H, W, 3], the VAE's round trip of the source, or None for a generated source.
+    free: uint8[F, H, W, 3], the reconstruction sampled freely (direct inversion), or None.
+    stored: whether the reconstruction is the stored trajectory, exact by construction.
+    mask: bool[F, H, W], the source's foreground, or None.
+
+  Returns:
+    dict of numbers, as docs/metrics.md explains them; None where a clip that is needed was not made, or where nothing
+    can be measured.
+  """
+  source, reconstruction = clips.get('source'), clips.get('reconstruction')
+  psnr = lambda a, b, **kw: None if a is None or b is None else pixel.psnr(a, b, **kw)
+  edits, measures = edits_of(clips), {}
+  shown = [*edits, *(['source'] if source is not None else [])]
+  moves = {name: motion.motion_of(clips[name]) for name in shown if len(clips[name]) > 1}
+  for name in shown:
+    measures[f'{name}_frame_difference'] = pixel.frame_difference(clips[name])
+    measures[f'{name}_flicker'] = pixel.flicker(clips[name])
+  for name, moved in moves.items():
+    measures[f'{name}_warp_error'] = motion.warp_error(moved)
+    measures[f'{name}_warp_share'] = float(moved.trusted.mean())
+    measures[f'{name}_motion_magnitude'] = motion.magnitude(moved)
+  for name in edits if source is not None else ():
+    measures[f'{name}_source_psnr_db'] = psnr(source, clips[name])
+    measures[f'{name}_source_ssim'] = pixel.ssim(source, clips[name])
+    if mask is not None and not mask.all():
+      measures[f'{name}_source_background_psnr_db'] = psnr(source, clips[name], mask=~mask)
+      measures[f'{name}_source_background_ssim'] = pixel.ssim(source, clips[name], mask=~mask)
+    if moves:
+      measures[f'{name}_source_warp_error'] = motion.warp_error(moves[name], along=moves['source'])
+      measures[f'{name}_source_motion_direction'] = motion.direction(moves[name], moves['source'])
+  if floor is not None:
+    measures |= {
+      'vae_round_trip_psnr_db': psnr(source, floor),
+      'reconstruction_psnr_db': psnr(source, reconstruction),
+    }
+    if stored:
+      measures['reconstruction_is_stored_trajectory'] = 1
+      measures['free_running_reconstruction_psnr_db'] = psnr(source, free)
+  return {name: None if value is None else round(value, 6) for name, value in measures.items()}
+
+
+def distrust(measures, method):
+  """Why an edit should not be trusted, and the knob to try: the inversion lost the source.
+
+  Args:
+    measures: dict of `measure`.
+    method: the inversion's.
+
+  Returns:
+    str, or None where there is no reason, or no reconstruction.
+  """
+  names = 'free_running_reconstruction_psnr_db', 'reconstruction_psnr_db'
+  floor, found = measures.get('vae_round_trip_psnr_db'), next(filter(None, map(measures.get, names)), None)
+  if found is None or found >= floor - TRUSTED_DB:
+    return None
+  knob = 'inversion.method=fixed_point or obelm, or a lower guidance where there is a source_prompt'
+  if method not in ('ddim', 'direct'):
+    knob = 'more steps, or inversion.prompt and inversion.guidance as the reconstruction has them'
+  return (
+    f'the reconstruction by {method} inversion has {found:.1f} dB and the VAE alone {floor:.1f} dB: edits may lose '
+    f'what they should keep; try {knob}'
+  )

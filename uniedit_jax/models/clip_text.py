@@ -1,0 +1,158 @@
+"""CLIP's text tower, of which ViT-L/14's conditions Stable Diffusion 1.x and LaVie, and its tokenizer.
+
+Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from uniedit_jax.models import layers
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+  """Sizes of the text tower; the defaults are CLIP ViT-L/14's.
+
+  Attributes:
+    vocabulary: number of token ids.
+    positions: longest prompt T, begin and end tokens included; every prompt is padded to it.
+    width: width E of the embedding.
+    layers: number of layers.
+    heads: attention heads of a layer.
+    mlp_width: hidden width of the feed-forward network.
+    bos, eos: ids of the begin and end tokens; the end token also pads.
+  """
+
+  vocabulary: int = 49408
+  positions: int = 77
+  width: int = 768
+  layers: int = 12
+  heads: int = 12
+  mlp_width: int = 3072
+  bos: int = 49406
+  eos: int = 49407
+
+  def __post_init__(self):
+    if self.width % self.heads:
+      raise ValueError(f'width is {self.width}; accepted: multiples of heads={self.heads}')
+
+
+class SelfAttention(nn.Module):
+  """Self-attention; a token of a causal one sees itself and the tokens before it."""
+
+  heads: int
+  causal: bool
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    """f[B, T, E] -> f[B, T, E]."""
+    dense = functools.partial(layers.Dense, x.shape[-1], dtype=self.dtype)
+    split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
+    q, k, v = (split(dense(name=name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
+    out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)  # logits and softmax in float32
+    return dense(name='out_proj')(out.reshape(x.shape))
+
+
+class MLP(nn.Module):
+  """Two projections with CLIP's "quick" GELU, x * sigmoid(1.702 x), between them."""
+
+  hidden: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    hidden = layers.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
+    return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden * nn.sigmoid(1.702 * hidden))
+
+
+@nn.jit  # traced once for all layers
+class Layer(nn.Module):
+  """Attention and feed-forward, each a residual after a layer norm."""
+
+  config: Any
+  causal: bool
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
+    x += SelfAttention(self.config.heads, self.causal, self.dtype, name='self_attn')(norm(name='layer_norm1')(x))
+    return x + MLP(self.config.mlp_width, self.dtype, name='mlp')(norm(name='layer_norm2')(x))
+
+
+class Layers(nn.Module):
+  """All layers of a tower, one after the other; `config` has layers, heads and mlp_width."""
+
+  config: Any
+  causal: bool
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    for i in range(self.config.layers):
+      x = Layer(self.config, self.causal, self.dtype, name=f'layers_{i}')(x)
+    return x
+
+
+class Embeddings(nn.Module):
+  """The embedding of a token plus that of its position."""
+
+  config: TextConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, tokens):
+    embed = functools.partial(layers.Embed, features=self.config.width, dtype=self.dtype)
+    token = embed(self.config.vocabulary, name='token_embedding')(tokens)
+    position = embed(self.config.positions, name='position_embedding')
+    return token + position(jnp.arange(tokens.shape[-1]))
+
+
+class TextModel(nn.Module):
+  """Embeddings, layers and the final layer norm."""
+
+  config: TextConfig
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, tokens):
+    x = Embeddings(self.config, self.dtype, name='embeddings')(tokens)
+    x = Layers(self.config, causal=True, dtype=self.dtype, name='encoder')(x)
+    return layers.LayerNorm(dtype=self.dtype, name='final_layer_norm')(x)
+
+
+class TextEncoder(nn.Module):
+  """Encodes prompts: `text_encoder.apply({'params': p}, tokens)`.
+
+  Attributes:
+    config: sizes.
+    dtype: dtype of activations; statistics and softmax stay in float32.
+  """
+
+  config: TextConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, tokens):
+    """Encodes token ids.
+
+    Args:
+      tokens: i32[*b, T] from `Tokenizer.encode`. There is no padding mask: Stable Diffusion was trained so.
+
+    Returns:
+      f[*b, T, E], the last hidden state after the final layer norm.
+
+    Raises:
+      ValueError: T is more than `config.positions`.
+    """
+    length = tokens.shape[-1]
+    if length > self.config.positions:
+      raise ValueError(f'tokens has {length} positions; accepted: at most {self.config.positions}')
+    text = TextModel(self.config, self.dtype, name='text_model')(tokens.reshape(-1, length))
+    return text.reshape(*tokens.shape, -1)

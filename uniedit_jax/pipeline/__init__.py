@@ -1,0 +1,1 @@
+"""Edits of pixels by a loaded model: from a request to clips."""

@@ -1,0 +1,136 @@
+"""Looks inside of an edit while it is sampled: attention maps, spatial queries, and the clips that steps point to.
+
+All of it is predicted beside the sampling, at the steps that are asked for, so nothing that is sampled changes.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from uniedit_jax.method.diffusion import guide
+from uniedit_jax.method.injection import Branch
+from uniedit_jax.method.overrides import ROW_AXIS
+from uniedit_jax.method.plan import EditPlan
+
+MAPS = ('spatial_q', 'temporal_map', 'text_map')  # of every chosen block
+
+
+class Inspection(NamedTuple):
+  """What to look at.
+
+  Attributes:
+    steps: step indices, 0 = noisiest.
+    blocks: attention blocks.
+    layout: `EditPlan` of the edit whose plan computes every row (`exact_savings=False`).
+  """
+
+  steps: tuple[int, ...]
+  blocks: tuple[int, ...]
+  layout: EditPlan
+
+
+class Look(NamedTuple):
+  """What is seen at one step, of every branch whose latents are up to date there; injections are at work in it.
+
+  Attributes:
+    predicted: {branch: f32[F, H, W, C]}, the clean latents that the guided noise points to.
+    maps: {block: {name of `MAPS`: {branch: array}}}, of the branch's cond half, mean over heads: the queries of SA-S
+      f32[F, N, C] (heads side by side), the maps of SA-T f32[N, F, F] (query frame, key frame), of CA-S f32[F, N, T].
+  """
+
+  predicted: dict[Branch, np.ndarray]
+  maps: dict[int, dict[str, dict[Branch, np.ndarray]]]
+
+
+def faults(steps, blocks, count, most):
+  """What is wrong with the steps and blocks of an inspection, as a list of sentences.
+
+  Args:
+    steps, blocks: as in `Inspection`.
+    count: number of steps of the run.
+    most: number of attention blocks.
+  """
+  fields = (('steps', steps, count), ('blocks', blocks, most))
+  return [
+    f'inspect.{name} is {given!r}; accepted: a tuple of numbers from 0 to {limit - 1}'
+    for name, given, limit in fields
+    if not isinstance(given, tuple) or not set(given) <= set(range(limit))
+  ]
+
+
+def known(layout, step):
+  """bool[K], the branches whose latents are up to date before a step; the plan drops what nobody reads any more."""
+  if step == 0:
+    return np.ones(len(layout.branches), bool)
+  return layout.plan.steps[step - 1].updated | layout.stored[step - 1]
+
+
+def look(apply, params, latents, texts, inspection, step, schedule, guidance, masks=None):
+  """Looks at one step.
+
+  Args:
+    apply: `unet.apply`.
+    params: its parameters.
+    latents: f32[K, F, H, W, C], of every branch before the step.
+    texts: f[P, T, E], all encoded prompts.
+    inspection: `Inspection`.
+    step: its index.
+    schedule, guidance, masks: as in `sampling.sample`.
+
+  Returns:
+    `Look` of all branches.
+  """
+  layout = inspection.layout
+  planned, count = layout.plan.steps[step], len(layout.plan.steps)
+  taps = tuple(f'{block}/{name}' for block in inspection.blocks for name in MAPS)
+  timestep, level = schedule.timesteps(count)[step], schedule.levels(count)[step]
+  passes = [_predict(apply, params, latents, texts, rows, timestep, masks, taps) for rows in planned.passes]
+  epsilon, tapped = jax.tree.map(lambda *parts: np.concatenate(parts), *passes)
+  epsilon = guide(epsilon[planned.uncond], epsilon[planned.cond], guidance)
+  predicted = (np.asarray(latents) - np.sqrt(1 - level) * np.asarray(epsilon)) / np.sqrt(level)
+  by_branch = lambda rows: dict(zip(layout.branches, rows, strict=True))
+  maps = {
+    block: {name: by_branch(tapped[f'{block}/{name}'][planned.cond]) for name in MAPS} for block in inspection.blocks
+  }
+  return Look(by_branch(predicted), maps)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 7))
+def _predict(apply, params, latents, texts, rows, timestep, masks, taps):
+  """The noise of all rows, and what is tapped of them, without the axis of heads."""
+
+  def row(branch, text, routes):
+    epsilon, tapped = apply({'params': params}, latents[branch], timestep, texts[text], routes, masks, taps)
+    return epsilon, {name: _without_heads(name.partition('/')[2], x) for name, x in tapped.items()}
+
+  return jax.vmap(row, axis_name=ROW_AXIS)(*rows)
+
+
+def _without_heads(name, x):
+  if name == 'spatial_q':
+    return x.reshape(*x.shape[:-2], -1).astype(jnp.float32)
+  return x.mean(axis={'temporal_map': 1, 'text_map': 0}[name])
+
+
+def visitor(apply, params, texts, inspection, layout, schedule, guidance, masks, show):
+  """Makes the `visit` of `sampling.edit`.
+
+  Args:
+    layout: `EditPlan` that is sampled.
+    show: called with the step index and its `Look`, without the branches that are not `known`.
+    apply, params, texts, inspection, schedule, guidance, masks: as in `look`.
+  """
+
+  def visit(step, latents):
+    if step not in inspection.steps:
+      return
+    seen = look(apply, params, latents, texts, inspection, step, schedule, guidance, masks)
+    shown = {branch for branch, is_known in zip(layout.branches, known(layout, step), strict=True) if is_known}
+    keep = lambda by_branch: {branch: x for branch, x in by_branch.items() if branch in shown}
+    maps = {block: {name: keep(x) for name, x in by_name.items()} for block, by_name in seen.maps.items()}
+    show(step, Look(keep(seen.predicted), maps))
+
+  return visit

@@ -1,0 +1,159 @@
+"""From frames and prompts to frames: what the entry points, sweeps and notebooks call.
+
+The numbers are made elsewhere (`models`, `inversion`, `editing`); here a loaded `checkpoint.Model` meets pixels.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from uniedit_jax.media import video
+from uniedit_jax.method import windows
+from uniedit_jax.method.diffusion import NoiseSchedule
+from uniedit_jax.method.overrides import EDIT_AXIS
+from uniedit_jax.models import vae
+from uniedit_jax.models.config import network
+
+
+def resolve_dtype(name):
+  """The compute dtype: 'auto' is bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPU.
+
+  Raises:
+    ValueError: another name, or float16 on a CPU, which has no such matrix products.
+  """
+  device = jax.local_devices()[0]
+  if name == 'auto':
+    old_gpu = device.platform == 'gpu' and float(getattr(device, 'compute_capability', 8)) < 8
+    name = 'float32' if device.platform == 'cpu' else 'float16' if old_gpu else 'bfloat16'
+  accepted = ('float32', 'bfloat16', *(['float16'] if device.platform != 'cpu' else []))
+  if name not in accepted:
+    raise ValueError(f'dtype is {name!r}; accepted here: auto, {", ".join(accepted)}')
+  return name
+
+
+@functools.cache
+def module(config, part, dtype):
+  """The network of a part, the same object in every call so that compiled programs are found again."""
+  return network(config, part, jnp.dtype(dtype))
+
+
+@functools.cache
+def unet_apply(config, dtype, window=None, remat=False, temporal=True):
+  """The UNet's `apply`, as `editing` wants it.
+
+  Args:
+    config: `ModelConfig`.
+    dtype: compute dtype.
+    window: (length, overlap) of the windows that it sees of a longer clip (`windows.windowed`), or None.
+    remat: save memory under differentiation.
+    temporal: False makes it the image model inside the video model (`models.unet`).
+  """
+  unet = module(config, 'unet', dtype)
+  apply = unet.clone(remat=True).apply if remat else unet.apply
+  apply = apply if temporal else functools.partial(apply, temporal=False)
+  return windows.windowed(apply, *window) if window else apply
+
+
+@functools.cache
+def denoiser(config, dtype, window=None, remat=False):
+  """The UNet without routes, as `inversion` wants it; arguments as of `unet_apply`."""
+  apply = unet_apply(config, dtype, window, remat)
+  return lambda params, latents, timestep, text: apply({'params': params}, latents, timestep, text)[0]
+
+
+@functools.cache
+def batch_denoiser(config, dtype, mesh, window=None):
+  """`denoiser` for B clips side by side, sharded over the mesh axis 'data'; latents and text gain the axis B."""
+  denoise = denoiser(config, dtype, window)
+  clips = jax.vmap(denoise, in_axes=(None, 0, None, 0), axis_name=EDIT_AXIS)
+  specs = PartitionSpec(), PartitionSpec('data'), PartitionSpec(), PartitionSpec('data')
+  return jax.shard_map(clips, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False)
+
+
+def encode_prompts(model, prompts, dtype):
+  """Encodes prompts.
+
+  Args:
+    model: `checkpoint.Model`.
+    prompts: list of P str.
+    dtype: compute dtype.
+
+  Returns:
+    f32[P, T, E].
+
+  Raises:
+    ValueError: a prompt is too long.
+  """
+  tokens = model.tokenizer.encode(prompts)
+  return _encode_tokens(module(model.config, 'text', dtype), model.params['text'], tokens)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_tokens(encoder, params, tokens):
+  return encoder.apply({'params': params}, tokens).astype(jnp.float32)
+
+
+def encode_clip(model, frames, dtype):
+  """Frames uint8[F, H, W, 3] to latents f32[F, H/8, W/8, C]."""
+  return vae.encode_frames(module(model.config, 'vae', dtype), model.params['vae'], video.to_model(frames))
+
+
+def decode_clip(model, latents, dtype):
+  """Latents f32[F, H, W, C] to frames uint8[F, 8 H, 8 W, 3]."""
+  # From the host, so that latents of a device and those of the cache are decoded by one program.
+  frames = vae.decode_frames(module(model.config, 'vae', dtype), model.params['vae'], np.asarray(latents))
+  return video.from_model(np.asarray(frames))
+
+
+def encode_batch(model, clips, dtype, mesh):
+  """`encode_clip` for B clips side by side: uint8[B, F, H, W, 3] to f32[B, F, H/8, W/8, C].
+
+  Args:
+    model: `checkpoint.Model` whose VAE is on all devices of the mesh.
+    mesh: a mesh with the axis 'data', which divides B.
+    clips, dtype: as in `encode_clip`.
+  """
+  return _frames_on(mesh, vae.encode_frames, model, video.to_model(clips), dtype)
+
+
+def decode_batch(model, latents, dtype, mesh):
+  """Latents f32[B, F, H, W, C] to f32[B, F, 8 H, 8 W, 3], for `video.from_model`; see `encode_batch`."""
+  return _frames_on(mesh, vae.decode_frames, model, latents, dtype)
+
+
+def _frames_on(mesh, function, model, clips, dtype):
+  """Runs a function of frames on B clips, sharded over the mesh."""
+  return _over_frames(function, module(model.config, 'vae', dtype), mesh)(model.params['vae'], clips)
+
+
+@functools.cache
+def _over_frames(function, network, mesh):
+  def local(params, clips):
+    made = function(network, params, clips.reshape(-1, *clips.shape[2:]))
+    return made.reshape(*clips.shape[:2], *made.shape[1:])
+
+  specs = PartitionSpec(), PartitionSpec('data')
+  return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False))
+
+
+def start_noise(seed, shape):
+  """The start latents of a generated clip, f32[F, H, W, C]: the same for the same seed, everywhere."""
+  return jax.random.normal(jax.random.key(seed), shape, jnp.float32)
+
+
+def latent_shape(config, frames, height, width, **_):
+  """(F, H, W, C) of the latents of a clip of `frames` x `height` x `width` pixels."""
+  return frames, height // config.vae.factor, width // config.vae.factor, config.unet.latent_channels
+
+
+def with_overrides(schedule: NoiseSchedule, overrides):
+  """The schedule with the fields of a dict that are not None.
+
+  Raises:
+    ValueError: the result is no schedule.
+  """
+  return dataclasses.replace(schedule, **{k: v for k, v in overrides.items() if v is not None})

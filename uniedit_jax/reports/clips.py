@@ -1,0 +1,47 @@
+"""The clips and masks that a run leaves in its workdir."""
+
+from etils import epath
+
+from uniedit_jax.media import grids, masks, video
+from uniedit_jax.metrics.measures import NAMES, edits_of
+
+
+def write_clips(workdir, clips, fps, *, gif=True, frames=True):
+  """Writes <name>.mp4 of every clip, side_by_side.mp4, and what was made as <name>.gif and frames/.
+
+  Args:
+    workdir: path.
+    clips: dict of uint8[F, H, W, 3] by name: what was made are those called 'edit...', or else the last.
+    fps: frame rate.
+    gif, frames: whether to write what was made in these forms too.
+  """
+  workdir = epath.Path(workdir)
+  for name, clip in clips.items():
+    video.write_mp4(workdir / f'{name}.mp4', clip, fps)
+  edits = edits_of(clips) or list(clips)[-1:]
+  if len(clips) > 1:
+    shown = [name for start in ('source', *NAMES.values()) for name in clips if name.startswith(start)]
+    labelled = {name.replace('_', ' '): clips[name] for name in shown}
+    video.write_mp4(workdir / 'side_by_side.mp4', grids.side_by_side(labelled), fps)
+  for name in edits:
+    if gif:
+      video.write_gif(workdir / f'{name}.gif', clips[name], fps)
+    if frames:
+      video.write_frames(workdir / ('frames' + name.removeprefix(edits[0])), clips[name])
+
+
+def write_masks(workdir, clips, fps, by_name):
+  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (over the clip they are of, to check them by eye).
+
+  Args:
+    workdir: path.
+    clips: dict of uint8[F, H, W, 3] with 'source' or, where that was generated, 'reconstruction'.
+    fps: frame rate.
+    by_name: dict {'source' or 'target': bool[F, H, W]}.
+  """
+  folder = epath.Path(workdir) / 'masks'
+  source = clips.get('source', clips.get('reconstruction'))
+  for name, mask in by_name.items():
+    shown = clips.get('motion_reference', source) if name == 'target' else source
+    video.write_frames(folder / name, mask[..., None].repeat(3, axis=-1).astype('uint8') * 255)
+    video.write_mp4(folder / f'{name}.mp4', masks.overlay(shown, mask), fps)

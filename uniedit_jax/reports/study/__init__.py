@@ -1,0 +1,1 @@
+"""Blind user studies: the page, the answers, the key."""

@@ -1,0 +1,97 @@
+"""The key of a study: what the opaque names on its page stand for. Raters never see it."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import secrets
+
+from etils import epath
+
+from uniedit_jax.runtime.workdir import write_json
+
+MODES = ('scores', 'pairs')
+FILE = 'key.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+  """What a study asks.
+
+  Attributes:
+    study: opaque name of the study.
+    modes: of `MODES`; 'scores': a clip is scored, 'pairs': the better one of two is chosen.
+    methods: {name: title}.
+    edits: {name: dict}, as in `comparison_format.Comparison`.
+    clips: {opaque name: (edit, method)}, sorted by the names, that is, shuffled.
+    against: the method that each pair has one clip of, or '' for all pairs.
+  """
+
+  study: str
+  modes: tuple[str, ...]
+  methods: dict[str, str]
+  edits: dict[str, dict[str, str]]
+  clips: dict[str, tuple[str, str]]
+  against: str = ''
+
+  @functools.cached_property
+  def pairs(self):
+    """The pairs that are asked for, each a sorted pair of opaque names."""
+    wanted = lambda a, b: (
+      self.clips[a][0] == self.clips[b][0]
+      and (not self.against or self.against in (self.clips[a][1], self.clips[b][1]))
+    )
+    return [pair for pair in itertools.combinations(sorted(self.clips), 2) if 'pairs' in self.modes and wanted(*pair)]
+
+
+def draw(comparison, modes=MODES, against=''):
+  """Draws the opaque names of a new study. Nothing that is public leads from them to the methods.
+
+  Args:
+    comparison: `comparison_format.Comparison`.
+    modes: some of `MODES`.
+    against: a method, or ''.
+
+  Returns:
+    `Key`.
+
+  Raises:
+    ValueError: there is no such mode or method, or there are no pairs.
+  """
+  faults, methods = [], list(comparison.methods)
+  if not modes or not set(modes) <= set(MODES):
+    faults.append(f'mode is {",".join(modes)!r}; accepted: some of {", ".join(MODES)}')
+  if against and against not in methods:
+    faults.append(f'against is {against!r}; accepted: one of {", ".join(methods)}')
+  if 'pairs' in modes and len(methods) < 2:
+    faults.append(
+      f'mode has pairs, but the comparison has one method, {methods[0]!r}; accepted: two or more, or scores'
+    )
+  if faults:
+    raise ValueError('; '.join(faults))
+  clips = list(itertools.product(comparison.edits, methods))
+  names = set()
+  while len(names) < len(clips):
+    names.add(secrets.token_hex(4))
+  drawn = dict(sorted(zip(names, clips, strict=True)))
+  modes = tuple(mode for mode in MODES if mode in modes)
+  return Key(secrets.token_hex(8), modes, comparison.methods, comparison.edits, drawn, against)
+
+
+def write(folder, key):
+  """Writes key.json."""
+  write_json(epath.Path(folder) / FILE, dataclasses.asdict(key))
+
+
+def read(folder):
+  """Reads key.json.
+
+  Raises:
+    ValueError: there is none.
+  """
+  path = epath.Path(folder) / FILE
+  if not path.exists():
+    raise ValueError(f'{path} does not exist; accepted: the folder of a study, made with --comparison')
+  given = json.loads(path.read_text())
+  clips = {name: tuple(clip) for name, clip in given['clips'].items()}
+  return Key(**{**given, 'modes': tuple(given['modes']), 'clips': clips})

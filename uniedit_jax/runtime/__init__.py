@@ -1,0 +1,1 @@
+"""Files, workdirs, run logs, checkpoints, devices and memory."""

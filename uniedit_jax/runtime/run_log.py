@@ -1,0 +1,140 @@
+"""What a run did, as it is written to run.json: seconds and compilations by phase, versions, memory, warnings."""
+
+import contextlib
+import importlib.metadata
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import jax
+from absl import logging
+
+PROGRAM_EVENT = '/jax/core/compile/backend_compile_duration'
+COMPILE_EVENTS = (
+  PROGRAM_EVENT,
+  '/jax/core/compile/jaxpr_trace_duration',
+  '/jax/core/compile/jaxpr_to_mlir_module_duration',
+)
+BESIDE = 'beside'  # what threads compile while phases go on
+PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'transformers')
+_RECORDS = weakref.WeakSet()
+
+
+def _tell(event, duration, **_):
+  for log in list(_RECORDS):
+    log.on_event(event, duration)
+
+
+# One for all: JAX holds on to its listeners, and records come and go.
+jax.monitoring.register_event_duration_secs_listener(_tell)
+
+
+class RunLog:
+  """Collects run.json while a run goes on.
+
+  Attributes:
+    seconds: {phase: seconds, compilation apart}.
+    compile_seconds: {phase: seconds of tracing, lowering and compiling}; compilations: {phase: number of programs}.
+      What a thread compiles beside the phases is apart, as 'beside'.
+    warnings: list of str.
+    facts: anything else that the run wants to tell, such as 'seconds_to_first_step': from the start of the process
+      until the first step of sampling is done.
+  """
+
+  def __init__(self, warnings=(), announce=logging.info):
+    """Starts a record.
+
+    Args:
+      warnings: what is known to be odd from the start.
+      announce: called with the name of every phase as it begins.
+    """
+    self.seconds, self.compile_seconds, self.compilations = {}, {}, {}
+    self.warnings, self.facts = [], {}
+    self._announce, self._phase, self._thread, self._spans = announce, None, None, []
+    for message in warnings:
+      self.warn(message)
+    _RECORDS.add(self)
+
+  def on_event(self, event, duration):
+    """Counts an event of `jax.monitoring`, if it is one of compiling and a phase goes on."""
+    if event not in COMPILE_EVENTS or not self._phase:
+      return
+    phase, spans = (self._phase, self._spans) if threading.get_ident() == self._thread else (BESIDE, [])
+    # Events are reported as they end and those of inner functions lie inside: count the union of the spans.
+    start, counted = time.perf_counter() - duration, 0.0
+    while spans and spans[-1][0] >= start:
+      counted += spans.pop()[1]
+    spans.append((start, duration))
+    self.compile_seconds[phase] = self.compile_seconds.get(phase, 0.0) + duration - counted
+    self.compilations[phase] = self.compilations.get(phase, 0) + (event == PROGRAM_EVENT)
+
+  @property
+  def compiled(self):
+    """Seconds that phases have spent compiling so far."""
+    return sum(seconds for phase, seconds in self.compile_seconds.items() if phase != BESIDE)
+
+  def count_step(self):
+    """Tells that a step of sampling is done; the time of the first is kept."""
+    self.facts.setdefault('seconds_to_first_step', round(seconds_of_process(), 3))
+
+  @contextlib.contextmanager
+  def phase(self, name):
+    """Times a block; phases do not nest."""
+    self._announce(name)
+    self._phase, self._thread, start, before = name, threading.get_ident(), time.perf_counter(), self.compiled
+    try:
+      yield
+    finally:
+      spent = time.perf_counter() - start - (self.compiled - before)
+      self.seconds[name] = self.seconds.get(name, 0.0) + spent
+      self._phase = None
+
+  def warn(self, message):
+    """Logs a warning and keeps it for the record."""
+    logging.warning(message)
+    self.warnings.append(message)
+
+  def as_dict(self):
+    """The record, ready for json."""
+    rounded = lambda by_phase: {name: round(value, 3) for name, value in by_phase.items()}
+    return {
+      **self.facts,
+      'seconds': rounded(self.seconds),
+      'compile_seconds': rounded(self.compile_seconds),
+      'compilations': self.compilations,
+      'peak_memory_bytes': peak_memory(),
+      'warnings': self.warnings,
+      'devices': [f'{device.platform}: {device.device_kind}' for device in jax.local_devices()],
+      'versions': {name: importlib.metadata.version(name) for name in PACKAGES},
+      'git_commit': _git_commit(),
+    }
+
+
+def peak_memory():
+  """Peak bytes on the first device, or of the process where the device is the CPU."""
+  stats = jax.local_devices()[0].memory_stats() or {}
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return stats.get('peak_bytes_in_use') or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def seconds_of_process():
+  """Seconds since this process began; where the system does not say, those that it has computed."""
+  try:
+    fields = pathlib.Path('/proc/self/stat').read_text().rpartition(')')[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf('SC_CLK_TCK')
+  except (OSError, AttributeError):
+    return time.process_time()
+
+
+def _git_commit():
+  folder = pathlib.Path(__file__).parent
+  command = ['git', '-C', str(folder), 'rev-parse', 'HEAD']
+  try:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+  except (OSError, subprocess.CalledProcessError):
+    return None  # installed without its repository

@@ -1,1 +1,0 @@
-"""User studies: a blind page for raters, and what their answers come to."""
