@@ -2,7 +2,8 @@
 
 import setuptools
 
-# Upper bounds stand only where a later release is known to break us (flax) or to change layouts on disk.
+# Upper bounds stand only where a later release is known to break us (flax) or to change layouts on
+# disk.
 INSTALL_REQUIRES = [
   'absl-py>=2.1',
   'etils[epath]>=1.7',
@@ -42,7 +43,15 @@ setuptools.setup(
   description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
   license='Apache-2.0',
   packages=setuptools.find_packages(
-    include=['uniedit_jax', 'uniedit_jax.*', 'convert', 'configs', 'configs.*', 'experiments', 'experiments.*']
+    include=[
+      'uniedit_jax',
+      'uniedit_jax.*',
+      'convert',
+      'configs',
+      'configs.*',
+      'experiments',
+      'experiments.*',
+    ]
   ),
   package_data={'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*']},
   python_requires='>=3.11',

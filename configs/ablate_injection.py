@@ -1,9 +1,11 @@
-"""What each injection does to a motion edit: sweeps of its ranges, all settings beside one reconstruction.
+"""What each injection does to a motion edit: sweeps of its ranges, all settings beside one
+reconstruction.
 
   python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components --workdir=out/components
 
-`--sweep` takes the name of a function below without its `sweep_`; each yields settings, which are fields of the config
-and their values (None: the preset's). The shipped model needs half a minute for each on 2 cores. With LaVie:
+`--sweep` takes the name of a function below without its `sweep_`; each yields settings, which are
+fields of the config and their values (None: the preset's). The shipped model needs half a minute
+for each on 2 cores. With LaVie:
 
   python -m experiments.sweep --config=configs/ablate_injection.py:lavie --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.target_prompt="a cat is waving its paw" --sweep=t1 --workdir=out/t1
@@ -15,23 +17,35 @@ OFF = (0, 0)
 
 
 def get_config(form='full'):
-  """The edit whose fields are swept: of the shipped clip ('full', 'quick'), or of a video ('lavie', 'lavie,quick')."""
-  model, size = (sprites_motion, form) if not form.startswith('lavie') else (motion, form[len('lavie,') :] or 'full')
+  """The edit whose fields are swept: of the shipped clip ('full', 'quick'), or of a video ('lavie',
+  'lavie,quick').
+  """
+  model, size = (
+    (sprites_motion, form)
+    if not form.startswith('lavie')
+    else (motion, form[len('lavie,') :] or 'full')
+  )
   config = model.get_config(size)
   config.outputs.motion_reference = False
   return config
 
 
 def sweep_components(config):
-  """The paper's component table: nothing, each injection alone, and what is left without one of them."""
+  """The paper's component table: nothing, each injection alone, and what is left without one of
+  them.
+  """
   parts = 'structure', 'content', 'motion'
   for on in ((), ('structure',), ('content',), ('content', 'motion'), parts):
     yield {f'{name}.steps': None if name in on else OFF for name in parts}
 
 
 def sweep_structure_end(config):
-  """Where structure control ends, for several target motions of the shipped clip: intervals are over these."""
-  prompts = [config.target_prompt.replace('jumping', motion) for motion in ('jumping', 'spinning', 'growing')]
+  """Where structure control ends, for several target motions of the shipped clip: intervals are
+  over these.
+  """
+  prompts = [
+    config.target_prompt.replace('jumping', motion) for motion in ('jumping', 'spinning', 'growing')
+  ]
   for end in _shares(config.steps):
     for prompt in dict.fromkeys(prompts):
       yield {'structure.steps': (0, end), 'target_prompt': prompt}
@@ -63,14 +77,22 @@ def sweep_t0_L(config):  # noqa: N802 (the paper's names)
 
 
 def sweep_frame_reference(config):
-  """Keys and values of the source frame by frame, against those of its first frame for all, over where this begins."""
+  """Keys and values of the source frame by frame, against those of its first frame for all, over
+  where this begins.
+  """
   for first in (7, 10, 13):
     for reference in ('own', 'first'):
-      yield {'content.tensors': ('k', 'v'), 'content.blocks': (first, 16), 'content.reference': reference}
+      yield {
+        'content.tensors': ('k', 'v'),
+        'content.blocks': (first, 16),
+        'content.reference': reference,
+      }
 
 
 def sweep_guidance(config):
-  """The scale of classifier-free guidance; each value inverts the clip anew where the inversion knows of it."""
+  """The scale of classifier-free guidance; each value inverts the clip anew where the inversion
+  knows of it.
+  """
   for scale in (1.0, 3.0, 5.0, 7.5):
     yield {'guidance': scale}
 

@@ -3,8 +3,9 @@
   python -m experiments.edit --config=configs/appearance.py --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.target_prompt="a cat, oil painting" --workdir=out/appearance
 
-Two branches (reconstruction, main) and structure control in steps 0-24. The paper reports 95 s on one A100, inversion
-included. The release: `--config.preset=release --config.inversion.method=null_text`.
+Two branches (reconstruction, main) and structure control in steps 0-24. The paper reports 95 s on
+one A100, inversion included. The release: `--config.preset=release
+--config.inversion.method=null_text`.
 """
 
 from configs import common

@@ -2,9 +2,10 @@
 
   python -m experiments.benchmark --config=configs/benchmark.py --workdir=out/benchmark
 
-Needs `pip install -e '.[parity]'`, with a PyTorch for the same device. Both have the same weights and do the same work,
-in turn; nothing is timed unless they agree to 1e-3 in float32. The workdir gets table.md, results.json, and curves.png:
-what frames, size, rows, steps and edits cost. About ten minutes on 2 cores.
+Needs `pip install -e '.[parity]'`, with a PyTorch for the same device. Both have the same weights
+and do the same work, in turn; nothing is timed unless they agree to 1e-3 in float32. The workdir
+gets table.md, results.json, and curves.png: what frames, size, rows, steps and edits cost. About
+ten minutes on 2 cores.
 """
 
 import ml_collections
@@ -21,7 +22,8 @@ def get_config(size='full'):
   config.checkpoint = 'sprites'  # a folder or a name; '' = random weights of LaVie's size
   config.dtype = 'auto'  # see configs/common.py
   config.peer_dtype = ''  # PyTorch's, '' = the same
-  config.clip = ml_collections.ConfigDict()  # the model's size where it is not set; its numbers are random
+  # the model's size where it is not set; its numbers are random
+  config.clip = ml_collections.ConfigDict()
   for name in ('frames', 'height', 'width'):
     config.clip[name] = placeholder(int)
   config.cases = CASES
@@ -32,5 +34,6 @@ def get_config(size='full'):
   config.compiled = False  # whether torch.compile takes part
   config.repeats = 5  # timed runs of each, after those that compile
   config.curves = True
-  config.start_up = True  # whether an edit of the shipped clip is started without and with its caches
+  # whether an edit of the shipped clip is started without and with its caches
+  config.start_up = True
   return common.sized(config, size)

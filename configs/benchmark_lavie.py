@@ -1,9 +1,10 @@
-"""How fast, beside PyTorch: LaVie's size with random weights, on which speed does not depend; for a GPU.
+"""How fast, beside PyTorch: LaVie's size with random weights, on which speed does not depend; for a
+GPU.
 
   python -m experiments.benchmark --config=configs/benchmark_lavie.py --workdir=out/benchmark_lavie
 
-16 x 320 x 512, 50 steps, ours in bfloat16, PyTorch in float16 with and without torch.compile. Everything else as in
-configs/benchmark.py. On a CPU, in over an hour on 2 cores and with 13 GiB:
+16 x 320 x 512, 50 steps, ours in bfloat16, PyTorch in float16 with and without torch.compile.
+Everything else as in configs/benchmark.py. On a CPU, in over an hour on 2 cores and with 13 GiB:
 
   python -m experiments.benchmark --config=configs/benchmark_lavie.py --config.clip.frames=4 --config.steps=2 \
     --config.cases="('unet', 'vae', 'appearance')" --config.rows="(1, 3, 6)" --config.repeats=2 \

@@ -1,6 +1,8 @@
-"""Fields that every experiment shares. An unset field (None) takes the value of the checkpoint or the preset.
+"""Fields that every experiment shares. An unset field (None) takes the value of the checkpoint or
+the preset.
 
-Every file here has a short form, `--config=configs/motion.py:quick`, to see that all works before a long run.
+Every file here has a short form, `--config=configs/motion.py:quick`, to see that all works before a
+long run.
 """
 
 import ml_collections
@@ -37,7 +39,9 @@ def _shrink(config):
   if 'preset' in config:  # an edit
     for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):
       if config[name].steps:
-        config[name].steps = tuple(round(bound * QUICK_STEPS / config.steps) for bound in config[name].steps)
+        config[name].steps = tuple(
+          round(bound * QUICK_STEPS / config.steps) for bound in config[name].steps
+        )
   if 'clip' in config and 'checkpoint' in config:  # and not the measures', which name a model
     config.steps = QUICK_STEPS
     if config.checkpoint != 'sprites':
@@ -76,7 +80,8 @@ def model():
 
   config.window = ml_collections.ConfigDict()  # what the UNet sees of a clip with more frames
   config.window.frames = placeholder(int)  # of a window; the checkpoint's
-  config.window.overlap = placeholder(int)  # frames that neighbouring windows share; half of a window
+  # frames that neighbouring windows share; half of a window
+  config.window.overlap = placeholder(int)
 
   config.steps = 50  # denoising steps, of inversion too
   config.guidance = 7.5  # scale of classifier-free guidance; 1 = none
@@ -95,7 +100,8 @@ def edit(task, preset):
     preset: 'paper' or 'release', the ranges of all injections that are not set here.
   """
   config = model()
-  # 'injections', of which UniEdit, MasaCtrl and plain DDIM are settings; or a method of configs/baselines: its file
+  # 'injections', of which UniEdit, MasaCtrl and plain DDIM are settings; or a method of
+  # configs/baselines: its file
   config.method = 'injections'
   config.task = task  # 'motion' or 'appearance'
   config.preset = preset  # 'paper' or 'release': the ranges of all injections that are not set
@@ -103,32 +109,43 @@ def edit(task, preset):
   config.image = ''  # instead of a video: a still, filmed by the camera move
   config.move = ml_collections.ConfigDict()
   config.move.kind = 'zoom'  # 'pan', 'tilt', 'zoom', 'rotate', 'arc' or 'key_frames'
-  # fraction of the picture (pan, tilt: 0.2), factor (zoom: 1.3), degrees (rotate: 10) or radius (arc: 0.1)
+  # fraction of the picture (pan, tilt: 0.2), factor (zoom: 1.3), degrees (rotate: 10) or radius
+  # (arc: 0.1)
   config.move.amount = placeholder(float)
   config.move.sweep = placeholder(float)  # arc: degrees of the circle (180)
   config.move.easing = 'linear'  # 'ease_in', 'ease_out' or 'ease_in_out'
   config.move.key_frames = ()  # key_frames: ((time, x, y, zoom, degrees), ...), time from 0 to 1
-  config.generated = False  # instead of a video: the clip that experiments.generate makes of source_prompt and seed
-  config.source_prompt = ''  # what the source shows; '' = null prompt, as the paper edits real videos
+  # instead of a video: the clip that experiments.generate makes of source_prompt and seed
+  config.generated = False
+  # what the source shows; '' = null prompt, as the paper edits real videos
+  config.source_prompt = ''
   config.target_prompt = ''  # what the edited clip shows
-  config.more_target_prompts = ()  # further edits of the clip, which share its inversion and reconstruction
+  # further edits of the clip, which share its inversion and reconstruction
+  config.more_target_prompts = ()
 
   config.inversion = ml_collections.ConfigDict()
-  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (docs/inversion.md); direct for motion, else ddim
+  # 'ddim', 'direct', 'fixed_point', 'obelm' or 'null_text' (docs/inversion.md); direct for motion,
+  # else ddim
   config.inversion.method = placeholder(str)
   config.inversion.prompt = placeholder(str)  # while inverting; source_prompt
   config.inversion.guidance = 1.0  # scale of guidance while inverting
-  config.inversion.inner_steps = placeholder(int)  # fixed_point: repetitions (2); null_text: most updates a step (10)
+  # fixed_point: repetitions (2); null_text: most updates a step (10)
+  config.inversion.inner_steps = placeholder(int)
   config.inversion.epsilon = 1e-5  # null_text: loss below which the first step stops
 
   config.mask = ml_collections.ConfigDict()
-  # the foreground of the source: folder of PNGs, npz or mask video, 1 or white = inside; or 'auto': cross-attention
+  # the foreground of the source: folder of PNGs, npz or mask video, 1 or white = inside; or 'auto':
+  # cross-attention
   config.mask.source = ''
-  config.mask.target = ''  # the foreground of the edit, given in the same ways; motion editing needs both or neither
+  # the foreground of the edit, given in the same ways; motion editing needs both or neither
+  config.mask.target = ''
   config.mask.source_prompt = ''  # auto: what the source shows; '' = source_prompt
-  config.mask.source_words = ()  # auto: what to look for in it; () = the words that the other prompt lacks
-  config.mask.target_words = ()  # auto: what to look for in target_prompt; () = the words that the other prompt lacks
-  config.mask.blocks = placeholder(tuple)  # auto: blocks whose maps are read; the finest grid of at most 256 tokens
+  # auto: what to look for in it; () = the words that the other prompt lacks
+  config.mask.source_words = ()
+  # auto: what to look for in target_prompt; () = the words that the other prompt lacks
+  config.mask.target_words = ()
+  # auto: blocks whose maps are read; the finest grid of at most 256 tokens
+  config.mask.blocks = placeholder(tuple)
   config.mask.threshold = 0.4  # auto: what is foreground, of the maps stretched to 0..1
   config.mask.smoothing = 0.5  # auto: standard deviation of the blur of the maps, in tokens
 
@@ -136,24 +153,32 @@ def edit(task, preset):
   config.structure = _ranges()  # structure control: spatial q and k from the reconstruction
   config.content = _ranges()  # content preservation: spatial v, or k and v, from the reconstruction
   config.motion = _ranges()  # motion injection: temporal q and k from the motion reference
-  config.motion_query = _ranges()  # with masks: spatial q from the motion reference, inside of the target mask
+  # with masks: spatial q from the motion reference, inside of the target mask
+  config.motion_query = _ranges()
   config.background = _ranges()  # with masks: background enhance of the release
   config.guided = _ranges()  # with masks: mask-guided attention, Eq. 5-6
-  config.structure.branches = placeholder(tuple)  # whose layout is kept: ('main',) or ('main', 'motion')
+  # whose layout is kept: ('main',) or ('main', 'motion')
+  config.structure.branches = placeholder(tuple)
   config.content.tensors = placeholder(tuple)  # what is injected: ('v',) or ('k', 'v')
-  config.content.reference = placeholder(str)  # the frame that is read: its 'own', or the 'first' by all ('own')
+  # the frame that is read: its 'own', or the 'first' by all ('own')
+  config.content.reference = placeholder(str)
   config.motion.masked = placeholder(bool)  # motion injection inside of the target mask only
 
-  config.inspect = ml_collections.ConfigDict()  # pictures of what goes on inside, in inspect/ and in the report
-  config.inspect.steps = ()  # steps to look at: attention maps, and the clip that each branch is heading for; () = none
+  # pictures of what goes on inside, in inspect/ and in the report
+  config.inspect = ml_collections.ConfigDict()
+  # steps to look at: attention maps, and the clip that each branch is heading for; () = none
+  config.inspect.steps = ()
   config.inspect.blocks = (10, 13)  # blocks whose maps are drawn
 
   config.metrics = ml_collections.ConfigDict()
-  config.metrics.clip = ''  # folder made by convert.clip, for measures of clips against prompts; '' = none of them
-  config.metrics.source_prompt = ''  # what the source shows, where nothing but measures may know it; '' = source_prompt
+  # folder made by convert.clip, for measures of clips against prompts; '' = none of them
+  config.metrics.clip = ''
+  # what the source shows, where nothing but measures may know it; '' = source_prompt
+  config.metrics.source_prompt = ''
 
   config.plan = 'exact'  # each distinct row once; 'naive': every row of every step
-  config.rows_per_pass = placeholder(int)  # most rows at once: splits a step into passes that fit memory
+  # most rows at once: splits a step into passes that fit memory
+  config.rows_per_pass = placeholder(int)
 
   config.outputs = ml_collections.ConfigDict()
   config.outputs.reconstruction = True  # as a clip; False lets the plan drop rows
@@ -169,7 +194,8 @@ def _ranges():
 
 
 def edit_of_form(form, task, preset='paper'):
-  """An edit that has the forms `full`, `quick`, `sprites` and `sprites,quick`; the last two are of the shipped clip.
+  """An edit that has the forms `full`, `quick`, `sprites` and `sprites,quick`; the last two are of
+  the shipped clip.
 
   Args:
     form: what stands behind the colon of `--config=configs/<name>.py:<form>`.
@@ -218,7 +244,9 @@ def sprites_edit(task, preset='paper'):
 
 
 def training():
-  """What both parts of the sprites model share. A stage is a number of steps with one kind of batch."""
+  """What both parts of the sprites model share. A stage is a number of steps with one kind of
+  batch.
+  """
   config = ml_collections.ConfigDict()
   config.init = ''  # '' = random parameters; or a checkpoint to go on from: a folder, or a name
   config.dtype = 'auto'

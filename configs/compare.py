@@ -3,10 +3,11 @@
   python -m experiments.compare --config=configs/compare.py --config.checkpoint=checkpoints/lavie \
     --config.manifest=edits.jsonl --workdir=out/compare
 
-A line of the manifest is an edit: `{"id": "1", "task": "motion", "video": "cat.mp4", "target_prompt": "a cat jumps"}`.
-It may have source_prompt, mask.source, mask.target and the fields of its clip too, which every method gets. Methods
-with masks are left out unless every edit has them. What is finished is kept: the same command goes on where it was
-stopped, and once `experiments.user_study` has results in <workdir>/user_study, it puts them into the tables.
+A line of the manifest is an edit: `{"id": "1", "task": "motion", "video": "cat.mp4",
+"target_prompt": "a cat jumps"}`. It may have source_prompt, mask.source, mask.target and the fields
+of its clip too, which every method gets. Methods with masks are left out unless every edit has
+them. What is finished is kept: the same command goes on where it was stopped, and once
+`experiments.user_study` has results in <workdir>/user_study, it puts them into the tables.
 """
 
 import ml_collections
@@ -41,12 +42,15 @@ def comparison():
   config.checkpoint = ''  # of all methods: a folder, or a name
   config.dtype = 'auto'
   config.seed = 0
-  config.cache = '~/.cache/uniedit_jax'  # compiled programs; inversions are made anew, as they are part of the cost
-  config.manifest = ''  # jsonl or csv of the edits; '' = edits of the sprites world, whose right answers are known
+  # compiled programs; inversions are made anew, as they are part of the cost
+  config.cache = '~/.cache/uniedit_jax'
+  # jsonl or csv of the edits; '' = edits of the sprites world, whose right answers are known
+  config.manifest = ''
   config.split = 'benchmark'  # sprites: which edits; or 'validation'
   config.edits = {'motion': 8, 'appearance': 3}  # sprites: how many of the 20 of each kind
   config.compared = ()  # methods, of those under `setups.`, in the order of the tables
-  # of each method: title, whether it gets masks, and its edit of either task (motion, appearance) as a config
+  # of each method: title, whether it gets masks, and its edit of either task (motion, appearance)
+  # as a config
   config.setups = ml_collections.ConfigDict()
   return config
 
@@ -58,8 +62,8 @@ def add(config, name, title, motion, appearance=None, masked=False):
     config: ConfigDict, changed.
     name: of its files.
     title: str.
-    motion, appearance: config of its edit of either task; one for both if there is no second. Checkpoint, dtype, seed,
-      cache, clip and prompts are set by the comparison.
+    motion, appearance: config of its edit of either task; one for both if there is no second.
+      Checkpoint, dtype, seed, cache, clip and prompts are set by the comparison.
     masked: whether it gets masks.
   """
   config.compared = (*config.compared, name)

@@ -2,8 +2,8 @@
 
   python -m experiments.edit --config=configs/rerun.py:out/motion/config.json --workdir=out/again
 
-Nothing is left to presets or the checkpoint there, so the same machine and versions make the same bits. Further flags
-change single fields: `--config.guidance=5.0`.
+Nothing is left to presets or the checkpoint there, so the same machine and versions make the same
+bits. Further flags change single fields: `--config.guidance=5.0`.
 """
 
 import json
@@ -27,7 +27,9 @@ def get_config(path):
   elif 'prompt' in values:
     config = generate.get_config()
   else:
-    raise ValueError(f'{path} is the config of another kind of run; accepted: of experiments.edit or .generate')
+    raise ValueError(
+      f'{path} is the config of another kind of run; accepted: of experiments.edit or .generate'
+    )
   config.update(_with_tuples(values))
   return config
 

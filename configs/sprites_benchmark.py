@@ -2,10 +2,10 @@
 
   python -m experiments.evaluate --config=configs/sprites_benchmark.py --workdir=out/sprites_benchmark
 
-Text-to-video first, then 20 edits of each of the paper's five kinds, each with every injection alone and with all of
-them. Less than 45 minutes on 2 cores; a run that was interrupted goes on where it stopped. index.html shows everything.
-Presets are tuned on other edits, where the first part can be left out:
-`--config.split=validation --config.text_to_video.clips=0`.
+Text-to-video first, then 20 edits of each of the paper's five kinds, each with every injection
+alone and with all of them. Less than 45 minutes on 2 cores; a run that was interrupted goes on
+where it stopped. index.html shows everything. Presets are tuned on other edits, where the first
+part can be left out: `--config.split=validation --config.text_to_video.clips=0`.
 """
 
 import ml_collections

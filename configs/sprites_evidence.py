@@ -1,4 +1,5 @@
-"""Where attention maps carry the motion and the layout of a clip, measured against what was rendered.
+"""Where attention maps carry the motion and the layout of a clip, measured against what was
+rendered.
 
   python -m experiments.evidence --config=configs/sprites_evidence.py --workdir=out/sprites_evidence
 

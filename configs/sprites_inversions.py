@@ -2,7 +2,8 @@
 
   python -m experiments.inversions --config=configs/sprites_inversions.py --workdir=out/sprites_inversions
 
-Half an hour on 2 cores, most of it null-text optimisation. The workdir gets results.csv and table.md.
+Half an hour on 2 cores, most of it null-text optimisation. The workdir gets results.csv and
+table.md.
 """
 
 from configs import common, sprites_benchmark

@@ -3,9 +3,10 @@
   python -m experiments.train --config=configs/sprites_model.py --config.vae=out/sprites_vae/checkpoint \
     --workdir=out/sprites_model
 
-Spatial layers first, on single frames that bypass temporal attention (16 times cheaper than clips), then single frames
-and clips together, as LaVie was trained. `--config.max_minutes` ends it early, and the same command goes on where it
-stopped; `--config.init=sprites` starts from the weights that come with the package.
+Spatial layers first, on single frames that bypass temporal attention (16 times cheaper than clips),
+then single frames and clips together, as LaVie was trained. `--config.max_minutes` ends it early,
+and the same command goes on where it stopped; `--config.init=sprites` starts from the weights that
+come with the package.
 """
 
 from configs import common
@@ -26,5 +27,11 @@ def get_config(size='full'):
   # steps, single frames and clips in a batch, and the learning rate, which falls evenly
   config.stage1 = {'steps': 1200, 'images': 96, 'clips': 0, 'first_rate': 2e-3, 'last_rate': 1e-3}
   # then: steps, single frames and clips in a batch, and the learning rate, which falls evenly
-  config.stage2 = {'steps': 4000, 'images': 32, 'clips': 10, 'first_rate': 1.2e-3, 'last_rate': 2e-5}
+  config.stage2 = {
+    'steps': 4000,
+    'images': 32,
+    'clips': 10,
+    'first_rate': 1.2e-3,
+    'last_rate': 2e-5,
+  }
   return common.sized(config, size)

@@ -2,8 +2,8 @@
 
   python -m experiments.train --config=configs/sprites_vae.py --workdir=out/sprites_vae
 
-The first of two runs; configs/sprites_model.py is the second. `--config.max_minutes` ends it early, and the same
-command goes on where it stopped.
+The first of two runs; configs/sprites_model.py is the second. `--config.max_minutes` ends it early,
+and the same command goes on where it stopped.
 """
 
 from configs import common

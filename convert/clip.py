@@ -2,8 +2,9 @@
 
     python -m convert.clip --source=clip-vit-large-patch14 --out=checkpoints/clip_vitl14
 
-`--source` is the layout of transformers: config.json, model.safetensors or pytorch_model.bin, vocab.json, merges.txt.
-Needs PyTorch (`pip install -e '.[convert]'`) unless the weights are .safetensors.
+`--source` is the layout of transformers: config.json, model.safetensors or pytorch_model.bin,
+vocab.json, merges.txt. Needs PyTorch (`pip install -e '.[convert]'`) unless the weights are
+.safetensors.
 """
 
 import json
@@ -58,17 +59,27 @@ def read_config(source):
   Raises:
     KeyError, ValueError: a size is missing, or the model or its preprocessing is of another kind.
   """
-  data, vocabulary = (json.loads((source / name).read_text()) for name in ('config.json', 'vocab.json'))
+  data, vocabulary = (
+    json.loads((source / name).read_text()) for name in ('config.json', 'vocab.json')
+  )
   published.accept(data, 'model_type', 'clip')
   text, image = data['text_config'], data['vision_config']
   for part in (text, image):
     published.accept(part, 'layer_norm_eps', 1e-5)
   published.accept(image, 'hidden_act', 'quick_gelu')
   published.accept(image, 'num_channels', 3)
-  sizes = {'size': image['image_size'], 'patch': image['patch_size'], **published.tower_sizes(image)}
+  sizes = {
+    'size': image['image_size'],
+    'patch': image['patch_size'],
+    **published.tower_sizes(image),
+  }
   if (path := source / 'preprocessor_config.json').exists():
     preparation = json.loads(path.read_text())
-    for key, value in (('image_mean', clip_image.MEAN), ('image_std', clip_image.DEVIATION), ('resample', 3)):
+    for key, value in (
+      ('image_mean', clip_image.MEAN),
+      ('image_std', clip_image.DEVIATION),
+      ('resample', 3),
+    ):
       published.accept(preparation, key, list(value) if isinstance(value, tuple) else value)
   return clip_image.ClipConfig(
     published.text_config(text, vocabulary), clip_image.ImageConfig(**sizes), data['projection_dim']
@@ -106,11 +117,15 @@ def main(argv):
     config, entry = convert(given.source, given.out)
   except (ValueError, OSError) as error:
     raise SystemExit(f'convert.clip: {error}') from error
-  print(f'{config.name}: {entry["tensors"]} tensors, {entry["parameters"]:,} parameters, sha256 {entry["sha256"]}')
+  print(
+    f'{config.name}: {entry["tensors"]} tensors, {entry["parameters"]:,} parameters, sha256 {entry["sha256"]}'
+  )
   print(f'wrote {given.out}')
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('source', None, 'Folder of a CLIP model in the layout of transformers.', required=True)
+  flags.DEFINE_string(
+    'source', None, 'Folder of a CLIP model in the layout of transformers.', required=True
+  )
   flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
   app.run(main)

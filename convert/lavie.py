@@ -2,9 +2,10 @@
 
     python -m convert.lavie --sd=stable-diffusion-v1-4 --lavie=lavie_base.pt --out=checkpoints/lavie
 
-`--sd` is the diffusers layout: text_encoder/, vae/ and tokenizer/ are read. Sizes come from its config.json
-files, and those of the UNet from the shapes in `--lavie`, so a smaller model of the family converts as well.
-Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a .safetensors.
+`--sd` is the diffusers layout: text_encoder/, vae/ and tokenizer/ are read. Sizes come from its
+config.json files, and those of the UNet from the shapes in `--lavie`, so a smaller model of the
+family converts as well. Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a
+.safetensors.
 """
 
 import json
@@ -49,7 +50,9 @@ def check_inputs(sd, lavie, out):
   if not lavie.exists():
     faults.append(f'--lavie: there is no file {lavie}')
   elif lavie.is_dir() or not lavie.name.endswith(published.ENDINGS):
-    faults.append(f'--lavie is {lavie}; accepted: a file that ends in {", ".join(published.ENDINGS)}')
+    faults.append(
+      f'--lavie is {lavie}; accepted: a file that ends in {", ".join(published.ENDINGS)}'
+    )
   for part, names in WEIGHTS.items():
     found[part] = next((sd / name for name in names if (sd / name).exists()), None)
     if found[part] is None:
@@ -89,7 +92,8 @@ def read_vae_config(sd):
 def read_text_config(sd):
   """`TextConfig` of a diffusers folder."""
   return published.text_config(
-    json.loads((sd / 'text_encoder/config.json').read_text()), json.loads((sd / 'tokenizer/vocab.json').read_text())
+    json.loads((sd / 'text_encoder/config.json').read_text()),
+    json.loads((sd / 'tokenizer/vocab.json').read_text()),
   )
 
 
@@ -106,9 +110,13 @@ def infer_unet_config(state, groups):
   text = f'{block}.attn2.to_k.weight'
   if not levels or any(name not in state for name in (bias, text, 'conv_in.weight')):
     some = ', '.join(sorted(state)[:5])
-    raise ValueError(f'no LaVie UNet: conv_in, {text} or {bias} is missing; the file begins with {some}')
+    raise ValueError(
+      f'no LaVie UNet: conv_in, {text} or {bias} is missing; the file begins with {some}'
+    )
   return unet.UNetConfig(
-    channels=tuple(state[f'down_blocks.{i}.resnets.0.conv1.weight'].shape[0] for i in range(levels)),
+    channels=tuple(
+      state[f'down_blocks.{i}.resnets.0.conv1.weight'].shape[0] for i in range(levels)
+    ),
     heads=state[bias].shape[1],
     groups=groups,
     layers_per_block=count(r'down_blocks\.0\.resnets\.\d+\.conv1\.weight'),
@@ -172,8 +180,12 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string('sd', None, 'Folder of Stable Diffusion 1.4 in the diffusers layout.', required=True)
-  flags.DEFINE_string('lavie', None, "LaVie's base model: lavie_base.pt, or a .safetensors.", required=True)
+  flags.DEFINE_string(
+    'sd', None, 'Folder of Stable Diffusion 1.4 in the diffusers layout.', required=True
+  )
+  flags.DEFINE_string(
+    'lavie', None, "LaVie's base model: lavie_base.pt, or a .safetensors.", required=True
+  )
   flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
   flags.DEFINE_integer('groups', 32, 'Groups of the group norms of the UNet; shapes do not tell.')
   app.run(main)

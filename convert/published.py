@@ -11,7 +11,9 @@ ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
 
 
 def accept(data, key, value):
-  """Raises ValueError if a config has another value of a key; files that lack the key mean this one."""
+  """Raises ValueError if a config has another value of a key; files that lack the key mean this
+  one.
+  """
   if data.get(key, value) != value:
     raise ValueError(f'{key} is {data[key]!r}; accepted: {value!r}')
 
@@ -21,7 +23,8 @@ def text_config(data, vocabulary):
 
   Args:
     data: dict, its config.
-    vocabulary: dict {token: id}. The bos_token_id and eos_token_id of configs are wrong in many files of 2022.
+    vocabulary: dict {token: id}. The bos_token_id and eos_token_id of configs are wrong in many
+      files of 2022.
 
   Raises:
     KeyError, ValueError: a size is missing, or the tower is of another kind.
@@ -63,8 +66,8 @@ def read_tensors(path):
   """Reads a state dict.
 
   Args:
-    path: `epath.Path` of a .safetensors file or of a pickle that torch.save wrote: a dict of tensors, or one
-      that holds it under 'ema' or 'state_dict'.
+    path: `epath.Path` of a .safetensors file or of a pickle that torch.save wrote: a dict of
+      tensors, or one that holds it under 'ema' or 'state_dict'.
 
   Returns:
     {name: array}; arrays of a .bin or .pt file are views of the file where the format allows it.
@@ -115,7 +118,9 @@ def _not_tensors(content):
 
   if not isinstance(content, dict):
     return [type(content).__name__]
-  return [f'{key}: {type(x).__name__}' for key, x in content.items() if not isinstance(x, torch.Tensor)]
+  return [
+    f'{key}: {type(x).__name__}' for key, x in content.items() if not isinstance(x, torch.Tensor)
+  ]
 
 
 def _as_numpy(tensor):

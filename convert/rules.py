@@ -1,7 +1,8 @@
-"""From the names and layouts of PyTorch state dicts to our parameter trees, by a table of suffix rules.
+"""From the names and layouts of PyTorch state dicts to our parameter trees, by a table of suffix
+rules.
 
-A path is the torch name with `.N` written `_N`; only the last part and the layout differ by kind of layer.
-`convert` is strict: every source tensor is used, every parameter filled, every shape equal.
+A path is the torch name with `.N` written `_N`; only the last part and the layout differ by kind of
+layer. `convert` is strict: every source tensor is used, every parameter filled, every shape equal.
 """
 
 import re
@@ -70,16 +71,18 @@ def convert(state_dict, target):
   """Turns a state dict into a parameter tree.
 
   Args:
-    state_dict: dict of torch name to array (numpy, or anything `np.asarray` views without a copy). Converted
-      tensors are removed from it, so that source and result are never both in memory as a whole.
+    state_dict: dict of torch name to array (numpy, or anything `np.asarray` views without a copy).
+      Converted tensors are removed from it, so that source and result are never both in memory as a
+      whole.
     target: tree of shapes, from `jax.eval_shape` of the model's init.
 
   Returns:
     Tree of np.float32 arrays like `target`.
 
   Raises:
-    ValueError: a source tensor has no place, a parameter no source, a shape differs, or rotary frequencies
-      are not the ones the model computes. Nothing has been removed from `state_dict` then.
+    ValueError: a source tensor has no place, a parameter no source, a shape differs, or rotary
+      frequencies are not the ones the model computes. Nothing has been removed from `state_dict`
+      then.
   """
   target = traverse_util.flatten_dict(target, sep='/')
   sources, unused, different = {}, [], []

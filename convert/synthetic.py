@@ -1,9 +1,10 @@
-"""Writes random weights in the published formats, to try and to measure the converter without the real files.
+"""Writes random weights in the published formats, to try and to measure the converter without the
+real files.
 
     python -m convert.synthetic --size=lavie --out=synthetic
 
-makes `synthetic/sd` (Stable Diffusion in the diffusers layout, pickles with the attention names of 2022) and
-`synthetic/lavie_base.pt` ({'ema': ...}), 4.1 GB with `--size=lavie`. Needs PyTorch.
+makes `synthetic/sd` (Stable Diffusion in the diffusers layout, pickles with the attention names of
+2022) and `synthetic/lavie_base.pt` ({'ema': ...}), 4.1 GB with `--size=lavie`. Needs PyTorch.
 """
 
 import dataclasses
@@ -29,13 +30,16 @@ def torch_state(params):
   state = {}
   for path, x in traverse_util.flatten_dict(params, sep='/').items():
     parent, _, leaf = path.rpartition('/')
-    # `.N` of a torch name is `_N` in ours; `linear_1` is one of the few names that have it from the start.
+    # `.N` of a torch name is `_N` in ours; `linear_1` is one of the few names that have it from the
+    # start.
     name = re.sub(r'(?<!linear)_(\d+)(?=/|$)', r'.\1', parent).replace('/', '.')
     if leaf == 'kernel':
       x = x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
       if re.search(r'(quant_conv|conv_shortcut|proj_in|proj_out)$', name):
         x = x[:, :, None, None]
-    state[f'{name}.{"bias" if leaf == "bias" else "weight"}'] = torch.from_numpy(np.ascontiguousarray(x))
+    state[f'{name}.{"bias" if leaf == "bias" else "weight"}'] = torch.from_numpy(
+      np.ascontiguousarray(x)
+    )
   return state
 
 
@@ -59,7 +63,9 @@ def write(out, config, seed=0):
   sd = epath.Path(out) / 'sd'
   for folder in ('vae', 'text_encoder', 'tokenizer'):
     (sd / folder).mkdir(parents=True, exist_ok=True)
-  make = lambda part: torch_state(random_init.random_params(abstract_params(config, part), seed, part))
+  make = lambda part: torch_state(
+    random_init.random_params(abstract_params(config, part), seed, part)
+  )
 
   state = make('unet')
   frequencies = 10000.0 ** (-torch.arange(0, config.unet.rotary_dim, 2) / config.unet.rotary_dim)
@@ -74,14 +80,24 @@ def write(out, config, seed=0):
 
   vae, text = config.vae, dataclasses.asdict(config.text)
   vae_config = {
-    **{'block_out_channels': vae.channels, 'layers_per_block': vae.layers, 'norm_num_groups': vae.groups},
+    **{
+      'block_out_channels': vae.channels,
+      'layers_per_block': vae.layers,
+      'norm_num_groups': vae.groups,
+    },
     **{'latent_channels': vae.latent_channels, 'act_fn': 'silu', 'in_channels': 3},
   }
   names = {
     **{'vocabulary': 'vocab_size', 'positions': 'max_position_embeddings', 'width': 'hidden_size'},
-    **{'layers': 'num_hidden_layers', 'heads': 'num_attention_heads', 'mlp_width': 'intermediate_size'},
+    **{
+      'layers': 'num_hidden_layers',
+      'heads': 'num_attention_heads',
+      'mlp_width': 'intermediate_size',
+    },
   }
-  text_config = {theirs: text[ours] for ours, theirs in names.items()} | {'hidden_act': 'quick_gelu'}
+  text_config = {theirs: text[ours] for ours, theirs in names.items()} | {
+    'hidden_act': 'quick_gelu'
+  }
   (sd / 'vae/config.json').write_text(json.dumps(vae_config))
   (sd / 'text_encoder/config.json').write_text(json.dumps(text_config))
   for name, content in random_init.byte_tokenizer(config.text).items():

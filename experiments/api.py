@@ -4,8 +4,8 @@
   model = api.load(config)
   source = api.invert(model, config)
   edited = api.edit(source)                                # as the config says
-  other = api.edit(source, {'structure.steps': (0, 10)})   # the inversion and compiled programs are reused
-  edited.frames                                            # u8[F, H, W, 3]
+  other = api.edit(source, {'structure.steps': (0, 10)})   # the inversion and compiled programs are
+  reused edited.frames                                            # u8[F, H, W, 3]
   api.compare([edited, other])                             # a page
 
 A notebook shows edits and pages at the end of a cell.
@@ -73,7 +73,8 @@ class Edit(NamedTuple):
   """An edited clip; made by `edit`.
 
   Attributes:
-    clips: dict of u8[F, H, W, 3]: 'source', 'reconstruction', 'motion_reference' and 'edit', as far as they are made.
+    clips: dict of u8[F, H, W, 3]: 'source', 'reconstruction', 'motion_reference' and 'edit', as far
+      as they are made.
     measures: dict of numbers, as in metrics.json.
     config: dict, the whole config with nothing left to presets.
     fps: frame rate.
@@ -124,8 +125,8 @@ def edit(source, changes=None):
 
   Args:
     source: `Source`.
-    changes: dict {dotted field: value} of what differs from the config that the clip was inverted for. Changes that
-      need another inversion make or find it.
+    changes: dict {dotted field: value} of what differs from the config that the clip was inverted
+      for. Changes that need another inversion make or find it.
 
   Returns:
     `Edit`.
@@ -161,7 +162,10 @@ def edits(source, settings):
 
 
 def _edits(source, settings):
-  passes, loaded = read_sweep(source.config, settings), (source.config.checkpoint, source.request.dtype)
+  passes, loaded = (
+    read_sweep(source.config, settings),
+    (source.config.checkpoint, source.request.dtype),
+  )
   key = source_of(source.request, resolve(source.config, source.request))
   for one in passes:
     if (needed := (one.config.checkpoint, one.request.dtype)) != loaded:
@@ -193,7 +197,9 @@ def show(clips, fps=8, title='Clips'):
       video.write_mp4(path, clip, fps)
       figures.append(figure(path, label))
     body = '<div class="videos">@videos@</div>@controls@'
-    write_page(page, title, body, {'videos': ''.join(figures)}, 'video { image-rendering: pixelated; }')
+    write_page(
+      page, title, body, {'videos': ''.join(figures)}, 'video { image-rendering: pixelated; }'
+    )
     return Page(page.read_text(encoding='utf-8'))
 
 
@@ -211,7 +217,12 @@ def compare(several):
     for number, one in enumerate(several):
       sweep.write_clips(epath.Path(folder), number, 0, one.clips, one.fps, one.config)
       rows.append(
-        {'setting': number, 'pass': 0, **{field: values[number] for field, values in differing.items()}, **one.measures}
+        {
+          'setting': number,
+          'pass': 0,
+          **{field: values[number] for field, values in differing.items()},
+          **one.measures,
+        }
       )
     sweep.write_sweep(folder, 'Comparison', rows, list(differing), {})
     return Page((epath.Path(folder) / 'index.html').read_text(encoding='utf-8'))

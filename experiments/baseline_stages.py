@@ -33,5 +33,7 @@ def make_clips(config, request, model, log):
     )
   log.facts |= facts | {'beside_the_rows': method.cost(setup)}
   with log.phase('decode'):
-    made = {name_of(branch): decode_clip(model, found, request.dtype) for branch, found in sampled.items()}
+    made = {
+      name_of(branch): decode_clip(model, found, request.dtype) for branch, found in sampled.items()
+    }
   return stages.Source({'source': frames}, floor, None, fps, texts, None), {'source': frames} | made

@@ -1,4 +1,5 @@
-"""Edits a clip, and then the edit: a motion edit and an appearance edit, each in a folder of its own.
+"""Edits a clip, and then the edit: a motion edit and an appearance edit, each in a folder of its
+own.
 
   python -m experiments.chain --config=configs/chain.py --config.motion.checkpoint=... --config.motion.video=clip.mp4 \
     --config.motion.target_prompt="..." --config.appearance.target_prompt="..." --workdir=out
@@ -24,9 +25,16 @@ def read_chain(config):
   faults = Faults()
   first = faults.attempt(read_edit, config.motion, field='motion')
   source = config.appearance.video or config.appearance.image or config.appearance.generated
-  faults.unless(not source, 'appearance.video, image or generated is set; accepted: none, as it edits the first edit')
-  faults.unless(config.motion.outputs.frames, 'motion.outputs.frames is False; accepted: True, as they are edited next')
-  if config.motion.video:  # of the same size; where it is a photo or generated, the second is checked in its turn
+  faults.unless(
+    not source,
+    'appearance.video, image or generated is set; accepted: none, as it edits the first edit',
+  )
+  faults.unless(
+    config.motion.outputs.frames,
+    'motion.outputs.frames is False; accepted: True, as they are edited next',
+  )
+  # of the same size; where it is a photo or generated, the second is checked in its turn
+  if config.motion.video:
     stand_in = config.appearance.copy_and_resolve_references()
     stand_in.video, stand_in.clip = config.motion.video, config.motion.clip
     faults.attempt(read_edit, stand_in, field='appearance')

@@ -3,18 +3,20 @@
   python -m experiments.compile_tpu --topology=v5e:4x4
   python -m experiments.compile_tpu --topology=v5e:1x1,v5p:2x2x1 --config=configs/batch.py --config.rows_per_pass=3
 
-Needs `pip install -e '.[tpu]'`. The model is the checkpoint's, or LaVie's where the config names none; no weights are
-read. What is compiled is the largest step of the config's edit, one edit a chip (`per_device`), for every chip of the
-topology. The table has the bytes that each chip holds, the collectives of the program, the operations of the step, the
-least seconds that it can take (`cost.roofline`), and the edits an hour of all chips if nothing took longer. The exit
-status is 1 where the step does not fit a chip.
+Needs `pip install -e '.[tpu]'`. The model is the checkpoint's, or LaVie's where the config names
+none; no weights are read. What is compiled is the largest step of the config's edit, one edit a
+chip (`per_device`), for every chip of the topology. The table has the bytes that each chip holds,
+the collectives of the program, the operations of the step, the least seconds that it can take
+(`cost.roofline`), and the edits an hour of all chips if nothing took longer. The exit status is 1
+where the step does not fit a chip.
 """
 
 import os
 import sys
 import time
 
-# Before jax is imported: there is no TPU to be found here, and libtpu would ask the network for one.
+# Before jax is imported: there is no TPU to be found here, and libtpu would ask the network for
+# one.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TPU_SKIP_MDS_QUERY'] = '1'
 os.environ['TPU_WORKER_HOSTNAMES'] = 'localhost'
@@ -33,11 +35,14 @@ from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime import cost, sharding, tpu
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/batch.py', lock_config=True)
-_TOPOLOGY = flags.DEFINE_list('topology', None, 'Kind and chips, as v5e:4x4; several with commas.', required=True)
+_TOPOLOGY = flags.DEFINE_list(
+  'topology', None, 'Kind and chips, as v5e:4x4; several with commas.', required=True
+)
 
 
 def read(config):
-  """The `ModelConfig`, clip, dtype, `EditPlan`, and rows that an edit computes, its inversion included.
+  """The `ModelConfig`, clip, dtype, `EditPlan`, and rows that an edit computes, its inversion
+  included.
 
   Raises:
     ValueError: lists all faults.
@@ -45,9 +50,15 @@ def read(config):
   faults = Faults()
   model_config = read_model(config, faults)[0] if config.checkpoint else ModelConfig()
   faults.stop()
-  clip = [config.clip[name] or getattr(model_config, name) for name in ('frames', 'height', 'width')]
+  clip = [
+    config.clip[name] or getattr(model_config, name) for name in ('frames', 'height', 'width')
+  ]
   dtype = 'bfloat16' if config.dtype == 'auto' else resolve_dtype(config.dtype)
-  blocks, captioned, inversion = model_config.unet.blocks, int(config.source_prompt != ''), read_inversion(config)
+  blocks, captioned, inversion = (
+    model_config.unet.blocks,
+    int(config.source_prompt != ''),
+    read_inversion(config),
+  )
   layout = plan_edit(
     *(config.task, [read_injections(config, False, blocks)], config.steps),
     source=captioned,
@@ -75,7 +86,9 @@ def compile_step(topology, config, model_config, clip, dtype, layout, rows):
   passes = [[len(rows.branch) for rows in step.passes] for step in layout.plan.steps]
   index = max(range(config.steps), key=lambda i: (max(passes[i]), sum(passes[i])))
   began = time.monotonic()
-  lowered = ahead_of_time.lower_step(model_config, layout, index, clip, mesh, dtype, config.per_device)
+  lowered = ahead_of_time.lower_step(
+    model_config, layout, index, clip, mesh, dtype, config.per_device
+  )
   try:
     facts = ahead_of_time.facts(lowered.compile())
   except jax.errors.JaxRuntimeError as error:
@@ -83,7 +96,9 @@ def compile_step(topology, config, model_config, clip, dtype, layout, rows):
       raise
     raise ValueError(_too_large(topology, str(error).splitlines()[0])) from error
   if facts['memory'] > chip.memory:
-    raise ValueError(_too_large(topology, f'it needs {facts["memory"] / 1e9:.2f} GB of {chip.memory / 1e9:.0f}'))
+    raise ValueError(
+      _too_large(topology, f'it needs {facts["memory"] / 1e9:.2f} GB of {chip.memory / 1e9:.0f}')
+    )
   seconds, count = time.monotonic() - began, sum(passes[index])
   found = ahead_of_time.products_of_rows(model_config, clip, count, dtype)
   least = cost.roofline(found, chip.peak, chip.bandwidth)

@@ -33,13 +33,16 @@ def run(config, request, workdir):
     dict of clips, uint8[F, H, W, 3], by name.
   """
   log = RunLog(request.warnings, progress.announce)
-  return make(config, request, epath.Path(workdir), stages.load(config, request.dtype, log), log, ahead=True)
+  return make(
+    config, request, epath.Path(workdir), stages.load(config, request.dtype, log), log, ahead=True
+  )
 
 
 def make(config, request, workdir, model, log, ahead=False):
   """Runs an edit with a loaded `checkpoint.Model` and a `run_log.RunLog`; else as `run`.
 
-  `ahead` compiles the first program of sampling beside other stages, whose seconds are then no measure of their work.
+  `ahead` compiles the first program of sampling beside other stages, whose seconds are then no
+  measure of their work.
   """
   if request.baseline:
     (source, clips), masks = baseline_stages.make_clips(config, request, model, log), {}
@@ -51,7 +54,9 @@ def make(config, request, workdir, model, log, ahead=False):
     measures, warnings = leave_clips(config, request, workdir, source, clips, masks)
     for warning in warnings:
       log.warn(warning)
-    progress.announce(', '.join(f'{name} {value:.4g}' for name, value in measures.items() if value is not None))
+    progress.announce(
+      ', '.join(f'{name} {value:.4g}' for name, value in measures.items() if value is not None)
+    )
   leave_record(config, request, workdir, model, log.as_dict() | {'fps': source.fps})
   return clips
 

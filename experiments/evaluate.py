@@ -1,10 +1,12 @@
-"""Scores the sprites model and its edits against rendered answers; goes on where it stopped when it is run again.
+"""Scores the sprites model and its edits against rendered answers; goes on where it stopped when it
+is run again.
 
   python -m experiments.evaluate --config=configs/sprites_benchmark.py --workdir=out/sprites_benchmark
 
-The workdir gets text_to_video/ and edits/ (what each batch and edit came to, and the clips of each edit), results.csv
-(a row an edit and method), summary.json, and index.html, which shows all of it. Sets of real videos, whose answers are
-not known, are measured by experiments.batch_edit and experiments.evaluate_set.
+The workdir gets text_to_video/ and edits/ (what each batch and edit came to, and the clips of each
+edit), results.csv (a row an edit and method), summary.json, and index.html, which shows all of it.
+Sets of real videos, whose answers are not known, are measured by experiments.batch_edit and
+experiments.evaluate_set.
 """
 
 import functools
@@ -26,7 +28,8 @@ from uniedit_jax.sprites.scenes import draw_edits
 
 
 def run(config, request, workdir):
-  """Runs the benchmark; what a killed run with the same config and weights has finished is not made again.
+  """Runs the benchmark; what a killed run with the same config and weights has finished is not made
+  again.
 
   Raises:
     RuntimeError: the probe misreads the exact clips.
@@ -48,26 +51,38 @@ def run(config, request, workdir):
       path = workdir / 'text_to_video' / f'{group.replace(" ", "_")}_{start:03d}.json'
       numbers = range(start, min(start + videos.batch, videos.clips))
       options = dict(seed=config.seed, steps=videos.steps, guidance=videos.guidance, dtype=dtype)
-      readings[group] += once(path, scoring.read_text_to_video, model, config.split, group, numbers, **options)
+      readings[group] += once(
+        path, scoring.read_text_to_video, model, config.split, group, numbers, **options
+      )
 
   rows = []
   with log.phase('edit'):
     for i, edit in enumerate(bar('edit')(edits)):
       path, task = workdir / 'edits' / f'{i:03d}.json', request.tasks[scoring.task_of(edit.kind)]
-      rows += [{'edit': i, **row} for row in once(path, _edit, path, model, task, edit, dtype, cache / 'inversions')]
+      rows += [
+        {'edit': i, **row}
+        for row in once(path, _edit, path, model, task, edit, dtype, cache / 'inversions')
+      ]
 
   with log.phase('write'):
-    methods = {name: {m: scoring.parts(s) for m, s in task.settings.items()} for name, task in request.tasks.items()}
+    methods = {
+      name: {m: scoring.parts(s) for m, s in task.settings.items()}
+      for name, task in request.tasks.items()
+    }
     summary = {
       **{'split': config.split, 'edits': len(edits), 'methods': methods, 'probe': checked},
-      'text_to_video': {group: scores.summarise_captions(found) for group, found in readings.items()},
+      'text_to_video': {
+        group: scores.summarise_captions(found) for group, found in readings.items()
+      },
       'kinds': scores.summarise(rows),
     }
     record.write_json(workdir / 'summary.json', summary)
     tables.write_csv(workdir / 'results.csv', rows)
     report.write_page(workdir / 'index.html', summary, rows, workdir / 'edits')
     successes = {kind: found['all']['success']['rate'] for kind, found in summary['kinds'].items()}
-    progress.announce('success: ' + ', '.join(f'{kind} {share:.0%}' for kind, share in successes.items()))
+    progress.announce(
+      'success: ' + ', '.join(f'{kind} {share:.0%}' for kind, share in successes.items())
+    )
   log.facts |= {'seed': config.seed, 'dtype': dtype, 'checkpoint_hash': model.hash}
   log.facts['phases'] = {name: task.layout.plan.phases for name, task in request.tasks.items()}
   record.write_json(workdir / 'run.json', log.as_dict())
@@ -75,7 +90,9 @@ def run(config, request, workdir):
 
 def _edit(path, model, task, edit, dtype, cache):
   """Makes, shows and judges an edit."""
-  source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
+  source, target = (
+    render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target)
+  )
   latents = encode_clip(model, source.frames, dtype)
   inverted = scoring.invert(model, task, edit, latents, dtype, cache)
   clips = scoring.make_clips(model, task, *inverted, target.frames, dtype)

@@ -4,9 +4,10 @@
     --config.manifest=LOVEU-TGVE-2023_Dataset.csv --config.metrics.clip=checkpoints/clip_vitl14 --workdir=out/tgve
   python -m experiments.evaluate_set --workdir=out/tgve
 
-The set is a manifest of ours or the csv of LOVEU-TGVE 2023. A batch writes the tables when it ends; this command writes
-those of what is finished in a folder, as when it was brought together from several machines. The workdir gets
-measures.md and measures.csv: means with intervals, motion edits and structure-preserving edits apart, sources beside.
+The set is a manifest of ours or the csv of LOVEU-TGVE 2023. A batch writes the tables when it ends;
+this command writes those of what is finished in a folder, as when it was brought together from
+several machines. The workdir gets measures.md and measures.csv: means with intervals, motion edits
+and structure-preserving edits apart, sources beside.
 """
 
 import sys
@@ -25,10 +26,14 @@ def run(workdir):
   """
   items = workdir / 'items'
   if not items.is_dir():
-    raise ValueError(f'workdir is {str(workdir)!r}, which has no items/; accepted: a folder of experiments.batch_edit')
+    raise ValueError(
+      f'workdir is {str(workdir)!r}, which has no items/; accepted: a folder of experiments.batch_edit'
+    )
   ids = sorted(path.name for path in items.iterdir())
   if not edit_set.write(workdir, ids):
-    raise ValueError(f'workdir is {str(workdir)!r}, where none of {len(ids)} edits is finished; accepted: at least one')
+    raise ValueError(
+      f'workdir is {str(workdir)!r}, where none of {len(ids)} edits is finished; accepted: at least one'
+    )
 
 
 def main(_):

@@ -2,7 +2,8 @@
 
   python -m experiments.evidence --config=configs/sprites_evidence.py --workdir=out/sprites_evidence
 
-The workdir gets results.csv (a row a kind of attention, block and noise level), table.md (the means) and evidence.png.
+The workdir gets results.csv (a row a kind of attention, block and noise level), table.md (the
+means) and evidence.png.
 """
 
 import functools
@@ -57,7 +58,10 @@ def read_evidence(config):
 
 def resolve_evidence(config, request):
   """The config as a dict for config.json."""
-  fields = {name: config[name] for name in ('checkpoint', 'seed', 'split', 'per_motion', 'source_prompt', 'clear')}
+  fields = {
+    name: config[name]
+    for name in ('checkpoint', 'seed', 'split', 'per_motion', 'source_prompt', 'clear')
+  }
   return {**fields, **request._asdict()}
 
 
@@ -70,13 +74,21 @@ def run(config, request, workdir):
   with log.phase('encode'):
     scenes = attention_evidence.draw_scenes(SPLITS[config.split], config.per_motion)
     clips = [render(scene, model.config.height, model.config.frames) for scene in scenes]
-    latents = [encode_clip(model, clip.frames, dtype) for clip in progress.steps('encode', log)(clips)]
+    latents = [
+      encode_clip(model, clip.frames, dtype) for clip in progress.steps('encode', log)(clips)
+    ]
     prompts = [scene.caption if config.source_prompt == 'caption' else '' for scene in scenes]
     texts = encode_prompts(model, prompts, dtype)
-  grids, masks = model.config.unet.grids(*latents[0].shape[1:3]), np.stack([clip.masks for clip in clips])
-  taps = tuple(f'{block}/{kind}_map' for block in range(len(grids)) for kind in attention_evidence.KINDS)
+  grids, masks = (
+    model.config.unet.grids(*latents[0].shape[1:3]),
+    np.stack([clip.masks for clip in clips]),
+  )
+  taps = tuple(
+    f'{block}/{kind}_map' for block in range(len(grids)) for kind in attention_evidence.KINDS
+  )
   noises = [
-    np.random.default_rng([config.seed, i]).standard_normal(latents[0].shape, np.float32) for i in range(len(clips))
+    np.random.default_rng([config.seed, i]).standard_normal(latents[0].shape, np.float32)
+    for i in range(len(clips))
   ]
   apply, params, rows = unet_apply(model.config, dtype), model.params['unet'], []
   for timestep in request.timesteps:
@@ -84,12 +96,18 @@ def run(config, request, workdir):
       signal, noise = np.sqrt(alphas[timestep]), np.sqrt(1 - alphas[timestep])
       samples = list(zip(latents, noises, texts, strict=True))
       found = [
-        jax.tree.map(np.asarray, read_maps(apply, params, signal * x + noise * e, np.int32(timestep), text, taps))
+        jax.tree.map(
+          np.asarray,
+          read_maps(apply, params, signal * x + noise * e, np.int32(timestep), text, taps),
+        )
         for x, e, text in progress.steps('maps', log)(samples)
       ]
       maps = {name: np.stack([clip[name] for clip in found]) for name in taps}
       measured = attention_evidence.measure_blocks(maps, masks, grids, config.clear)
-      rows += [{'timestep': timestep, 'signal': round(float(alphas[timestep]), 4), **row} for row in measured]
+      rows += [
+        {'timestep': timestep, 'signal': round(float(alphas[timestep]), 4), **row}
+        for row in measured
+      ]
       tables.write_csv(workdir / 'results.csv', rows)
   attention_evidence_report.write_table(workdir / 'table.md', rows)
   attention_evidence_report.plot(workdir / 'evidence.png', rows, grids)
@@ -99,10 +117,15 @@ def run(config, request, workdir):
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def read_maps(apply, params, latents, timestep, text, taps):
-  """Log-probabilities {tap: f32[G, N, N]} of attention, the mean over heads, of latents f32[F, H, W, C]."""
+  """Log-probabilities {tap: f32[G, N, N]} of attention, the mean over heads, of latents f32[F, H,
+  W, C].
+  """
   tapped = apply({'params': params}, latents, timestep, text, None, None, taps)[1]
   smallest = jnp.finfo(jnp.float32).tiny
-  return {name: jnp.log(jnp.maximum(probabilities.mean(1), smallest)) for name, probabilities in tapped.items()}
+  return {
+    name: jnp.log(jnp.maximum(probabilities.mean(1), smallest))
+    for name, probabilities in tapped.items()
+  }
 
 
 if __name__ == '__main__':

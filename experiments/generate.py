@@ -11,7 +11,13 @@ from experiments.launch import launch
 from experiments.requests.edit import read_generation
 from uniedit_jax.method import sampling
 from uniedit_jax.method.plan import plan_edit
-from uniedit_jax.pipeline.model import decode_clip, encode_prompts, latent_shape, start_noise, unet_apply
+from uniedit_jax.pipeline.model import (
+  decode_clip,
+  encode_prompts,
+  latent_shape,
+  start_noise,
+  unet_apply,
+)
 from uniedit_jax.reports.clips import write_clips
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import write_json
@@ -35,10 +41,18 @@ def run(config, request, workdir):
   with log.phase('generate'):
     # An edit of a generated clip samples this very branch as its reconstruction.
     blocks = model.config.unet.blocks
-    layout = plan_edit('appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks)
+    layout = plan_edit(
+      'appearance', [], config.steps, source=1, wanted=['reconstruction'], blocks=blocks
+    )
     noise = start_noise(config.seed, latent_shape(model.config, **request.clip))
     sampled = sampling.edit(
-      *(unet_apply(model.config, request.dtype, request.window), model.params['unet'], noise, texts, layout),
+      *(
+        unet_apply(model.config, request.dtype, request.window),
+        model.params['unet'],
+        noise,
+        texts,
+        layout,
+      ),
       *(request.schedule, config.guidance),
       progress=progress.steps('generate', log),
     )

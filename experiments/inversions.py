@@ -1,4 +1,5 @@
-"""Compares the inversion methods: how near the reconstruction comes, what it costs, and what edits make of it.
+"""Compares the inversion methods: how near the reconstruction comes, what it costs, and what edits
+make of it.
 
   python -m experiments.inversions --config=configs/sprites_inversions.py --workdir=out/sprites_inversions
 
@@ -75,7 +76,9 @@ def run(config, requests, workdir):
 def _measure(model, request, dtype, cache, edit):
   """The measures of an edit by one method."""
   task = request.tasks[scoring.task_of(edit.kind)].full
-  source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
+  source, target = (
+    render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target)
+  )
   latents = encode_clip(model, source.frames, dtype)
   if cache.exists():
     cache.rmtree()

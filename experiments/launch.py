@@ -21,7 +21,9 @@ def launch(read, run, results, resolve=resolve):
     results: names of the files in the workdir that the user is pointed to.
   """
   config_flag = config_flags.DEFINE_config_file('config', lock_config=True)
-  workdir_flag = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
+  workdir_flag = flags.DEFINE_string(
+    'workdir', None, 'Folder for all that the run leaves behind.', required=True
+  )
   flags.mark_flag_as_required('config')
 
   def main(_):

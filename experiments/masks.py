@@ -1,9 +1,10 @@
-"""Scores the masks that cross-attention gives against the true ones, and edits without masks, with these, with those.
+"""Scores the masks that cross-attention gives against the true ones, and edits without masks, with
+these, with those.
 
   python -m experiments.masks --config=configs/sprites_masks.py --workdir=out/sprites_masks
 
-The workdir gets results.csv (a row an edit and kind of masks), table.md, and masks/: every source with its found mask
-beside the true one, in motion editing the exact target as well.
+The workdir gets results.csv (a row an edit and kind of masks), table.md, and masks/: every source
+with its found mask beside the true one, in motion editing the exact target as well.
 """
 
 import dataclasses
@@ -49,7 +50,8 @@ class Request(NamedTuple):
   Attributes:
     dtype: compute dtype.
     words: one of `WORDS`.
-    plain, masked: {task name: `scoring.Task`} with all injections of the preset, without and with masks.
+    plain, masked: {task name: `scoring.Task`} with all injections of the preset, without and with
+      masks.
     options: {task name: `found_masks.MapOptions`}.
   """
 
@@ -67,8 +69,12 @@ def read_masks(config):
     ValueError: lists all faults.
   """
   dtype, tasks = read_benchmark(config)
-  model_config = ModelConfig.from_json((checkpoint.locate(config.checkpoint) / 'config.json').read_text())
-  grids = model_config.unet.grids(*latent_shape(model_config, 1, model_config.height, model_config.width)[1:3])
+  model_config = ModelConfig.from_json(
+    (checkpoint.locate(config.checkpoint) / 'config.json').read_text()
+  )
+  grids = model_config.unet.grids(
+    *latent_shape(model_config, 1, model_config.height, model_config.width)[1:3]
+  )
   faults = Faults()
   faults.unless(config.words in WORDS, f'words is {config.words!r}; accepted: {WORDS}')
   plain, masked, options = {}, {}, {}
@@ -102,13 +108,25 @@ def run(config, request, workdir):
   with log.phase('edit'):
     for i, edit in enumerate(progress.steps('edit', log)(edits)):
       name = scoring.task_of(edit.kind)
-      source, target = (render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target))
+      source, target = (
+        render(scene, model.config.height, model.config.frames)
+        for scene in (edit.source, edit.target)
+      )
       true = {'source': source.masks} | ({'target': target.masks} if name == 'motion' else {})
       latents = encode_clip(model, source.frames, dtype)
-      inverted = scoring.invert(model, request.plain[name], edit, latents, dtype, workdir / 'inversions')
+      inverted = scoring.invert(
+        model, request.plain[name], edit, latents, dtype, workdir / 'inversions'
+      )
       found = _find(model, request, edit, *inverted, source.frames.shape[1:3])
-      _draw(workdir / 'masks' / f'{i:03d}.png', {'source': source.frames, 'target': target.frames}, true, found)
-      overlaps = {f'{side}_iou': _overlap(found.get(side), true.get(side)) for side in ('source', 'target')}
+      _draw(
+        workdir / 'masks' / f'{i:03d}.png',
+        {'source': source.frames, 'target': target.frames},
+        true,
+        found,
+      )
+      overlaps = {
+        f'{side}_iou': _overlap(found.get(side), true.get(side)) for side in ('source', 'target')
+      }
       for label, given in (('none', None), ('found', found), ('true', true)):
         task = (request.masked if given else request.plain)[name]
         clips = scoring.make_clips(model, task, *inverted, target.frames, dtype, given)
@@ -126,7 +144,9 @@ def _overlap(a, b):
 
 
 def _find(model, request, edit, texts, inverted, size):
-  """The masks bool[F, H, W] that attention gives of the source, and in motion editing of the motion reference."""
+  """The masks bool[F, H, W] that attention gives of the source, and in motion editing of the motion
+  reference.
+  """
   name = scoring.task_of(edit.kind)
   task = request.plain[name]
   sides = ('source', 'target') if name == 'motion' else ('source',)
@@ -145,7 +165,12 @@ def _find(model, request, edit, texts, inverted, size):
   stored = task.inversion.stored(task.steps) == task.steps
   layout = found_masks.layout_to_search(sides, stored, lay_out)
   return found_masks.find_masks(
-    *(unet_apply(model.config, request.dtype), model.params['unet'], inverted.trajectory[-1], texts),
+    *(
+      unet_apply(model.config, request.dtype),
+      model.params['unet'],
+      inverted.trajectory[-1],
+      texts,
+    ),
     *(found_masks.Search(layout, words, request.options[name]), grids),
     *(size, task.schedule, task.guidance),
     **dict(progress=lambda _: iter, trajectory=inverted.trajectory, sampler=task.inversion.sampler),
@@ -154,7 +179,9 @@ def _find(model, request, edit, texts, inverted, size):
 
 def _draw(path, frames, true, found):
   """Every other frame of the clips, under the true and the found masks."""
-  shown = [masks.overlay(frames[side], mask)[::2] for side in true for mask in (true[side], found[side])]
+  shown = [
+    masks.overlay(frames[side], mask)[::2] for side in true for mask in (true[side], found[side])
+  ]
   sheet = contact_sheet(np.concatenate(shown).repeat(3, 1).repeat(3, 2), columns=len(shown[0]))
   write_png(path, sheet)
 

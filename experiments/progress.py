@@ -1,4 +1,6 @@
-"""What entry points show while they run: phases, and bars whose seconds per step leave compilation out."""
+"""What entry points show while they run: phases, and bars whose seconds per step leave compilation
+out.
+"""
 
 import time
 
@@ -21,13 +23,17 @@ def steps(label, record):
   """
 
   def wrap(iterable):
-    with tqdm.tqdm(total=len(iterable), desc=label, unit='step', disable=jax.process_index() > 0) as bar:
+    with tqdm.tqdm(
+      total=len(iterable), desc=label, unit='step', disable=jax.process_index() > 0
+    ) as bar:
       for item in iterable:
         start, before = time.perf_counter(), record.compiled
         yield item
         compiling = record.compiled - before
         shown = f'{time.perf_counter() - start - compiling:.2f} s/step'
-        bar.set_postfix_str(shown + (f', compiled in {compiling:.1f} s' if compiling else ''), refresh=False)
+        bar.set_postfix_str(
+          shown + (f', compiled in {compiling:.1f} s' if compiling else ''), refresh=False
+        )
         bar.update()
         if label == 'edit':
           record.count_step()

@@ -2,7 +2,8 @@
 
     python -m experiments.random_checkpoint --size=small --out=checkpoints/small
 
-`small` is a model of LaVie's family that runs on a laptop; `lavie` has the full size (4.5 GB on disk).
+`small` is a model of LaVie's family that runs on a laptop; `lavie` has the full size (4.5 GB on
+disk).
 """
 
 from absl import app, flags, logging
@@ -22,7 +23,9 @@ def main(argv):
   given = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   try:
-    random_init.init_random(given.out, SIZES[given.size], given.seed, lambda x: tqdm(x, unit='tensor'))
+    random_init.init_random(
+      given.out, SIZES[given.size], given.seed, lambda x: tqdm(x, unit='tensor')
+    )
   except OSError as error:
     raise SystemExit(f'random_checkpoint: {error}') from error
   print(f'wrote {given.out}')

@@ -29,7 +29,9 @@ def main(_):
   scene = Scene(**{name: FLAGS[name].value for name in ATTRIBUTES})
   rendering, folder = render(scene, FLAGS.pixels), epath.Path(FLAGS.out).expanduser()
   video.write_mp4(folder / 'clip.mp4', rendering.frames, CONFIG.fps)
-  video.write_frames(folder / 'masks', rendering.masks[..., None].repeat(3, -1).astype('uint8') * 255)
+  video.write_frames(
+    folder / 'masks', rendering.masks[..., None].repeat(3, -1).astype('uint8') * 255
+  )
   print(f'{folder / "clip.mp4"}: {scene.caption}')
 
 

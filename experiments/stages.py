@@ -1,4 +1,6 @@
-"""The stages of an edit: from a checked config to a source clip that is ready, and from there to clips."""
+"""The stages of an edit: from a checked config to a source clip that is ready, and from there to
+clips.
+"""
 
 import contextlib
 import functools
@@ -21,7 +23,14 @@ from uniedit_jax.metrics.measures import edits_of, measure_clips, name_of
 from uniedit_jax.models.tokenizers import split_words, word_positions
 from uniedit_jax.pipeline import ahead_of_time, found_masks, inspection
 from uniedit_jax.pipeline.invert import Inversion, invert_clip
-from uniedit_jax.pipeline.model import decode_clip, encode_clip, encode_prompts, latent_shape, start_noise, unet_apply
+from uniedit_jax.pipeline.model import (
+  decode_clip,
+  encode_clip,
+  encode_prompts,
+  latent_shape,
+  start_noise,
+  unet_apply,
+)
 from uniedit_jax.reports import sweep
 from uniedit_jax.reports.inspection import Sheets
 from uniedit_jax.runtime import checkpoint, sharding
@@ -33,9 +42,10 @@ class Source(NamedTuple):
 
   Attributes:
     clips: {'source': u8[F, H, W, 3]}, empty where the clip is generated.
-    floor: () -> u8[F, H, W, 3], the VAE's round trip of it, or None. Only the measures need it: it is decoded when it
-      is first asked for.
-    free: () -> u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one (direct), or None.
+    floor: () -> u8[F, H, W, 3], the VAE's round trip of it, or None. Only the measures need it: it
+      is decoded when it is first asked for.
+    free: () -> u8[F, H, W, 3], the freely sampled reconstruction where the inversion has one
+      (direct), or None.
     fps: frame rate.
     texts: f32[P, T, E], the prompts of the request and optimised null texts.
     inversion: `invert.Inversion`, or None where a comparison method makes its own.
@@ -64,7 +74,8 @@ def load(config, dtype, log):
 
 @contextlib.contextmanager
 def compiling(request, model, log):
-  """Context beside which the first program of sampling is compiled, or read from the cache, where it is known by then.
+  """Context beside which the first program of sampling is compiled, or read from the cache, where
+  it is known by then.
 
   Args:
     request, model, log: as in `prepare`.
@@ -78,9 +89,12 @@ def compiling(request, model, log):
   with log.phase('compile'):
     lowered = ahead_of_time.lower_first(
       *(model, layout, request.schedule, clip, len(request.prompts) + optimised, request.dtype),
-      **dict(window=request.window, masks=_token_masks(request, model), sampler=request.inversion.sampler),
+      **dict(
+        window=request.window, masks=_token_masks(request, model), sampler=request.inversion.sampler
+      ),
     )
-  # Where it fails, sampling compiles again and tells. A daemon, so that an interrupt does not wait for it.
+  # Where it fails, sampling compiles again and tells. A daemon, so that an interrupt does not wait
+  # for it.
   thread = threading.Thread(target=lowered.compile, daemon=True)
   thread.start()
   yield
@@ -112,7 +126,13 @@ def prepare(config, request, model, log):
     text = dict(zip(request.prompts, np.asarray(texts), strict=True))
     inverted, log.facts['inversion_cached'] = invert_clip(
       *(model, latents, text, config.source_prompt, request.schedule),
-      *(config.steps, request.inversion, config.guidance, dtype, epath.Path(config.cache) / 'inversions'),
+      *(
+        config.steps,
+        request.inversion,
+        config.guidance,
+        dtype,
+        epath.Path(config.cache) / 'inversions',
+      ),
       *(functools.partial(progress.steps, record=log), request.window),
     )
   free = None if inverted.free is None else _decoded(model, inverted.free, dtype)
@@ -126,7 +146,8 @@ def encode_source(config, request, model, log):
     config, request, model, log: as in `prepare`.
 
   Returns:
-    (frames u8[F, H, W, 3]; frame rate; latents f32[F, H/8, W/8, C]; () -> u8[F, H, W, 3], the VAE's round trip).
+    (frames u8[F, H, W, 3]; frame rate; latents f32[F, H/8, W/8, C]; () -> u8[F, H, W, 3], the VAE's
+    round trip).
   """
   frames, fps = read_source(config, request)
   if warning := world.stranger(model.config, frames):
@@ -141,7 +162,8 @@ def _decoded(model, latents, dtype):
 
 
 def measure(config, request, source, clips, masks, targets):
-  """Measures clips as far as there is what it takes, and judges edits where the right answer is known.
+  """Measures clips as far as there is what it takes, and judges edits where the right answer is
+  known.
 
   Args:
     config, request, source: as in `make_clips`.
@@ -174,7 +196,8 @@ def make_clips(config, request, model, source, log, inspect_in=None):
     inspect_in: folder for the pictures of the request's inspection, if it has one.
 
   Returns:
-    (clips: dict of u8[F, H, W, 3] by `measures.name_of`, the source included; masks: dict of bool[F, H, W] by side).
+    (clips: dict of u8[F, H, W, 3] by `measures.name_of`, the source included; masks: dict of
+    bool[F, H, W] by side).
   """
   bar = functools.partial(progress.steps, record=log)
   trajectory = source.inversion.trajectory
@@ -193,10 +216,18 @@ def make_clips(config, request, model, source, log, inspect_in=None):
   with log.phase('edit'):
     token_masks, visit = _token_masks(request, model, masks), None
     if request.inspected:
-      words = {branch: _words(request, branch) for branch in request.layout.branches}  # before anything is sampled
+      # before anything is sampled
+      words = {branch: _words(request, branch) for branch in request.layout.branches}
       sheets = Sheets(inspect_in, name_of, decode, grids, words)
       visit = inspection.visitor(
-        *(*unet[:2], source.texts, request.inspected, request.layout, request.schedule, config.guidance),
+        *(
+          *unet[:2],
+          source.texts,
+          request.inspected,
+          request.layout,
+          request.schedule,
+          config.guidance,
+        ),
         *(token_masks, sheets.show),
       )
     sampled = edit(
@@ -206,7 +237,9 @@ def make_clips(config, request, model, source, log, inspect_in=None):
   with log.phase('decode'):
     for late in filter(None, [source.floor, source.free]):
       late()  # it counts as decoding
-    return source.clips | {name_of(branch): decode(latents) for branch, latents in sampled.items()}, masks
+    return source.clips | {
+      name_of(branch): decode(latents) for branch, latents in sampled.items()
+    }, masks
 
 
 def make_settings(one, model, source, log):
@@ -217,14 +250,16 @@ def make_settings(one, model, source, log):
     model, source, log: as in `make_clips`.
 
   Yields:
-    (number of the setting; its clips 'source', 'reconstruction', 'motion_reference' and 'edit', as far as they are
-    made; their measures).
+    (number of the setting; its clips 'source', 'reconstruction', 'motion_reference' and 'edit', as
+    far as they are made; their measures).
   """
   clips, masks = make_clips(one.config, one.request, model, source, log)
   shared = {name: clip for name, clip in clips.items() if name in sweep.SHARED}
   for setting, name, target in zip(one.settings, edits_of(clips), one.request.targets, strict=True):
     number = name.removeprefix('edit')
-    made = shared | {kind: clips[kind + number] for kind in ('motion_reference', 'edit') if kind + number in clips}
+    made = shared | {
+      kind: clips[kind + number] for kind in ('motion_reference', 'edit') if kind + number in clips
+    }
     yield setting, made, measure(one.config, one.request, source, made, masks, [target])
 
 

@@ -2,10 +2,11 @@
 
   python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components --workdir=out/components
 
-The settings are what the function `sweep_<name>(config)` of the config's file yields: dicts of fields and values. The
-workdir gets index.html, which shows all of it, results.csv (a row a setting), settings/<number>/ with edit.mp4 and the
-config.json that repeats it (configs/rerun.py), and sources/<number>/ with the source and the reconstruction of each
-pass. The same command goes on where an interrupted sweep stopped.
+The settings are what the function `sweep_<name>(config)` of the config's file yields: dicts of
+fields and values. The workdir gets index.html, which shows all of it, results.csv (a row a
+setting), settings/<number>/ with edit.mp4 and the config.json that repeats it (configs/rerun.py),
+and sources/<number>/ with the source and the reconstruction of each pass. The same command goes on
+where an interrupted sweep stopped.
 """
 
 import hashlib
@@ -23,7 +24,9 @@ from uniedit_jax.reports import sweep, tables
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import once, write_json
 
-_SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> in the file of --config.')
+_SWEEP = flags.DEFINE_string(
+  'sweep', None, 'Name of a function sweep_<name> in the file of --config.'
+)
 
 
 def run(config, passes, workdir):
@@ -45,11 +48,18 @@ def run(config, passes, workdir):
     if loaded != (needed := (one.config.checkpoint, one.request.dtype)):
       model, loaded = stages.load(one.config, one.request.dtype, log), needed
     facts = json.dumps([resolve_sweep(config, [one]), model.hash])
-    key, path = hashlib.sha256(facts.encode()).hexdigest(), workdir / 'passes' / f'{number:03d}.json'
+    key, path = (
+      hashlib.sha256(facts.encode()).hexdigest(),
+      workdir / 'passes' / f'{number:03d}.json',
+    )
     rows += once(path, _make, one, model, workdir, number, log, key=key)
   rows.sort(key=lambda row: row['setting'])
   tables.write_csv(workdir / 'results.csv', rows)
-  log.facts |= {'passes': [{'settings': len(p.settings), 'phases': p.request.layout.plan.phases} for p in passes]}
+  log.facts |= {
+    'passes': [
+      {'settings': len(p.settings), 'phases': p.request.layout.plan.phases} for p in passes
+    ]
+  }
   write_json(workdir / 'run.json', log.as_dict())
   swept = list(next(iter(passes[0].settings.values())))
   sweep.write_sweep(workdir, f'{workdir.name}: {", ".join(swept)}', rows, swept, log.as_dict())
@@ -89,7 +99,8 @@ def read_settings(path, name, config):
 
 
 def _read(config):
-  path, _, _ = config_flags.get_config_filename(flags.FLAGS['config']).partition(':')  # file.py:form
+  # file.py:form
+  path, _, _ = config_flags.get_config_filename(flags.FLAGS['config']).partition(':')
   return read_sweep(config, read_settings(path, _SWEEP.value, config))
 
 

@@ -3,10 +3,11 @@
   python -m experiments.user_study --comparison=out/compare --workdir=out/compare/user_study
   python -m experiments.user_study --workdir=out/compare/user_study answers/*.json
 
-The first leaves study.html, for raters: one file, that needs nothing else, says nowhere who made a clip, keeps the
-answers in the browser, and saves them as a file. And key.json, not for raters: what the names in these files stand for.
-The second prints means with 95 % intervals and writes results.md, .csv and .json. A comparison is what
-`experiments.compare` leaves, or any folder like it (uniedit_jax/reports/comparison_format.py).
+The first leaves study.html, for raters: one file, that needs nothing else, says nowhere who made a
+clip, keeps the answers in the browser, and saves them as a file. And key.json, not for raters: what
+the names in these files stand for. The second prints means with 95 % intervals and writes
+results.md, .csv and .json. A comparison is what `experiments.compare` leaves, or any folder like it
+(uniedit_jax/reports/comparison_format.py).
 """
 
 import sys
@@ -21,10 +22,14 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string('workdir', None, 'Folder of the study.', required=True)
 flags.DEFINE_string('comparison', '', 'Folder of the comparison that a new study is made of.')
 flags.DEFINE_list(
-  'mode', list(answer_key.MODES), 'scores: each clip gets two, from 1 to 5; pairs: the better of two; or both.'
+  'mode',
+  list(answer_key.MODES),
+  'scores: each clip gets two, from 1 to 5; pairs: the better of two; or both.',
 )
 flags.DEFINE_string('against', '', 'Method that every pair has one clip of; empty: all pairs.')
-flags.DEFINE_integer('questions', 40, 'Most questions of each mode to a rater, drawn by lot; 0: all.', lower_bound=0)
+flags.DEFINE_integer(
+  'questions', 40, 'Most questions of each mode to a rater, drawn by lot; 0: all.', lower_bound=0
+)
 
 
 def main(arguments):
@@ -33,16 +38,22 @@ def main(arguments):
   try:
     if bool(FLAGS.comparison) == bool(paths):
       given = f'{len(paths)} files of answers and --comparison={FLAGS.comparison!r}'
-      raise ValueError(f'given are {given}; accepted: --comparison to make a study, or files to sum up')
+      raise ValueError(
+        f'given are {given}; accepted: --comparison to make a study, or files to sum up'
+      )
     if paths:
       print(answers.write_results(workdir, paths, answer_key.read(workdir)))
       return
     if (workdir / answer_key.FILE).exists():
-      raise ValueError(f'workdir {workdir} holds a study, whose answers would lose their key; accepted: another folder')
+      raise ValueError(
+        f'workdir {workdir} holds a study, whose answers would lose their key; accepted: another folder'
+      )
     drawn = answer_key.draw(comparison_format.read(FLAGS.comparison), FLAGS.mode, FLAGS.against)
     page.write_page(workdir / 'study.html', drawn, FLAGS.comparison, FLAGS.questions)
     answer_key.write(workdir, drawn)
-    print(f'{workdir / "study.html"}: for raters\n{workdir / answer_key.FILE}: keep it, and keep it from raters')
+    print(
+      f'{workdir / "study.html"}: for raters\n{workdir / answer_key.FILE}: keep it, and keep it from raters'
+    )
   except (ValueError, OSError) as error:
     sys.exit(f'{error}')
 

@@ -1,9 +1,12 @@
-"""What the tests share: several CPU devices, exact matrix products, the golden models, and their programs."""
+"""What the tests share: several CPU devices, exact matrix products, the golden models, and their
+programs.
+"""
 
 import gc
 import os
 
-# Before jax is imported: tests of sharding need several devices, and most of a test's time goes into compilation.
+# Before jax is imported: tests of sharding need several devices, and most of a test's time goes
+# into compilation.
 os.environ['XLA_FLAGS'] = ' '.join(
   [
     os.environ.get('XLA_FLAGS', ''),
@@ -25,7 +28,9 @@ jax.config.update('jax_default_matmul_precision', 'highest')
 
 @pytest.fixture(scope='module', autouse=True)
 def _forget_programs():
-  """Frees the programs of a file: thousands of them need more memory maps than Linux gives a process, which crashes."""
+  """Frees the programs of a file: thousands of them need more memory maps than Linux gives a
+  process, which crashes.
+  """
   yield
   jax.clear_caches()
   gc.collect()

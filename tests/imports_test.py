@@ -20,7 +20,8 @@ ALLOWED = {
   f'{P}.reports': tuple(f'{P}.{room}' for room in ('media', 'metrics', 'runtime')),
   f'{P}.baselines': tuple(f'{P}.{room}' for room in ('method', 'models', 'pipeline', 'metrics')),
   f'{P}.sprites': tuple(
-    f'{P}.{room}' for room in ('method', 'models', 'runtime', 'media', 'metrics', 'pipeline', 'reports')
+    f'{P}.{room}'
+    for room in ('method', 'models', 'runtime', 'media', 'metrics', 'pipeline', 'reports')
   ),
   'convert': (f'{P}.models', f'{P}.runtime', f'{P}.method.diffusion'),
   'configs': (),
@@ -39,7 +40,9 @@ def within(name, package):
 
 
 def imports(path):
-  """(name, whether it is imported at the top of the module) of all imports; `from a import b` gives a.b."""
+  """(name, whether it is imported at the top of the module) of all imports; `from a import b` gives
+  a.b.
+  """
   tree = ast.parse(path.read_text(), str(path))
   inner = {
     id(node)
@@ -56,7 +59,9 @@ def imports(path):
 
 
 def room_of(module):
-  """The entry of a module in the table; None for the package itself and `api`, which may import every room."""
+  """The entry of a module in the table; None for the package itself and `api`, which may import
+  every room.
+  """
   if module in (P, f'{P}.api'):
     return None
   return max((name for name in ALLOWED if within(module, name)), key=len)
@@ -66,9 +71,12 @@ def room_of(module):
 def test_imports_of_ours(module):
   room = room_of(module)
   for name, _ in imports(MODULES[module]) if room else ():
-    # `from uniedit_jax.media import video` and `from uniedit_jax.media.video import Clip` both mean the module video.
+    # `from uniedit_jax.media import video` and `from uniedit_jax.media.video import Clip` both mean
+    # the module video.
     if name.split('.')[0] in OURS:
-      assert any(within(name, package) for package in (*ALLOWED[room], room)), f'{module} imports {name}'
+      assert any(within(name, package) for package in (*ALLOWED[room], room)), (
+        f'{module} imports {name}'
+      )
 
 
 def test_every_permission_is_used():
@@ -92,9 +100,9 @@ def test_commands_do_not_import_the_insides_of_other_commands():
   for module, path in MODULES.items():
     for name, _ in imports(path) if within(module, 'experiments') else ():
       inside = name.split('.')[1:2]
-      assert not (name.startswith('experiments.') and folders & set(inside) - set(module.split('.')[1:2])), (
-        f'{module} imports {name}'
-      )
+      assert not (
+        name.startswith('experiments.') and folders & set(inside) - set(module.split('.')[1:2])
+      ), f'{module} imports {name}'
 
 
 @pytest.mark.parametrize('module', MODULES)
@@ -109,9 +117,13 @@ def test_torch_only_in_functions_of_convert(module):
 @pytest.mark.parametrize('module', [m for m in MODULES if within(m, 'configs')])
 def test_configs_import_nothing_that_computes(module):
   for name, _ in imports(MODULES[module]):
-    assert name.split('.')[0] in ('ml_collections', 'configs', 'json', 'pathlib'), f'{module} imports {name}'
+    assert name.split('.')[0] in ('ml_collections', 'configs', 'json', 'pathlib'), (
+      f'{module} imports {name}'
+    )
 
 
 def test_the_walk_sees_the_package():
   assert {'uniedit_jax.models.unet', 'convert.rules', 'configs.motion'} <= set(MODULES)
-  assert ('uniedit_jax.method.overrides.TokenMasks', True) in imports(MODULES['uniedit_jax.method.token_masks'])
+  assert ('uniedit_jax.method.overrides.TokenMasks', True) in imports(
+    MODULES['uniedit_jax.method.token_masks']
+  )

@@ -1,18 +1,22 @@
-"""MasaCtrl (Cao et al. 2023) on a text-to-video model: from step 4 on, late blocks see the source's content.
+"""MasaCtrl (Cao et al. 2023) on a text-to-video model: from step 4 on, late blocks see the source's
+content.
 
   python -m experiments.edit --config=configs/baselines/masactrl.py --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.target_prompt="a cat is waving its paw" --workdir=out/masactrl
 
-`:sprites` edits the shipped clip with the shipped model. In steps 4-49 and blocks 10-15 the edit keeps the queries of
-spatial self-attention and reads keys and values of the reconstruction, of the same half of guidance; nothing else is
-injected. That is content preservation (k, v) of this package without structure control and motion injection.
+`:sprites` edits the shipped clip with the shipped model. In steps 4-49 and blocks 10-15 the edit
+keeps the queries of spatial self-attention and reads keys and values of the reconstruction, of the
+same half of guidance; nothing else is injected. That is content preservation (k, v) of this package
+without structure control and motion injection.
 
-Deviations: frame i reads frame i of the reconstruction, as the method was made for images (the paper says no more of
-its port); temporal attention is untouched. The reconstruction is sampled from the inversion, as by default there;
-`--config.inversion.method=direct` reads the stored trajectory instead, which its authors recommend. Inversion and
-reconstruction have the null prompt, on sprites the caption. No masks.
+Deviations: frame i reads frame i of the reconstruction, as the method was made for images (the
+paper says no more of its port); temporal attention is untouched. The reconstruction is sampled from
+the inversion, as by default there; `--config.inversion.method=direct` reads the stored trajectory
+instead, which its authors recommend. Inversion and reconstruction have the null prompt, on sprites
+the caption. No masks.
 
-Backbone: the text-to-video model as it is. Cost: 50 rows to invert, 149 to sample (2 in the first step, then 3).
+Backbone: the text-to-video model as it is. Cost: 50 rows to invert, 149 to sample (2 in the first
+step, then 3).
 """
 
 from configs import common

@@ -1,13 +1,14 @@
-"""Plain DDIM inversion: the inverted clip is sampled with the target prompt, and nothing is injected.
+"""Plain DDIM inversion: the inverted clip is sampled with the target prompt, and nothing is
+injected.
 
   python -m experiments.edit --config=configs/baselines/plain.py --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.target_prompt="a cat, oil painting" --workdir=out/plain
 
-`:sprites` edits the shipped clip with the shipped model, which needs no other file. All injections are off; the
-inversion is unguided. What every other method has to beat.
+`:sprites` edits the shipped clip with the shipped model, which needs no other file. All injections
+are off; the inversion is unguided. What every other method has to beat.
 
-Backbone: the text-to-video model as it is. Cost: 50 rows to invert, 100 to sample; 49 more for the reconstruction as a
-clip (`clips.reconstruction=False` saves them).
+Backbone: the text-to-video model as it is. Cost: 50 rows to invert, 100 to sample; 49 more for the
+reconstruction as a clip (`clips.reconstruction=False` saves them).
 """
 
 from configs import common

@@ -3,10 +3,11 @@
   python -m experiments.batch_edit --config=configs/batch.py --config.checkpoint=checkpoints/lavie \
     --config.manifest=edits.jsonl --workdir=out/batch
 
-The same command on every host: process i of n makes edits i, i + n, ... on its own devices, and waits for nobody. The
-workdir gets items/<id>/ with what a single edit leaves, and summary.csv, summary.json, index.html, and measures.md and
-measures.csv (means with intervals), which every process writes anew when it ends. An edit that fails leaves error.json,
-the others are made, and the exit status is 1. `--dry_run` tells what would be done.
+The same command on every host: process i of n makes edits i, i + n, ... on its own devices, and
+waits for nobody. The workdir gets items/<id>/ with what a single edit leaves, and summary.csv,
+summary.json, index.html, and measures.md and measures.csv (means with intervals), which every
+process writes anew when it ends. An edit that fails leaves error.json, the others are made, and the
+exit status is 1. `--dry_run` tells what would be done.
 """
 
 import sys
@@ -21,7 +22,9 @@ from experiments.batch_edit.request import read_batch
 from uniedit_jax.runtime import sharding
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder for all that the run leaves behind.', required=True
+)
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print what would be done, and end.')
 
 

@@ -20,7 +20,9 @@ from uniedit_jax.runtime.workdir import mark_done, write_json
 
 
 def read(items):
-  """Reads clips and masks: {id: (request, frames u8[F, H, W, 3], fps), or the error that kept it from being read}."""
+  """Reads clips and masks: {id: (request, frames u8[F, H, W, 3], fps), or the error that kept it
+  from being read}.
+  """
   found = {}
   for item in items:
     try:
@@ -48,12 +50,19 @@ def make(items, clips, model, mesh, log):
     {id: (`stages.Source`, clips, masks), or an error: its edit is not finite}.
   """
   first = items[0]
-  padded = [*items, *[first] * (-len(items) % mesh.size)]  # the tail repeats an edit, whose results are dropped
-  requests, config, dtype = [clips[item.id][0] for item in padded], first.config, first.request.dtype
+  # the tail repeats an edit, whose results are dropped
+  padded = [*items, *[first] * (-len(items) % mesh.size)]
+  requests, config, dtype = (
+    [clips[item.id][0] for item in padded],
+    first.config,
+    first.request.dtype,
+  )
   bar = functools.partial(progress.steps, record=log)
   decode = lambda latents: np.asarray(decode_batch(model, np.stack(latents), dtype, mesh))
   with log.phase('encode'):
-    texts = {item.id: np.asarray(encode_prompts(model, item.request.prompts, dtype)) for item in items}
+    texts = {
+      item.id: np.asarray(encode_prompts(model, item.request.prompts, dtype)) for item in items
+    }
     frames = np.stack([clips[item.id][1] for item in padded])
     latents = np.asarray(encode_batch(model, frames, dtype, mesh))
     floors = decode(latents)
@@ -61,12 +70,24 @@ def make(items, clips, model, mesh, log):
     to_invert = [
       {
         **{'latents': one, 'text': dict(zip(request.prompts, texts[item.id], strict=True))},
-        **{'source_prompt': item.config.source_prompt, 'options': request.inversion, 'guidance': item.config.guidance},
+        **{
+          'source_prompt': item.config.source_prompt,
+          'options': request.inversion,
+          'guidance': item.config.guidance,
+        },
       }
       for item, request, one in zip(padded, requests, latents, strict=True)
     ]
     inverted = invert_clips(
-      *(model, to_invert, first.request.schedule, config.steps, dtype, epath.Path(config.cache) / 'inversions', bar),
+      *(
+        model,
+        to_invert,
+        first.request.schedule,
+        config.steps,
+        dtype,
+        epath.Path(config.cache) / 'inversions',
+        bar,
+      ),
       *(mesh, first.request.window),
     )
     inverted = [one for one, _ in inverted]
@@ -78,10 +99,23 @@ def make(items, clips, model, mesh, log):
     guided = first.request.settings[0].guided.on
     masks = [token_masks(request.masks, grids, guided) for request in requests]
     sampled = sampling.edit_batch(
-      *(unet_apply(model.config, dtype, first.request.window), model.params['unet'], trajectories[:, -1]),
+      *(
+        unet_apply(model.config, dtype, first.request.window),
+        model.params['unet'],
+        trajectories[:, -1],
+      ),
       np.stack([fill(texts[item.id]) for item in padded]),
-      *([request.layout for request in requests], first.request.schedule, [item.config.guidance for item in padded]),
-      **dict(mesh=mesh, trajectories=trajectories, sampler=first.request.inversion.sampler, progress=bar('edit')),
+      *(
+        [request.layout for request in requests],
+        first.request.schedule,
+        [item.config.guidance for item in padded],
+      ),
+      **dict(
+        mesh=mesh,
+        trajectories=trajectories,
+        sampler=first.request.inversion.sampler,
+        progress=bar('edit'),
+      ),
       masks=jax.tree.map(lambda *leaves: np.stack(leaves), *masks) if masks[0] else None,
     )
     sampled = jax.device_get(sampled)
@@ -95,7 +129,10 @@ def make(items, clips, model, mesh, log):
       continue
     picture = lambda decoded, i=i: video.from_model(decoded[i])
     source = {'source': frames[i]}
-    late = [decoded if decoded is None else functools.partial(picture, decoded) for decoded in (floors, free)]
+    late = [
+      decoded if decoded is None else functools.partial(picture, decoded)
+      for decoded in (floors, free)
+    ]
     ready = *late, clips[item.id][2], texts[item.id], inverted[i]
     shown = source | {name: picture(decoded) for name, decoded in by_name.items()}
     made[item.id] = stages.Source(source, *ready), shown, requests[i].masks
@@ -105,7 +142,10 @@ def make(items, clips, model, mesh, log):
 def leave(item, request, made, model, folder, facts):
   """Writes what a single edit leaves, with the `facts` of the edits made at once; DONE comes last."""
   _, warnings = edit.leave_clips(item.config, request, folder, *made)
-  facts = facts | {'fps': made[0].fps, 'warnings': [*request.warnings, *facts['warnings'], *warnings]}
+  facts = facts | {
+    'fps': made[0].fps,
+    'warnings': [*request.warnings, *facts['warnings'], *warnings],
+  }
   edit.leave_record(item.config, request, folder, model, facts)
   (folder / 'error.json').unlink(missing_ok=True)
   mark_done(folder)

@@ -22,7 +22,8 @@ class Item(NamedTuple):
   Attributes:
     id: its name, and that of its folder.
     line: of the manifest.
-    config, request: as `read_edit` has them, but for masks from files: there may be many, so they are read again.
+    config, request: as `read_edit` has them, but for masks from files: there may be many, so they
+      are read again.
     resolved: the whole config as a dict.
   """
 
@@ -43,14 +44,26 @@ class Item(NamedTuple):
 
   @property
   def bucket(self):
-    """What items share that are made side by side, as a string: all that a program depends on, and the sampler."""
+    """What items share that are made side by side, as a string: all that a program depends on, and
+    the sampler.
+    """
     config, request = self.config, self.request
     layout, first = request.layout, request.layout.plan.steps[0].passes[0].routes
     return json.dumps(
       [
         *(request.clip['frames'], request.clip['height'], request.clip['width'], request.window),
-        *(config.steps, [str(branch.kind) for branch in layout.branches], layout.wanted, layout.plan.phases),
-        *(repr(request.schedule), request.inversion.method, request.inversion.repetitions, request.inversion.guidance),
+        *(
+          config.steps,
+          [str(branch.kind) for branch in layout.branches],
+          layout.wanted,
+          layout.plan.phases,
+        ),
+        *(
+          repr(request.schedule),
+          request.inversion.method,
+          request.inversion.repetitions,
+          request.inversion.guidance,
+        ),
         *(
           bool(config.mask.source),
           request.settings[0].guided.on,
@@ -83,7 +96,9 @@ def read_batch(config):
   for number, fields in lines or ():
     changes = {name: value for name, value in fields.items() if name != 'id'}
     if fixed := [name for name in changes if name in COMMON]:
-      faults.append(f'line {number}: {", ".join(fixed)} cannot differ from edit to edit; accepted: --config.{fixed[0]}')
+      faults.append(
+        f'line {number}: {", ".join(fixed)} cannot differ from edit to edit; accepted: --config.{fixed[0]}'
+      )
       continue
     own = Faults()
     edit = own.attempt(apply_setting, config, changes, field=f'line {number}')
@@ -91,7 +106,9 @@ def read_batch(config):
       own.attempt(baseline.refuse, edit, field=f'line {number}')
     request = edit and own.attempt(read_edit, edit, field=f'line {number} ({fields["id"]})')
     # What `read_edit` lists is one line here.
-    own = Faults(fault.replace('the run cannot start:\n  - ', '').replace('\n  - ', '; ') for fault in own)
+    own = Faults(
+      fault.replace('the run cannot start:\n  - ', '').replace('\n  - ', '; ') for fault in own
+    )
     if own and config.skip_faulty:
       faulty[fields['id']] = '; '.join(own)
     faults += own if not config.skip_faulty else ()

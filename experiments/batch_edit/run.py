@@ -58,7 +58,9 @@ def run(config, items, workdir, process=0, processes=1):
       failed += _wait(writing)
       facts = {'process': process, 'edits_at_once': len(chunk), **log.as_dict()}
       log = RunLog(announce=progress.announce)  # seconds of the next ones are their own
-      writing = [writer.submit(_leave, item, clips, made, model, folder(item), facts) for item in chunk]
+      writing = [
+        writer.submit(_leave, item, clips, made, model, folder(item), facts) for item in chunk
+      ]
       bar.update(len(chunk))
       bar.set_postfix_str(f'{3600 * bar.n / (time.monotonic() - began):.3g} edits/h')
     failed += _wait(writing)

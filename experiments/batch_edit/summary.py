@@ -34,7 +34,14 @@ def plan(config, items, chunks, processes):
   programs = set()
   for number, (key, bucket) in enumerate(buckets.items()):
     request = bucket[0].request
-    counts = sorted({rows for item in bucket for phase in item.request.layout.plan.phases for rows in phase['passes']})
+    counts = sorted(
+      {
+        rows
+        for item in bucket
+        for phase in item.request.layout.plan.phases
+        for rows in phase['passes']
+      }
+    )
     clip = '{frames} frames of {height} x {width}'.format(**request.clip)
     together = 1 if key == 'alone' else config.per_device
     needed = memory.needed(request, counts[-1] * together)
@@ -47,7 +54,11 @@ def plan(config, items, chunks, processes):
   per_process = [len(items[process::processes]) for process in range(processes)]
   passes = [len(chunks(items[process::processes], size)) for process in range(processes)]
   return '\n'.join(
-    [*lines, f'{len(programs)} programs of a step', f'edits of each process: {per_process}, in {passes} groups']
+    [
+      *lines,
+      f'{len(programs)} programs of a step',
+      f'edits of each process: {per_process}, in {passes} groups',
+    ]
   )
 
 
@@ -70,7 +81,9 @@ def write(workdir, ids):
     if row['state'] == 'done':
       shown['id'] = f'<a href="items/{escape(row["id"])}/report.html">{shown["id"]}</a>'
     kind = lambda name: ' class="error"' if name == 'error' else ''
-    lines += '<tr>' + ''.join(f'<td{kind(name)}>{cell}</td>' for name, cell in shown.items()) + '</tr>'
+    lines += (
+      '<tr>' + ''.join(f'<td{kind(name)}>{cell}</td>' for name, cell in shown.items()) + '</tr>'
+    )
   videos = ''.join(_video(epath.Path(workdir), row['id']) for row in rows if row['state'] == 'done')
   told = ', '.join(f'{count} {state}' for state, count in counts.items())
   parts = {'counts': told, 'rows': lines, 'videos': videos} | ({} if videos else {'controls': ''})
@@ -79,7 +92,10 @@ def write(workdir, ids):
 
 def _video(workdir, name):
   """The edit as a video beside its prompt; files of their own, as there may be thousands."""
-  config, run = (json.loads((workdir / 'items' / name / f'{file}.json').read_text()) for file in ('config', 'run'))
+  config, run = (
+    json.loads((workdir / 'items' / name / f'{file}.json').read_text())
+    for file in ('config', 'run')
+  )
   address = f'items/{escape(name)}'
   label = f'<a href="{address}/report.html">{escape(name)}</a> <small>{escape(config["target_prompt"])}</small>'
   return page.link(f'items/{name}/edit.mp4', run['fps'], label)
@@ -90,7 +106,11 @@ def _row(folder, name):
   if (folder / 'DONE').exists():
     return {'id': name, 'state': 'done', **json.loads((folder / 'metrics.json').read_text())}
   if (folder / 'error.json').exists():
-    return {'id': name, 'state': 'failed', 'error': json.loads((folder / 'error.json').read_text())['error']}
+    return {
+      'id': name,
+      'state': 'failed',
+      'error': json.loads((folder / 'error.json').read_text())['error'],
+    }
   return {'id': name, 'state': 'pending'}
 
 

@@ -2,7 +2,8 @@
 
   python -m experiments.benchmark --config=configs/benchmark.py --workdir=out/benchmark
 
-The workdir gets table.md, results.json and curves.png; configs/benchmark.py and configs/benchmark_lavie.py say more.
+The workdir gets table.md, results.json and curves.png; configs/benchmark.py and
+configs/benchmark_lavie.py say more.
 """
 
 import sys
@@ -38,25 +39,33 @@ def run(config, request, workdir):
     with log.phase('compare'):
       results['disagreement'] = disagreement(config, request, params)
     if not results['disagreement'] < AGREE:
-      sys.exit(f'the two disagree by {results["disagreement"]:.1e}; accepted: less than {AGREE}. Nothing was timed.')
+      sys.exit(
+        f'the two disagree by {results["disagreement"]:.1e}; accepted: less than {AGREE}. Nothing was timed.'
+      )
     sides = make_sides(config, request.model_config, params, request.dtypes)
     del params
     results['rate'] = measure.product_rate([sides[name] for name in (OURS, PEER)])
     inputs = cases.draw_inputs(request.model_config, request.clip)
     results['cases'] = {}
-    for name, works in cases.make_cases(request.model_config, inputs, config, request.dtypes[0]).items():
+    for name, works in cases.make_cases(
+      request.model_config, inputs, config, request.dtypes[0]
+    ).items():
       with log.phase(name):
         variants = {}
         for suffix, work in works.items():
           variants |= {f'{side}{suffix}': one for side, one in _variants(sides, work).items()}
         measured = measure.measure(variants, config.repeats, progress.steps(name, log))
-        results['cases'][name] = {key: x | {'flops': variants[key].flops} for key, x in measured.items()}
+        results['cases'][name] = {
+          key: x | {'flops': variants[key].flops} for key, x in measured.items()
+        }
         _write(workdir, results)
     results['attention'] = attention_kernels.chosen()
     if config.curves:
       with log.phase('curves'):
         ours = sides[OURS]
-        results['curves'] = curves.measure(ours, request.clip, config.repeats, progress.steps('curves', log))
+        results['curves'] = curves.measure(
+          ours, request.clip, config.repeats, progress.steps('curves', log)
+        )
       curves.plot(workdir / 'curves.png', results['curves'])
     if config.start_up:
       with log.phase('start-up'):
@@ -66,7 +75,9 @@ def run(config, request, workdir):
 
 
 def disagreement(config, request, params):
-  """The largest disagreement of both sides over all cases, in float32, on a small clip with few steps."""
+  """The largest disagreement of both sides over all cases, in float32, on a small clip with few
+  steps.
+  """
   sides = make_sides(config, request.model_config, params, ('float32', 'float32'))
   inputs = cases.draw_inputs(request.model_config, tuple(map(min, SMALL, request.clip)))
   small, largest = config.copy_and_resolve_references(), 0.0
@@ -75,13 +86,17 @@ def disagreement(config, request, params):
     for works in cases.make_cases(request.model_config, inputs, small, 'float32').values():
       for work in works.values():
         ours, *others = (one.side.get(one.run()) for one in _variants(sides, work).values())
-        largest = max([largest, *(float(np.abs(ours - other).max() / ours.std()) for other in others)])
+        largest = max(
+          [largest, *(float(np.abs(ours - other).max() / ours.std()) for other in others)]
+        )
   return largest
 
 
 def _variants(sides, work):
   """{name of a side: `speed_measure.Variant`}."""
-  return {name: measure.Variant(side, work.run_on(side), work.flops) for name, side in sides.items()}
+  return {
+    name: measure.Variant(side, work.run_on(side), work.flops) for name, side in sides.items()
+  }
 
 
 def _write(workdir, results):

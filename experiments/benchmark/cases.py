@@ -19,7 +19,8 @@ class Inputs(NamedTuple):
 
   Attributes:
     clip: (frames, height, width) in pixels.
-    latents: f32[F, H, W, C]; frames: f32[F, 8 H, 8 W, 3] in [-1, 1]; texts: f32[2, T, E], the null text first.
+    latents: f32[F, H, W, C]; frames: f32[F, 8 H, 8 W, 3] in [-1, 1]; texts: f32[2, T, E], the null
+      text first.
   """
 
   clip: tuple[int, int, int]
@@ -67,15 +68,18 @@ def make_cases(config, inputs, options, dtype):
     dtype: compute dtype, in which operations are counted.
 
   Returns:
-    {name: {suffix of a variant: `Work`}}. With the suffix `PLANNED` an edit computes the plan's rows, with '' every row
-    of every step.
+    {name: {suffix of a variant: `Work`}}. With the suffix `PLANNED` an edit computes the plan's
+    rows, with '' every row of every step.
   """
   row, steps, found = row_flops(config, inputs.clip, dtype), options.steps, {}
   null, text = inputs.texts
   for name in options.cases:
     if name == 'unet':
       for rows in options.rows:
-        given = np.stack([np.roll(inputs.latents, i) for i in range(rows)]), inputs.texts[np.arange(rows) % 2]
+        given = (
+          np.stack([np.roll(inputs.latents, i) for i in range(rows)]),
+          inputs.texts[np.arange(rows) % 2],
+        )
         found[f'UNet step, rows: {rows}'] = {'': Work('step', given, (), rows * row)}
     elif name == 'inversion':
       found['DDIM inversion'] = {'': Work('invert', (inputs.latents, null), (steps,), steps * row)}
@@ -88,15 +92,20 @@ def make_cases(config, inputs, options, dtype):
       count, inner = options.null_text.steps, options.null_text.inner_steps
       trajectory = np.stack([np.roll(inputs.latents, i) for i in range(count + 1)])
       flops = count * (2 * row + inner * _gradient_flops(config, inputs, dtype))
-      found['null-text optimisation'] = {'': Work('null_text', (trajectory, text, null), (inner,), flops)}
+      found['null-text optimisation'] = {
+        '': Work('null_text', (trajectory, text, null), (inner,), flops)
+      }
     elif name == 'vae':
       for way, given in (('encode', inputs.frames), ('decode', inputs.latents)):
         found[f'VAE, {way}'] = {'': Work(way, (given,), (), vae_flops(config, inputs, dtype, way))}
     elif name == 'end_to_end':
-      around = sum(vae_flops(config, inputs, dtype, way) for way in ('encode', 'decode')) + steps * row
+      around = (
+        sum(vae_flops(config, inputs, dtype, way) for way in ('encode', 'decode')) + steps * row
+      )
       found['frames to edited frames'] = {
         suffix: Work(
-          *('edit_frames', (inputs.frames, inputs.texts), (layout, steps)), around + sum(layout.plan.rows) * row
+          *('edit_frames', (inputs.frames, inputs.texts), (layout, steps)),
+          around + sum(layout.plan.rows) * row,
         )
         for suffix, layout in layouts(config, 'appearance', steps).items()
       }
@@ -104,7 +113,9 @@ def make_cases(config, inputs, options, dtype):
 
 
 def layouts(config, task, steps):
-  """{suffix: `EditPlan`} of the paper's preset with a null source prompt, of which only the edit is wanted."""
+  """{suffix: `EditPlan`} of the paper's preset with a null source prompt, of which only the edit is
+  wanted.
+  """
   blocks = config.unet.blocks
   settings = [preset('paper', task, False, steps, blocks)]
   return {
@@ -121,14 +132,20 @@ def row_flops(config, clip, dtype):
 
 def _gradient_flops(config, inputs, dtype):
   """Operations of a row forward and backward to its text, activations kept."""
-  denoise, params = model.denoiser(config, dtype), ahead_of_time.abstract_part(config, 'unet', dtype)
+  denoise, params = (
+    model.denoiser(config, dtype),
+    ahead_of_time.abstract_part(config, 'unet', dtype),
+  )
   loss = lambda text, params: denoise(params, inputs.latents, np.int32(0), text).sum()
   return cost.flops(cost.products(jax.value_and_grad(loss), inputs.texts[0], params))
 
 
 def vae_flops(config, inputs, dtype, way):
   """Operations of encoding or decoding the clip."""
-  module, params = model.module(config, 'vae', dtype), ahead_of_time.abstract_part(config, 'vae', dtype)
+  module, params = (
+    model.module(config, 'vae', dtype),
+    ahead_of_time.abstract_part(config, 'vae', dtype),
+  )
   x = (inputs.frames if way == 'encode' else inputs.latents)[:1]
   return len(inputs.latents) * cost.flops(
     cost.products(lambda params, x: module.apply({'params': params}, x, method=way), params, x)

@@ -1,4 +1,6 @@
-"""What an edit costs as its clip, its rows, its steps or its company grow: `experiments.benchmark`'s curves."""
+"""What an edit costs as its clip, its rows, its steps or its company grow:
+`experiments.benchmark`'s curves.
+"""
 
 import statistics
 
@@ -43,16 +45,21 @@ def measure(ours, clip, repeats, progress=iter):
     progress: wraps an iterable of points.
 
   Returns:
-    list of {'curve', 'at', 'seconds', 'memory'}: bytes of a device for the program, its arguments (the weights are
-    among them) and its results, as the compiler says.
+    list of {'curve', 'at', 'seconds', 'memory'}: bytes of a device for the program, its arguments
+    (the weights are among them) and its results, as the compiler says.
   """
   frames, height, width = clip
   factor = 4 * ours.config.vae.factor
   scaled = lambda share, length, unit: max(1, round(length * share / unit)) * unit
   points = [('frames', (scaled(share, frames, 1), height, width), AT) for share in SHARES]
-  points += [('tokens', (frames, *(scaled(share, x, factor) for x in (height, width))), AT) for share in SHARES]
+  points += [
+    ('tokens', (frames, *(scaled(share, x, factor) for x in (height, width))), AT)
+    for share in SHARES
+  ]
   points += [('rows', tuple(clip), rows) for rows in ROWS]
-  points += [('steps', tuple(clip), steps) for steps in STEPS] + [('edits', tuple(clip), edits) for edits in EDITS]
+  points += [('steps', tuple(clip), steps) for steps in STEPS] + [
+    ('edits', tuple(clip), edits) for edits in EDITS
+  ]
   rows = []
   for curve, size, count in progress(list(dict.fromkeys(points))):
     inputs = draw_inputs(ours.config, size)
@@ -83,7 +90,9 @@ def _edit(ours, inputs, steps):
   """An appearance edit, planned."""
   layout = layouts(ours.config, 'appearance', steps)[PLANNED]
   mesh = data_mesh(jax.local_devices()[:1])
-  return lambda: ours.edit(inputs.latents, inputs.texts, layout), _memory(ours, inputs, layout, mesh, 1)
+  return lambda: ours.edit(inputs.latents, inputs.texts, layout), _memory(
+    ours, inputs, layout, mesh, 1
+  )
 
 
 def _batch(ours, inputs, edits):
@@ -95,7 +104,8 @@ def _batch(ours, inputs, edits):
 
   def run():
     edited = sampling.edit_batch(
-      *(apply, ours.params['unet'], starts, texts, [layout] * edits, schedule, [GUIDANCE] * edits), mesh=mesh
+      *(apply, ours.params['unet'], starts, texts, [layout] * edits, schedule, [GUIDANCE] * edits),
+      mesh=mesh,
     )
     return [list(one.values()) for one in edited]
 
@@ -105,7 +115,9 @@ def _batch(ours, inputs, edits):
 def _memory(ours, inputs, layout, mesh, edits):
   """Bytes of the largest step of a layout, for so many edits on a device."""
   index = max(range(len(layout.plan.steps)), key=lambda i: layout.plan.rows[i])
-  lowered = ahead_of_time.lower_step(ours.config, layout, index, inputs.clip, mesh, ours.dtype, edits)
+  lowered = ahead_of_time.lower_step(
+    ours.config, layout, index, inputs.clip, mesh, ours.dtype, edits
+  )
   return ahead_of_time.facts(lowered.compile())['memory']
 
 

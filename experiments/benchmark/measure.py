@@ -17,10 +17,14 @@ from uniedit_jax.runtime.run_log import RunLog
 SIDES = 1024, 2048, 4096  # of the square products by which a machine's rate is measured
 STATUS = pathlib.Path('/proc/self/status')
 SETTLING = 0.5  # seconds: JAX lets go of a run's buffers a little after the run
-# Of glibc's mallopt: from which size on an array is a mapping of its own, which is given back as it is let go, and how
-# much free memory a thread keeps. By itself glibc raises both by what it sees, to `RAISED` at most.
+# Of glibc's mallopt: from which size on an array is a mapping of its own, which is given back as it
+# is let go, and how much free memory a thread keeps. By itself glibc raises both by what it sees,
+# to `RAISED` at most.
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-FRUGAL, RAISED = {MMAP_THRESHOLD: 2**16, TRIM_THRESHOLD: 0}, {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
+FRUGAL, RAISED = (
+  {MMAP_THRESHOLD: 2**16, TRIM_THRESHOLD: 0},
+  {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26},
+)
 
 
 class Variant(NamedTuple):
@@ -50,9 +54,10 @@ def measure(variants, repeats, progress=iter):
     progress: wraps the iterable of repeats.
 
   Returns:
-    {name: dict}: 'seconds' of every repeat; 'compile_cold' and 'compile_warm', seconds without and with the programs on
-    disk (PyTorch: what the first run took longer than the median; None); 'peak' bytes, on a CPU what the process held
-    above what it had held before, on a GPU each framework's own (JAX: since the process began).
+    {name: dict}: 'seconds' of every repeat; 'compile_cold' and 'compile_warm', seconds without and
+    with the programs on disk (PyTorch: what the first run took longer than the median; None);
+    'peak' bytes, on a CPU what the process held above what it had held before, on a GPU each
+    framework's own (JAX: since the process began).
   """
   found = {name: {'compile_cold': None, 'compile_warm': None} for name in variants}
   for kind in ('compile_cold', 'compile_warm'):
@@ -73,7 +78,9 @@ def measure(variants, repeats, progress=iter):
       times[name].append(variant.seconds())
   for name, variant in variants.items():
     if not variant.side.ours:
-      found[name]['compile_cold'] = max(0.0, found[name]['compile_cold'] - statistics.median(times[name]))
+      found[name]['compile_cold'] = max(
+        0.0, found[name]['compile_cold'] - statistics.median(times[name])
+      )
   return {name: {'seconds': times[name], **found[name]} for name in variants}
 
 
@@ -86,7 +93,8 @@ def peak_memory(variant):
     return None
   try:
     _tune(libc, FRUGAL)
-    variant.seconds()  # its threads give back what they kept of earlier runs, which would hide what this one needs
+    # its threads give back what they kept of earlier runs, which would hide what this one needs
+    variant.seconds()
     gc.collect()
     time.sleep(SETTLING)
     libc.malloc_trim(0)
@@ -112,7 +120,8 @@ def product_rate(sides):
   """The most operations a second of a square matrix product here, by any of the sides."""
   best = 0.0
   for length in SIDES:
-    x = np.random.default_rng(0).standard_normal((length, length), np.float32)  # zeros would be faster than numbers
+    # zeros would be faster than numbers
+    x = np.random.default_rng(0).standard_normal((length, length), np.float32)
     best = max(best, *(2 * length**3 / fastest(side.multiply(x), side.wait) for side in sides))
   return best
 

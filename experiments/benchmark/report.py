@@ -19,7 +19,13 @@ def lines(results):
     lines of Markdown.
   """
   facts = results['facts']
-  yield ', '.join(str(facts[name]) for name in ('model', 'clip', 'steps', 'dtypes', 'device', 'versions', 'date')) + '.'
+  yield (
+    ', '.join(
+      str(facts[name])
+      for name in ('model', 'clip', 'steps', 'dtypes', 'device', 'versions', 'date')
+    )
+    + '.'
+  )
   yield f'Largest rate of a matrix product here: {results["rate"] / 1e9:,.0f} GFLOP/s.'
   yield f'Disagreement in float32 before anything was timed: {results["disagreement"]:.1e} at most.'
   yield ''
@@ -46,7 +52,17 @@ def lines(results):
 
 
 def _cases(results):
-  heads = 'work', 'by', 'seconds', 'ours is faster', 'GFLOP/s', 'of the rate', 'peak, MiB', 'compile', 'with its cache'
+  heads = (
+    'work',
+    'by',
+    'seconds',
+    'ours is faster',
+    'GFLOP/s',
+    'of the rate',
+    'peak, MiB',
+    'compile',
+    'with its cache',
+  )
   found = []
   for case, variants in results['cases'].items():
     for name, measured in variants.items():
@@ -72,12 +88,15 @@ def summary(results):
   """What the cases come to.
 
   Returns:
-    dict: 'equal_rows' {case: our speed over the fastest PyTorch's}, 'losing' the cases below 1, 'geometric_mean' of
-    them, 'planned' {case: our planned speed over the fastest PyTorch's that computes every row}.
+    dict: 'equal_rows' {case: our speed over the fastest PyTorch's}, 'losing' the cases below 1,
+    'geometric_mean' of them, 'planned' {case: our planned speed over the fastest PyTorch's that
+    computes every row}.
   """
   equal, planned = {}, {}
   for case, variants in results['cases'].items():
-    peers = [x for name, x in variants.items() if not name.startswith(OURS) and not name.endswith(PLANNED)]
+    peers = [
+      x for name, x in variants.items() if not name.startswith(OURS) and not name.endswith(PLANNED)
+    ]
     best = min(peers, key=lambda x: statistics.median(x['seconds']))
     equal[case] = ratio(variants[OURS]['seconds'], best['seconds'])[0]
     if OURS + PLANNED in variants:

@@ -41,21 +41,41 @@ def read_speed(config):
   model_config = read_model(config, faults)[0] if config.checkpoint else ModelConfig()
   dtype = faults.attempt(resolve_dtype, config.dtype)
   peer_dtype = faults.attempt(resolve_dtype, config.peer_dtype or config.dtype, field='peer_dtype')
-  clip = {name: value or getattr(model_config or ModelConfig(), name) for name, value in config.clip.items()}
-  factor, longest = (model_config.vae.factor, model_config.unet.frame_positions) if model_config else (8, 0)
+  clip = {
+    name: value or getattr(model_config or ModelConfig(), name)
+    for name, value in config.clip.items()
+  }
+  factor, longest = (
+    (model_config.vae.factor, model_config.unet.frame_positions) if model_config else (8, 0)
+  )
   for name, unit in (('frames', 1), ('height', factor), ('width', factor)):
     sound = clip[name] > 0 and clip[name] % unit == 0
     faults.unless(sound, f'clip.{name} is {clip[name]}; accepted: a positive multiple of {unit}')
-  faults.unless(not 0 < longest < clip['frames'], f'clip.frames is {clip["frames"]}; accepted: at most {longest}')
-  faults.unless(config.cases and set(config.cases) <= set(CASES), f'cases is {config.cases}; accepted: some of {CASES}')
+  faults.unless(
+    not 0 < longest < clip['frames'],
+    f'clip.frames is {clip["frames"]}; accepted: at most {longest}',
+  )
+  faults.unless(
+    config.cases and set(config.cases) <= set(CASES),
+    f'cases is {config.cases}; accepted: some of {CASES}',
+  )
   for name in ('steps', 'repeats', 'null_text.steps', 'null_text.inner_steps'):
-    value = config.get_ref(name).get() if '.' not in name else config.null_text[name.partition('.')[2]]
+    value = (
+      config.get_ref(name).get() if '.' not in name else config.null_text[name.partition('.')[2]]
+    )
     faults.unless(0 < value <= 1000, f'{name} is {value}; accepted: 1 to 1000')
-  faults.unless(config.rows and min(config.rows) > 0, f'rows is {config.rows}; accepted: positive numbers')
+  faults.unless(
+    config.rows and min(config.rows) > 0, f'rows is {config.rows}; accepted: positive numbers'
+  )
   ours, peer = jax.default_backend(), 'gpu' if torch.cuda.is_available() else 'cpu'
-  faults.unless(ours == peer, f'JAX computes on {ours}, PyTorch on {peer}; accepted: both on a GPU or both on a CPU')
+  faults.unless(
+    ours == peer,
+    f'JAX computes on {ours}, PyTorch on {peer}; accepted: both on a GPU or both on a CPU',
+  )
   faults.stop()
-  return Request(model_config, tuple(clip[name] for name in ('frames', 'height', 'width')), (dtype, peer_dtype))
+  return Request(
+    model_config, tuple(clip[name] for name in ('frames', 'height', 'width')), (dtype, peer_dtype)
+  )
 
 
 def resolve_speed(config, request):
@@ -71,7 +91,9 @@ def facts(config, request):
     'clip': ' x '.join(map(str, request.clip)),
     'steps': f'{config.steps} steps',
     'dtypes': f'{request.dtypes[0]} (PyTorch: {request.dtypes[1]})',
-    'device': _processor() if jax.default_backend() == 'cpu' else jax.local_devices()[0].device_kind,
+    'device': _processor()
+    if jax.default_backend() == 'cpu'
+    else jax.local_devices()[0].device_kind,
     'versions': ', '.join([*versions, f'Python {platform.python_version()}']),
     'date': datetime.date.today().isoformat(),
   }

@@ -1,4 +1,6 @@
-"""The two sides of `experiments.benchmark`: the same work by our functions and by PyTorch's, on the same weights."""
+"""The two sides of `experiments.benchmark`: the same work by our functions and by PyTorch's, on the
+same weights.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +83,9 @@ class Ours(Side):
   def edit(self, start, texts, layout):
     """The latents of the main branch."""
     apply, schedule = unet_apply(self.config, self.dtype), self.config.schedule
-    return sampling.edit(apply, self.params['unet'], start, texts, layout, schedule, GUIDANCE)[main_branch(layout)]
+    return sampling.edit(apply, self.params['unet'], start, texts, layout, schedule, GUIDANCE)[
+      main_branch(layout)
+    ]
 
   def null_text(self, trajectory, text, null_text, inner_steps):
     """The reconstruction after null-text optimisation that never stops early."""
@@ -112,7 +116,9 @@ class Peer(Side):
     self.schedule, self.dtype = config.schedule, getattr(torch, dtype)
     self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     self.plain = torch_peer.make_unet(config.unet, params['unet'], self.dtype, self.device, remat)
-    self.unet = torch.compile(self.plain, mode='max-autotune-no-cudagraphs') if compiled else self.plain
+    self.unet = (
+      torch.compile(self.plain, mode='max-autotune-no-cudagraphs') if compiled else self.plain
+    )
     self.vae = torch_peer_vae.make_vae(config.vae, params['vae'], self.dtype, self.device)
 
   def put(self, x):
@@ -153,13 +159,17 @@ class Peer(Side):
   def edit(self, start, texts, layout):
     """See `Ours.edit`."""
     latents = start[None].repeat(len(layout.branches), 1, 1, 1, 1)
-    edited = torch_peer_sampling.sample(self.unet, latents, texts, layout.plan, self.schedule, GUIDANCE)
+    edited = torch_peer_sampling.sample(
+      self.unet, latents, texts, layout.plan, self.schedule, GUIDANCE
+    )
     return edited[layout.branches.index(main_branch(layout))]
 
   def null_text(self, trajectory, text, null_text, inner_steps):
     """See `Ours.null_text`."""
     given = self.plain, trajectory, text, null_text, self.schedule
-    return torch_peer_sampling.optimise_null_text(*given, guidance=GUIDANCE, inner_steps=inner_steps)[-1][-1]
+    return torch_peer_sampling.optimise_null_text(
+      *given, guidance=GUIDANCE, inner_steps=inner_steps
+    )[-1][-1]
 
   def encode(self, frames):
     """See `Ours.encode`."""
@@ -179,7 +189,10 @@ def read_params(config, model_config):
   """{'unet', 'vae'} of float32 arrays: of the checkpoint of a benchmark's config, or random ones."""
   if config.checkpoint:
     return jax.device_get(checkpoint.load(config.checkpoint, 'float32', ('unet', 'vae')).params)
-  return {part: random_init.random_params(abstract_params(model_config, part), part=part) for part in ('unet', 'vae')}
+  return {
+    part: random_init.random_params(abstract_params(model_config, part), part=part)
+    for part in ('unet', 'vae')
+  }
 
 
 def make_sides(config, model_config, params, dtypes):

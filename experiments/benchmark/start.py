@@ -16,8 +16,8 @@ def measure():
   """Starts the edit of the shipped clip again and again, in processes of their own.
 
   Returns:
-    {'the first time', 'again': {'first_step': seconds to the first step of the edit, 'all': seconds to the end}}, the
-    second of them medians.
+    {'the first time', 'again': {'first_step': seconds to the first step of the edit, 'all': seconds
+    to the end}}, the second of them medians.
 
   Raises:
     subprocess.CalledProcessError: an edit failed.

@@ -1,8 +1,10 @@
-"""The same UNet in PyTorch, to be timed beside ours: SDPA, channels_last, rows in one batch; works under torch.compile.
+"""The same UNet in PyTorch, to be timed beside ours: SDPA, channels_last, rows in one batch; works
+under torch.compile.
 
-Modules have the names of our parameter paths. Rows are folded into the batch as [R * F, C, H, W], and a route is one
-`index_select`. It computes what ours does without masks; the benchmark compares both before it times either. Sampling
-is in `torch_peer_sampling.py`, the VAE in `torch_peer_vae.py`. Needs the extra `parity`.
+Modules have the names of our parameter paths. Rows are folded into the batch as [R * F, C, H, W],
+and a route is one `index_select`. It computes what ours does without masks; the benchmark compares
+both before it times either. Sampling is in `torch_peer_sampling.py`, the VAE in
+`torch_peer_vae.py`. Needs the extra `parity`.
 """
 
 import functools
@@ -34,7 +36,9 @@ def make_unet(config, params, dtype=torch.float32, device='cpu', remat=False):
     RuntimeError: parameters that are missing or have no place.
   """
   unet = UNet(config, remat)
-  unet.load_state_dict(dict(_to_torch(path, x) for path, x in traverse_util.flatten_dict(params, sep='/').items()))
+  unet.load_state_dict(
+    dict(_to_torch(path, x) for path, x in traverse_util.flatten_dict(params, sep='/').items())
+  )
   return unet.to(device, dtype, memory_format=torch.channels_last).requires_grad_(False)
 
 
@@ -59,7 +63,9 @@ def _relative_buckets(frames, buckets, max_distance, device):
 @torch.compiler.assume_constant_result
 @functools.cache
 def _rotary_table(frames, dim, width, device):
-  """Cosines and signed sines of the first `dim` of `width` head dims, in interleaved pairs: f32[F, 1, width] each."""
+  """Cosines and signed sines of the first `dim` of `width` head dims, in interleaved pairs: f32[F,
+  1, width] each.
+  """
   angles = torch.arange(frames)[:, None] * 10000.0 ** (-torch.arange(0, dim, 2) / dim)
   pairs = lambda even, odd: torch.stack([even, odd], dim=-1).flatten(-2)
   cos = F.pad(pairs(angles.cos(), angles.cos()), (0, width - dim), value=1.0)
@@ -68,7 +74,9 @@ def _rotary_table(frames, dim, width, device):
 
 
 class VideoNorm(nn.GroupNorm):
-  """Group normalisation with statistics over all frames of a row: one image as high as all frames, without a copy."""
+  """Group normalisation with statistics over all frames of a row: one image as high as all frames,
+  without a copy.
+  """
 
   def forward(self, x, rows):
     n, c, h, w = x.shape
@@ -79,7 +87,10 @@ class VideoNorm(nn.GroupNorm):
 class Resnet(nn.Module):
   def __init__(self, inputs, features, time, groups):
     super().__init__()
-    self.norm1, self.norm2 = VideoNorm(groups, inputs, eps=1e-5), VideoNorm(groups, features, eps=1e-5)
+    self.norm1, self.norm2 = (
+      VideoNorm(groups, inputs, eps=1e-5),
+      VideoNorm(groups, features, eps=1e-5),
+    )
     self.conv1, self.conv2 = (nn.Conv2d(n, features, 3, padding=1) for n in (inputs, features))
     self.time_emb_proj = nn.Linear(time, features)
     if inputs != features:
@@ -114,7 +125,9 @@ def _read(x, rows, source):
 
 class Spatial(Attention):
   def forward(self, x, rows, routes):
-    q, k, v = (_read(to(x), rows, s) for to, s in zip((self.to_q, self.to_k, self.to_v), routes, strict=True))
+    q, k, v = (
+      _read(to(x), rows, s) for to, s in zip((self.to_q, self.to_k, self.to_v), routes, strict=True)
+    )
     return self.attend(q, k, v)
 
 
@@ -130,7 +143,9 @@ class Temporal(Attention):
     super().__init__(width, width, config.heads)
     self.config = config
     self.time_rel_pos_bias = nn.Module()
-    self.time_rel_pos_bias.relative_attention_bias = nn.Embedding(config.relative_buckets, config.heads)
+    self.time_rel_pos_bias.relative_attention_bias = nn.Embedding(
+      config.relative_buckets, config.heads
+    )
     if config.frame_positions:
       self.frame_positions = nn.Parameter(torch.zeros(config.frame_positions, width))
 
@@ -140,9 +155,13 @@ class Temporal(Attention):
     if config.frame_positions:
       x = x + self.frame_positions[:frames]
     x = x.reshape(rows * tokens, frames, -1)
-    q, k, v = (_read(to(x), rows, s) for to, s in zip((self.to_q, self.to_k, self.to_v), routes, strict=True))
+    q, k, v = (
+      _read(to(x), rows, s) for to, s in zip((self.to_q, self.to_k, self.to_v), routes, strict=True)
+    )
     table = self.time_rel_pos_bias.relative_attention_bias.weight
-    buckets = _relative_buckets(frames, config.relative_buckets, config.relative_max_distance, x.device)
+    buckets = _relative_buckets(
+      frames, config.relative_buckets, config.relative_max_distance, x.device
+    )
     out = self.attend(self.rotate(q), self.rotate(k), v, table[buckets].permute(2, 0, 1)[None])
     return out.unflatten(0, (rows, tokens)).transpose(1, 2).flatten(0, 1)
 
@@ -169,7 +188,10 @@ class Block(nn.Module):
   def __init__(self, width, config):
     super().__init__()
     self.norm1, self.norm2, self.norm_temp, self.norm3 = (nn.LayerNorm(width) for _ in range(4))
-    self.attn1, self.attn2 = Spatial(width, width, config.heads), Cross(width, config.text_width, config.heads)
+    self.attn1, self.attn2 = (
+      Spatial(width, width, config.heads),
+      Cross(width, config.text_width, config.heads),
+    )
     self.attn_temp, self.ff = Temporal(width, config), FeedForward(width)
 
   def forward(self, x, text, routes):
@@ -240,8 +262,12 @@ class UNet(nn.Module):
     rows, depth, levels = len(latents), self.config.layers_per_block, len(self.config.channels)
     table, read = routes or (None, ((False,) * 6,) * self.config.blocks)
     dtype, half = self.conv_in.weight.dtype, self.config.channels[0] // 2
-    routes = iter([[table[i, j] if on else None for j, on in enumerate(slots)] for i, slots in enumerate(read)])
-    angles = timestep * torch.exp(-math.log(10000.0) * torch.arange(half, device=latents.device) / half)
+    routes = iter(
+      [[table[i, j] if on else None for j, on in enumerate(slots)] for i, slots in enumerate(read)]
+    )
+    angles = timestep * torch.exp(
+      -math.log(10000.0) * torch.arange(half, device=latents.device) / half
+    )
     time = self.time_embedding.linear_1(torch.cat([angles.cos(), angles.sin()]).to(dtype))
     time, text = F.silu(self.time_embedding.linear_2(F.silu(time))), text.to(dtype)
 
@@ -251,7 +277,11 @@ class UNet(nn.Module):
 
     def layer(level, j, x):
       x = run(getattr(level, f'resnets_{j}'), x, time, rows)
-      return run(getattr(level, f'attentions_{j}'), x, text, next(routes)) if hasattr(level, f'attentions_{j}') else x
+      return (
+        run(getattr(level, f'attentions_{j}'), x, text, next(routes))
+        if hasattr(level, f'attentions_{j}')
+        else x
+      )
 
     x = self.conv_in(latents.flatten(0, 1).to(dtype).contiguous(memory_format=torch.channels_last))
     skips = [x]
@@ -281,7 +311,8 @@ def routes_of(rows, device='cpu'):
   """The routes of a `rows.Rows`, for `UNet`.
 
   Returns:
-    i64[L, 6, R], the rows that are read, and bool (L, 6) as tuples, where they are not the own; None without any.
+    i64[L, 6, R], the rows that are read, and bool (L, 6) as tuples, where they are not the own;
+    None without any.
   """
   tables = np.stack([getattr(rows.routes, slot).inside for slot in SLOTS])  # [6, R, L]
   tables = np.int64(tables).transpose(2, 0, 1)

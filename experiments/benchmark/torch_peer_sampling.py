@@ -1,7 +1,8 @@
 """Sampling, DDIM inversion and null-text optimisation with the UNet of `torch_peer.py`.
 
-They compute what `sampling.sample`, `inversion.ddim_invert` and `inversion.optimise_null_text` do, with channels before
-the grid. Tables go to the device before a loop starts, and nothing in a loop waits for it.
+They compute what `sampling.sample`, `inversion.ddim_invert` and `inversion.optimise_null_text` do,
+with channels before the grid. Tables go to the device before a loop starts, and nothing in a loop
+waits for it.
 """
 
 import numpy as np
@@ -37,10 +38,17 @@ def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajecto
     for step in plan.steps
   ]
   halves = [(index(step.uncond), index(step.cond), switch(step.updated)) for step in plan.steps]
-  stored = [switch(s) if s.any() else None for s in stored] if stored is not None else [None] * count
-  timesteps, updates = _timesteps(schedule.timesteps(count), device), sampler_updates('ddim', schedule.levels(count))
+  stored = (
+    [switch(s) if s.any() else None for s in stored] if stored is not None else [None] * count
+  )
+  timesteps, updates = (
+    _timesteps(schedule.timesteps(count), device),
+    sampler_updates('ddim', schedule.levels(count)),
+  )
   for i in range(count):
-    epsilon = torch.cat([unet(latents[branch], timesteps[i], text, routes) for branch, text, routes in passes[i]])
+    epsilon = torch.cat(
+      [unet(latents[branch], timesteps[i], text, routes) for branch, text, routes in passes[i]]
+    )
     uncond, cond, updated = halves[i]
     uncond, cond = epsilon[uncond], epsilon[cond]
     moved = _move(updates[i], latents, uncond + guidance * (cond - uncond))
@@ -63,7 +71,10 @@ def ddim_invert(unet, latents, text, schedule, steps):
   Returns:
     f32[S + 1, F, C, H, W]: z_0, ..., z_T.
   """
-  timesteps, levels = _timesteps(schedule.timesteps(steps)[::-1], latents.device), schedule.levels(steps)[::-1]
+  timesteps, levels = (
+    _timesteps(schedule.timesteps(steps)[::-1], latents.device),
+    schedule.levels(steps)[::-1],
+  )
   trajectory = [latents]
   for i in range(steps):
     epsilon = unet(trajectory[-1][None], timesteps[i], text[None])[0]
@@ -71,7 +82,9 @@ def ddim_invert(unet, latents, text, schedule, steps):
   return torch.stack(trajectory)
 
 
-def optimise_null_text(unet, trajectory, text, null_text, schedule, *, guidance=7.5, inner_steps=10):
+def optimise_null_text(
+  unet, trajectory, text, null_text, schedule, *, guidance=7.5, inner_steps=10
+):
   """`inversion.optimise_null_text` without its early stop: every step takes all inner steps.
 
   Args:
@@ -83,7 +96,8 @@ def optimise_null_text(unet, trajectory, text, null_text, schedule, *, guidance=
     inner_steps: updates in a step.
 
   Returns:
-    (texts f32[S, T, E], losses f32[S, inner_steps] before each update, latents f32[S, F, C, H, W] after every step).
+    (texts f32[S, T, E], losses f32[S, inner_steps] before each update, latents f32[S, F, C, H, W]
+    after every step).
   """
   steps = len(trajectory) - 1
   timesteps, updates = (
@@ -93,7 +107,9 @@ def optimise_null_text(unet, trajectory, text, null_text, schedule, *, guidance=
   latents, uncond = trajectory[-1], null_text.detach().clone()
   found = []
   for i in range(steps):
-    predict = lambda text, latents=latents, timestep=timesteps[i]: unet(latents[None], timestep, text[None])[0]
+    predict = lambda text, latents=latents, timestep=timesteps[i]: unet(
+      latents[None], timestep, text[None]
+    )[0]
     with torch.no_grad():
       cond = predict(text)
 
@@ -117,7 +133,9 @@ def optimise_null_text(unet, trajectory, text, null_text, schedule, *, guidance=
 
 
 def _timesteps(timesteps, device):
-  """Tensors of their own: a number would be a constant of a compiled program, and every step another one."""
+  """Tensors of their own: a number would be a constant of a compiled program, and every step
+  another one.
+  """
   return [torch.tensor(int(timestep), device=device) for timestep in timesteps]
 
 

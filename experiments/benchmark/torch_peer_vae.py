@@ -41,15 +41,20 @@ def make_vae(config, params, dtype=torch.float32, device='cpu'):
     if leaf == 'kernel':
       x = x.permute(3, 2, 0, 1) if x.ndim == 4 else x.T
     name = f'{name}.{"bias" if leaf == "bias" else "weight"}'
-    state[name] = x.reshape(shapes.get(name, x.shape))  # some of our matrices are 1x1 convolutions there
+    # some of our matrices are 1x1 convolutions there
+    state[name] = x.reshape(shapes.get(name, x.shape))
   vae.load_state_dict(state)
   return vae.to(device, dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 @torch.no_grad()
 def encode(vae, frames, batch=1):
-  """Frames f32[F, H, W, 3] in [-1, 1], `batch` at once, to latents f32[F, C, H/8, W/8]: the scaled posterior mean."""
-  means = [vae.encode(x).latent_dist.mean for x in frames.permute(0, 3, 1, 2).to(vae.dtype).split(batch)]
+  """Frames f32[F, H, W, 3] in [-1, 1], `batch` at once, to latents f32[F, C, H/8, W/8]: the scaled
+  posterior mean.
+  """
+  means = [
+    vae.encode(x).latent_dist.mean for x in frames.permute(0, 3, 1, 2).to(vae.dtype).split(batch)
+  ]
   return torch.cat(means).float() * vae.config.scaling_factor
 
 

@@ -2,10 +2,11 @@
 
   python -m experiments.compare --config=configs/compare_sprites.py --workdir=out/compare_sprites
 
-The workdir gets comparison.json and items/ (the clips, side by side in index.html, and what `experiments.user_study`
-makes a study of), table.md, results.csv and results.json; edits/<edit>/<method>/ has what a single edit leaves. The
-same command makes only what is missing: after an interruption, or a change of some of the methods. The results of a
-user study in <workdir>/user_study get into the tables when it is run once more.
+The workdir gets comparison.json and items/ (the clips, side by side in index.html, and what
+`experiments.user_study` makes a study of), table.md, results.csv and results.json;
+edits/<edit>/<method>/ has what a single edit leaves. The same command makes only what is missing:
+after an interruption, or a change of some of the methods. The results of a user study in
+<workdir>/user_study get into the tables when it is run once more.
 """
 
 import hashlib
@@ -62,7 +63,9 @@ def run(config, request, workdir):
 def launch():
   """Makes what is missing, and writes the tables and the page."""
   config_flag = config_flags.DEFINE_config_file('config', lock_config=True)
-  workdir_flag = flags.DEFINE_string('workdir', None, 'Folder for all that the run leaves behind.', required=True)
+  workdir_flag = flags.DEFINE_string(
+    'workdir', None, 'Folder for all that the run leaves behind.', required=True
+  )
   flags.mark_flag_as_required('config')
 
   def main(_):

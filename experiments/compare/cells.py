@@ -25,8 +25,8 @@ def make(cell, item, model, workdir):
     workdir: path.
 
   Returns:
-    list of two dicts, of the source and of the edit: 'edit', 'task', 'kind', 'method', 'seconds' (without loading,
-    compiling and writing; None for the source), and measures.
+    list of two dicts, of the source and of the edit: 'edit', 'task', 'kind', 'method', 'seconds'
+    (without loading, compiling and writing; None for the source), and measures.
   """
   folder, log = workdir / 'edits' / cell.edit / cell.method, RunLog(cell.request.warnings)
   request.write_config(cell, folder)
@@ -39,7 +39,9 @@ def make(cell, item, model, workdir):
     path = comparison_format.clip_path(workdir, cell.edit, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     (folder / f'{made}.mp4').copy(path, overwrite=True)
-  seconds = sum(spent for phase, spent in log.as_dict()['seconds'].items() if phase not in NOT_THE_EDIT)
+  seconds = sum(
+    spent for phase, spent in log.as_dict()['seconds'].items() if phase not in NOT_THE_EDIT
+  )
   return measure(cell, item, model, clips, folder, seconds)
 
 
@@ -52,12 +54,18 @@ def measure(cell, item, model, clips, folder, seconds):
   right = {}
   if item.scene:
     size, frames = model.config.height, model.config.frames
-    source, target = (render(scene, size, frames) for scene in (item.scene.source, item.scene.target))
-    judged = scoring.judge(item.scene, source, target, {name: clips[made] for name, made in shown.items()})
+    source, target = (
+      render(scene, size, frames) for scene in (item.scene.source, item.scene.target)
+    )
+    judged = scoring.judge(
+      item.scene, source, target, {name: clips[made] for name, made in shown.items()}
+    )
     right = {row['method']: known_answer(row) for row in judged}
   rows = []
   for name, made in shown.items():
     found = {key: measures.get(f'{made}_{key}') for key in sorted(known)}
     told = {'edit': cell.edit, 'task': item.task, 'kind': item.kind, 'method': name}
-    rows.append({**told, 'seconds': seconds if made == 'edit' else None, **found, **right.get(name, {})})
+    rows.append(
+      {**told, 'seconds': seconds if made == 'edit' else None, **found, **right.get(name, {})}
+    )
   return rows

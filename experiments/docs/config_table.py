@@ -29,8 +29,16 @@ value of the checkpoint, of the preset, or what is said beside it. Written by `p
 """
 # Title, where the fields are, and the modules that set and explain those which common.py does not.
 SECTIONS = (
-  ('Edits', 'motion.py, appearance.py, image.py, ...; in chain.py under `motion.` and `appearance.`', [motion]),
-  ('Comparison methods', 'files of baselines/, beside those of an edit', [tune_a_video, fatezero, tokenflow, rerender]),
+  (
+    'Edits',
+    'motion.py, appearance.py, image.py, ...; in chain.py under `motion.` and `appearance.`',
+    [motion],
+  ),
+  (
+    'Comparison methods',
+    'files of baselines/, beside those of an edit',
+    [tune_a_video, fatezero, tokenflow, rerender],
+  ),
   ('Batches of edits', 'batch.py, beside those of an edit', [batch]),
   ('Text to video', 'generate.py, beside those of the model above', [generate]),
   ('Training', 'sprites_vae.py and sprites_model.py', [sprites_model]),
@@ -50,7 +58,9 @@ SECTIONS = (
 
 
 def comments(module):
-  """{field: comment} of the assignments `config.<field> = ...` in a module: behind them, or in the line above."""
+  """{field: comment} of the assignments `config.<field> = ...` in a module: behind them, or in the
+  line above.
+  """
   found, above = {}, None
   for line in pathlib.Path(module.__file__).read_text().splitlines():
     match = re.match(r'\s*config\.([\w.]+) = (.*)', line)
@@ -80,7 +90,9 @@ def explain(name, known):
   for end in range(len(parts), 0, -1):
     if text := known.get('.'.join(parts[:end])):
       return text
-  raise ValueError(f'{name} has no comment in configs/; accepted: one behind its assignment, or in the line above')
+  raise ValueError(
+    f'{name} has no comment in configs/; accepted: one behind its assignment, or in the line above'
+  )
 
 
 def table():
@@ -93,7 +105,8 @@ def table():
       known |= comments(module)
       for name, kind, default in fields(module.get_config()):
         if name in seen or (
-          title not in ('Edits', 'Training') and name.startswith(('motion.', 'appearance.', 'setups.'))
+          title not in ('Edits', 'Training')
+          and name.startswith(('motion.', 'appearance.', 'setups.'))
         ):
           continue
         seen.add(name)

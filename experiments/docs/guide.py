@@ -1,9 +1,10 @@
-"""Makes the pictures and numbers of docs/guide.md: edits that work, settings that spoil one, and edits that fail.
+"""Makes the pictures and numbers of docs/guide.md: edits that work, settings that spoil one, and
+edits that fail.
 
   python -m experiments.docs.guide --out=docs
 
-Leaves guide_edits.png, guide_symptoms.png and guide_failures.png, and prints the numbers. Four minutes on 2 cores,
-compilation included.
+Leaves guide_edits.png, guide_symptoms.png and guide_failures.png, and prints the numbers. Four
+minutes on 2 cores, compilation included.
 """
 
 import tempfile
@@ -21,7 +22,13 @@ from uniedit_jax.sprites.scoring import SPLITS
 
 _OUT = flags.DEFINE_string('out', None, 'Folder to write into.', required=True)
 SCENE = 'a big {colour} {shape} {motion} in the middle on {background}, {style}'
-WORDS = {'colour': 'red', 'shape': 'square', 'motion': 'moving right', 'background': 'grass', 'style': 'photo'}
+WORDS = {
+  'colour': 'red',
+  'shape': 'square',
+  'motion': 'moving right',
+  'background': 'grass',
+  'style': 'photo',
+}
 
 EDITS = {  # what is asked for: the words that change
   'motion: jumping': {'motion': 'jumping'},
@@ -67,7 +74,11 @@ def main(_):
     with tempfile.TemporaryDirectory() as folder:
       path = epath.Path(folder) / 'clip.mp4'
       video.write_mp4(path, render(edit.source).frames, 8)
-      changes = {'video': str(path), 'source_prompt': edit.source.caption, 'target_prompt': edit.target.caption}
+      changes = {
+        'video': str(path),
+        'source_prompt': edit.source.caption,
+        'target_prompt': edit.target.caption,
+      }
       failures[f'edit: {edit.target.caption}'] = api.edit(source, changes)
 
   source = {'source': sources['motion'].frames}

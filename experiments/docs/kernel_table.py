@@ -1,10 +1,11 @@
-"""What the forms of a CPU's products, convolutions and attention reach: the reasons for those that are taken.
+"""What the forms of a CPU's products, convolutions and attention reach: the reasons for those that
+are taken.
 
   python -m experiments.docs.kernel_table
 
-Prints tables for docs/performance.md, in GFLOP/s of the work itself, at the sizes of LaVie's UNet with one row, and for
-gradients at those of the model of sprites. YNNPACK is what jaxlib 0.10 takes where it is left alone, and Eigen what
-`uniedit_jax/__init__.py` makes it take.
+Prints tables for docs/performance.md, in GFLOP/s of the work itself, at the sizes of LaVie's UNet
+with one row, and for gradients at those of the model of sprites. YNNPACK is what jaxlib 0.10 takes
+where it is left alone, and Eigen what `uniedit_jax/__init__.py` makes it take.
 """
 
 import functools
@@ -20,7 +21,13 @@ from uniedit_jax.reports import tables
 
 YNNPACK = 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION'
 BACKENDS = {'YNNPACK': {'xla_cpu_experimental_ynn_fusion_type': YNNPACK}, 'Eigen': {}}
-PRODUCTS = (40960, 320, 320), (40960, 320, 2560), (40960, 1280, 320), (10240, 640, 5120), (2560, 1280, 1280)
+PRODUCTS = (
+  (40960, 320, 320),
+  (40960, 320, 2560),
+  (40960, 1280, 320),
+  (10240, 640, 5120),
+  (2560, 1280, 1280),
+)
 CONVOLUTIONS = (
   *((16, 40, 64, 320, 320), (16, 40, 64, 960, 320), (16, 20, 32, 640, 640)),
   *((16, 10, 16, 1280, 1280), (16, 5, 8, 1280, 1280)),
@@ -57,7 +64,9 @@ def work_of(frames, height, width, features, made):
 
 
 def looped_gradient(convolve, argnum):
-  """A loop of convolutions of which each step takes the gradient of the frames (0) or of the kernel (1)."""
+  """A loop of convolutions of which each step takes the gradient of the frames (0) or of the kernel
+  (1).
+  """
 
   def step(given, _):
     gradient = jax.grad(lambda *given: jnp.square(convolve(*given)).mean(), argnum)(*given)
@@ -78,12 +87,19 @@ def main(_):
   jax.config.update('jax_default_matmul_precision', 'highest')
   lines = []
   for n, inner, outer in PRODUCTS:
-    measure = functools.partial(rate, jnp.matmul, 2 * n * inner * outer, ((n, inner), (inner, outer)))
-    lines.append([f'product {n} x {inner} x {outer}', *(f'{measure(o):.0f}' for o in BACKENDS.values()), ''])
+    measure = functools.partial(
+      rate, jnp.matmul, 2 * n * inner * outer, ((n, inner), (inner, outer))
+    )
+    lines.append(
+      [f'product {n} x {inner} x {outer}', *(f'{measure(o):.0f}' for o in BACKENDS.values()), '']
+    )
   for sizes in CONVOLUTIONS:
     name, flops, shapes = work_of(*sizes)
     measure = functools.partial(rate, flops=flops, shapes=shapes)
-    found = [*(measure(convolve, options=o) for o in BACKENDS.values()), measure(convolution.winograd)]
+    found = [
+      *(measure(convolve, options=o) for o in BACKENDS.values()),
+      measure(convolution.winograd),
+    ]
     lines.append([f'convolution {name}', *(f'{one:.0f}' for one in found)])
   print(tables.markdown(['work', *BACKENDS, "Winograd's"], lines))
 
@@ -101,12 +117,18 @@ def main(_):
 
   lines = []
   for batch, n, heads, d in ATTENTIONS:
-    measure = functools.partial(rate, flops=4 * batch * heads * n * n * d, shapes=((batch, n, heads, d),) * 3)
+    measure = functools.partial(
+      rate, flops=4 * batch * heads * n * n * d, shapes=((batch, n, heads, d),) * 3
+    )
     # Whole, the logits of the largest would need gigabytes.
     first = divided_first if n < 1000 else lambda q, k, v: jax.lax.map(lambda x: divided_first(*x), tuple(
       x[:, None] for x in (q, k, v)))[:, 0]  # fmt: skip
     lines.append(
-      [f'{batch} x {n} x {n}, head dim {d}', f'{measure(first):.0f}', f'{measure(attention_kernels.attend):.0f}']
+      [
+        f'{batch} x {n} x {n}, head dim {d}',
+        f'{measure(first):.0f}',
+        f'{measure(attention_kernels.attend):.0f}',
+      ]
     )
   print(tables.markdown(['attention', 'divided before the product', 'and after it'], lines))
 

@@ -2,7 +2,8 @@
 
   python -m experiments.docs.row_table
 
-Nothing is run: rows are counted in the plans, operations in the traced UNet of LaVie's size (`cost.products`).
+Nothing is run: rows are counted in the plans, operations in the traced UNet of LaVie's size
+(`cost.products`).
 """
 
 from absl import app

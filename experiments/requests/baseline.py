@@ -11,13 +11,28 @@ from uniedit_jax.baselines.tokenflow import TokenFlow
 from uniedit_jax.baselines.tune_a_video import TuneAVideo
 
 INJECTIONS = 'injections'
-METHODS = {'tune_a_video': TuneAVideo, 'fatezero': FateZero, 'tokenflow': TokenFlow, 'rerender': Rerender}
-# What a method has no use for, and what stands there then: set to anything else, it would be ignored.
+METHODS = {
+  'tune_a_video': TuneAVideo,
+  'fatezero': FateZero,
+  'tokenflow': TokenFlow,
+  'rerender': Rerender,
+}
+# What a method has no use for, and what stands there then: set to anything else, it would be
+# ignored.
 UNUSED = {
-  **{'mask.source': '', 'mask.target': '', 'generated': False, 'more_target_prompts': (), 'inspect.steps': ()},
+  **{
+    'mask.source': '',
+    'mask.target': '',
+    'generated': False,
+    'more_target_prompts': (),
+    'inspect.steps': (),
+  },
   **{'inversion.method': 'ddim', 'inversion.guidance': 1.0, 'plan': 'exact', 'rows_per_pass': None},
   **{'outputs.reconstruction': False, 'outputs.motion_reference': False},
-  **{f'{name}.steps': None for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided')},
+  **{
+    f'{name}.steps': None
+    for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided')
+  },
 }
 
 
@@ -38,11 +53,15 @@ def read_method(config, faults):
   if config.method == INJECTIONS:
     return None
   if config.method not in METHODS:
-    faults.append(f'method is {config.method!r}; accepted: {", ".join(map(repr, (INJECTIONS, *METHODS)))}')
+    faults.append(
+      f'method is {config.method!r}; accepted: {", ".join(map(repr, (INJECTIONS, *METHODS)))}'
+    )
     return None
   for field, value in UNUSED.items():
     given = functools.reduce(lambda part, name: part[name], field.split('.'), config)
-    faults.unless(given == value, f'{field} is {given!r} with method {config.method!r}; accepted: {value!r}')
+    faults.unless(
+      given == value, f'{field} is {given!r} with method {config.method!r}; accepted: {value!r}'
+    )
   fields = config.get('baseline', {})
   if set(fields) != {field.name for field in dataclasses.fields(METHODS[config.method])}:
     faults.append(
@@ -65,8 +84,15 @@ def lay_out(config, request, method):
     ValueError: lists all that is wrong with the options.
   """
   if request.window:
-    raise ValueError(f'the clip is seen in windows of {request.window} with method {config.method!r}; accepted: one')
-  texts = method.negative_prompt, config.source_prompt, request.inversion.prompt, config.target_prompt
+    raise ValueError(
+      f'the clip is seen in windows of {request.window} with method {config.method!r}; accepted: one'
+    )
+  texts = (
+    method.negative_prompt,
+    config.source_prompt,
+    request.inversion.prompt,
+    config.target_prompt,
+  )
   setup = Setup(
     *(config.steps, request.clip['frames'], request.model_config.unet.blocks),
     *(request.prompts.index(text) for text in texts),
@@ -86,4 +112,6 @@ def refuse(config):
     ValueError: the method is none that does.
   """
   if config.method != INJECTIONS:
-    raise ValueError(f'method is {config.method!r}; accepted here: {INJECTIONS!r}, others by experiments.edit')
+    raise ValueError(
+      f'method is {config.method!r}; accepted here: {INJECTIONS!r}, others by experiments.edit'
+    )

@@ -1,4 +1,6 @@
-"""From a config to checked dataclasses: everything that can be wrong is found here, before anything is loaded."""
+"""From a config to checked dataclasses: everything that can be wrong is found here, before anything
+is loaded.
+"""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -20,7 +22,9 @@ from uniedit_jax.pipeline.invert import InversionOptions
 from uniedit_jax.pipeline.model import resolve_dtype, with_overrides
 from uniedit_jax.runtime import checkpoint
 
-ACCEPTED_CHECKPOINT = f'a folder made by `python -m convert.lavie`, or a shipped model: {", ".join(checkpoint.SHIPPED)}'
+ACCEPTED_CHECKPOINT = (
+  f'a folder made by `python -m convert.lavie`, or a shipped model: {", ".join(checkpoint.SHIPPED)}'
+)
 
 
 class Request(NamedTuple):
@@ -34,13 +38,15 @@ class Request(NamedTuple):
     prompts: the distinct prompts, the null prompt first.
     tokenizer: of the checkpoint.
     parameters: how many the checkpoint has, or None where it does not say.
-    window: (length, overlap) of the windows that the UNet sees of the clip, or None where it sees all.
+    window: (length, overlap) of the windows that the UNet sees of the clip, or None where it sees
+      all.
     targets: the target prompt of each setting.
     settings: the `Injections` of each setting, preset and overrides resolved.
     inversion: `InversionOptions`.
     masks: dict {'source', 'target': bool[F, H, W]} of those that are files.
     search: `found_masks.Search` for masks that are to be found, or None.
-    layout: `EditPlan`: branches, the number of each text, the plan. Optimised null texts follow the prompts.
+    layout: `EditPlan`: branches, the number of each text, the plan. Optimised null texts follow the
+      prompts.
     inspected: `inspection.Inspection`, or None.
     baseline: `baseline_request.Baseline`, or None where injections make the edit.
     warnings: what is odd but allowed.
@@ -80,7 +86,8 @@ def read_generation(config):
 
 
 def read_edit(config):
-  """Checks the config of an edit. The video comes first: no checkpoint is opened before it is known to be fine.
+  """Checks the config of an edit. The video comes first: no checkpoint is opened before it is known
+  to be fine.
 
   Raises:
     ValueError: lists all faults, each with the field, what was given and what is accepted.
@@ -89,9 +96,14 @@ def read_edit(config):
   model_config, clip = read_model(config, model_faults := Faults())
   sources = {name: config[name] for name in ('video', 'image', 'generated') if config[name]}
   if len(sources) > 1:
-    faults.append(' and '.join(f'{name} is {value!r}' for name, value in sources.items()) + '; accepted: one of them')
+    faults.append(
+      ' and '.join(f'{name} is {value!r}' for name, value in sources.items())
+      + '; accepted: one of them'
+    )
   if config.generated:
-    faults.unless(config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt")
+    faults.unless(
+      config.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt"
+    )
     faults.unless(
       config.inversion.method in (None, 'ddim'),
       f'inversion.method is {config.inversion.method!r} with generated=True; accepted: the default, as a '
@@ -102,14 +114,26 @@ def read_edit(config):
   else:
     faults += video.check_clip(config.video, **clip)
   faults += model_faults
-  faults.unless(config.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows")
+  faults.unless(
+    config.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows"
+  )
   more, targets = config.more_target_prompts, (config.target_prompt, *config.more_target_prompts)
-  if isinstance(more, str) or not all(map(str.strip, targets[1:])) or len(set(targets)) < len(targets):
-    faults.append(f'more_target_prompts is {more!r}; accepted: a tuple of prompts that differ from each other')
+  if (
+    isinstance(more, str)
+    or not all(map(str.strip, targets[1:]))
+    or len(set(targets)) < len(targets)
+  ):
+    faults.append(
+      f'more_target_prompts is {more!r}; accepted: a tuple of prompts that differ from each other'
+    )
   if more and config.mask.target:
-    faults.append(f'mask.target is {config.mask.target!r} with more_target_prompts; accepted: one prompt, or no masks')
+    faults.append(
+      f'mask.target is {config.mask.target!r} with more_target_prompts; accepted: one prompt, or no masks'
+    )
   if config.target_prompt.strip() == config.source_prompt.strip() != '':
-    warnings.append(f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing')
+    warnings.append(
+      f'source_prompt equals target_prompt ({config.target_prompt!r}): the edit should change nothing'
+    )
 
   metrics.check(config, targets, faults)
   method = read_method(config, faults)
@@ -120,7 +144,9 @@ def read_edit(config):
   if injections:
     faults += injections.faults(config.steps, blocks)
     for name in () if masked else ('motion_query', 'background', 'guided'):
-      faults.unless(not getattr(injections, name).on, f'{name}.steps needs masks; accepted: set mask.source')
+      faults.unless(
+        not getattr(injections, name).on, f'{name}.steps needs masks; accepted: set mask.source'
+      )
     reads_motion = injections.motion.on or injections.motion_query.on
     faults.unless(
       config.task == 'motion' or not reads_motion,
@@ -128,7 +154,9 @@ def read_edit(config):
     )
   inversion = read_inversion(config, generated=config.generated)
   faults += inversion.faults()
-  faults.unless(config.plan in ('exact', 'naive'), f"plan is {config.plan!r}; accepted: 'exact', 'naive'")
+  faults.unless(
+    config.plan in ('exact', 'naive'), f"plan is {config.plan!r}; accepted: 'exact', 'naive'"
+  )
   faults.unless(
     config.rows_per_pass is None or config.rows_per_pass > 0,
     f'rows_per_pass is {config.rows_per_pass}; accepted: a positive number',
@@ -136,7 +164,9 @@ def read_edit(config):
   faults += inspection.faults(config.inspect.steps, config.inspect.blocks, config.steps, blocks)
   prompts = ['', config.source_prompt, *targets, inversion.prompt, source_prompt(config)]
   prompts += [method.negative_prompt] if method else []
-  request = _request(config, model_config, clip, prompts, faults)._replace(inversion=inversion, masks=masks)
+  request = _request(config, model_config, clip, prompts, faults)._replace(
+    inversion=inversion, masks=masks
+  )
   faults.stop()
   faults.unless(
     not (config.inspect.steps and request.window),
@@ -163,7 +193,9 @@ def join(config, requests):
     `Request`; the layout numbers the settings as they come.
   """
   prompts = list(dict.fromkeys(prompt for request in requests for prompt in request.prompts))
-  targets, settings = (tuple(x for r in requests for x in getattr(r, name)) for name in ('targets', 'settings'))
+  targets, settings = (
+    tuple(x for r in requests for x in getattr(r, name)) for name in ('targets', 'settings')
+  )
   return _lay_out(config, requests[0]._replace(prompts=prompts), targets, settings)
 
 
@@ -181,13 +213,17 @@ def _film(config, clip):
 
 
 def read_model(config, faults):
-  """The checkpoint's config (None if it has none) and the arguments of `read_clip`; reads one small file."""
+  """The checkpoint's config (None if it has none) and the arguments of `read_clip`; reads one small
+  file.
+  """
   model_config = None
   path = checkpoint.locate(config.checkpoint) / 'config.json'
   if config.checkpoint and path.exists():
     model_config = faults.attempt(ModelConfig.from_json, path.read_text())
   else:
-    faults.append(f'checkpoint is {config.checkpoint!r}, which is none; accepted: {ACCEPTED_CHECKPOINT}')
+    faults.append(
+      f'checkpoint is {config.checkpoint!r}, which is none; accepted: {ACCEPTED_CHECKPOINT}'
+    )
   defaults = model_config or ModelConfig()
   clip = config.clip.to_dict()
   clip |= {name: getattr(defaults, name) for name, value in clip.items() if value is None}
@@ -222,16 +258,21 @@ def read_injections(config, masked, blocks):
   chosen = preset(config.preset, config.task, masked, config.steps, blocks)
   changed = {}
   for field in dataclasses.fields(chosen):
-    given = {name: value for name, value in config[field.name].to_dict().items() if value is not None}
+    given = {
+      name: value for name, value in config[field.name].to_dict().items() if value is not None
+    }
     changed[field.name] = dataclasses.replace(getattr(chosen, field.name), **given)
   return Injections(**changed)
 
 
 def read_inversion(config, generated=False):
-  """The `InversionOptions` of a config, with the defaults of the task; a generated clip is not inverted."""
+  """The `InversionOptions` of a config, with the defaults of the task; a generated clip is not
+  inverted.
+  """
   options = config.inversion.to_dict()
   if options['method'] is None:
-    # What motion edits inject must be the source's own: without guidance's drift, and without the inversion's.
+    # What motion edits inject must be the source's own: without guidance's drift, and without the
+    # inversion's.
     options['method'] = 'direct' if config.task == 'motion' and not generated else 'ddim'
   if options['prompt'] is None:
     options['prompt'] = config.source_prompt

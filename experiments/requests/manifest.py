@@ -15,8 +15,8 @@ def read_manifest(path):
   """Reads a manifest.
 
   Args:
-    path: of a .jsonl (an object a line) or .csv (fields as heads; empty cells are left out, values are Python's or
-      text; or the table of LOVEU-TGVE 2023, known by its first head).
+    path: of a .jsonl (an object a line) or .csv (fields as heads; empty cells are left out, values
+      are Python's or text; or the table of LOVEU-TGVE 2023, known by its first head).
 
   Returns:
     list of (line number, dict {field: value} with 'id'); lists became tuples.
@@ -28,7 +28,9 @@ def read_manifest(path):
   if path.suffix not in ('.jsonl', '.csv'):
     raise ValueError(f'manifest is {str(path)!r}; accepted: a .jsonl or .csv file')
   if not path.is_file():
-    raise ValueError(f'manifest is {str(path)!r}, which is no file; accepted: a .jsonl or .csv file')
+    raise ValueError(
+      f'manifest is {str(path)!r}, which is no file; accepted: a .jsonl or .csv file'
+    )
   lines = []
   text = path.read_text().removeprefix('\ufeff')  # what spreadsheets put first
   if path.suffix == '.jsonl':
@@ -38,12 +40,18 @@ def read_manifest(path):
   for number, fields in found:
     name = fields.get('id')
     if not (isinstance(name, str) and re.fullmatch(r'[\w-][\w.-]*', name)):
-      faults.append(f'line {number}: id is {name!r}; accepted: letters, digits, _, - and ., no . first')
+      faults.append(
+        f'line {number}: id is {name!r}; accepted: letters, digits, _, - and ., no . first'
+      )
     elif name in ids:
-      faults.append(f'line {number}: id is {name!r}, as in line {ids[name]}; accepted: ids that differ')
+      faults.append(
+        f'line {number}: id is {name!r}, as in line {ids[name]}; accepted: ids that differ'
+      )
     ids.setdefault(name, number)
     lines.append((number, fields))
-  faults.unless(lines or faults, f'manifest is {str(path)!r}, which has no lines; accepted: at least one edit')
+  faults.unless(
+    lines or faults, f'manifest is {str(path)!r}, which has no lines; accepted: at least one edit'
+  )
   faults.stop()
   return lines
 
@@ -68,7 +76,9 @@ def _read_csv(text, faults):
     if None in row or None in row.values():
       faults.append(f'line {reader.line_num}: another number of cells than heads')
       continue
-    values = {name: value if name == 'id' else _literal(value) for name, value in row.items() if value}
+    values = {
+      name: value if name == 'id' else _literal(value) for name, value in row.items() if value
+    }
     yield reader.line_num, values
 
 

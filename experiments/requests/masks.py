@@ -13,7 +13,10 @@ SIDES = ('source', 'target')
 def read_files(config, clip, faults):
   """The masks that are files: dict {side: bool[F, H, W] or None}."""
   paths = {side: config.mask[side] for side in SIDES if config.mask[side] not in ('', AUTO)}
-  return {side: faults.attempt(masks.read_masks, path, field=f'mask.{side}', **clip) for side, path in paths.items()}
+  return {
+    side: faults.attempt(masks.read_masks, path, field=f'mask.{side}', **clip)
+    for side, path in paths.items()
+  }
 
 
 def check_sides(config, faults):
@@ -47,9 +50,13 @@ def read_search(config, request, lay_out):
   sides = [side for side in SIDES if config.mask[side] == AUTO]
   if not sides:
     return None
-  options = found_masks.MapOptions(**{name: config.mask[name] for name in ('blocks', 'threshold', 'smoothing')})
+  options = found_masks.MapOptions(
+    **{name: config.mask[name] for name in ('blocks', 'threshold', 'smoothing')}
+  )
   factor = request.model_config.vae.factor
-  grids = request.model_config.unet.grids(request.clip['height'] // factor, request.clip['width'] // factor)
+  grids = request.model_config.unet.grids(
+    request.clip['height'] // factor, request.clip['width'] // factor
+  )
   faults = Faults(options.faults(grids))
   prompts, words = {'source': source_prompt(config), 'target': config.target_prompt}, {}
   for side in sides:
@@ -57,13 +64,17 @@ def read_search(config, request, lay_out):
     chosen = list(config.mask[f'{side}_words']) or found_masks.differing_words(prompts[side], other)
     field = f'mask.{side}_words'
     if not prompts[side]:
-      faults.append("mask.source_prompt is '' with mask.source='auto'; accepted: what the source shows")
+      faults.append(
+        "mask.source_prompt is '' with mask.source='auto'; accepted: what the source shows"
+      )
     elif not chosen:
       faults.append(
         f'{field} is () and the prompt {prompts[side]!r} has no word that {other!r} lacks; accepted: words of it'
       )
     else:
-      positions = faults.attempt(word_positions, request.tokenizer, prompts[side], chosen, field=field)
+      positions = faults.attempt(
+        word_positions, request.tokenizer, prompts[side], chosen, field=field
+      )
       words[side] = request.prompts.index(prompts[side]), positions
   if faults:
     raise ValueError('; '.join(faults))

@@ -1,4 +1,6 @@
-"""From a benchmark config to checked dataclasses: everything that can be wrong is found here, before anything runs."""
+"""From a benchmark config to checked dataclasses: everything that can be wrong is found here,
+before anything runs.
+"""
 
 import dataclasses
 from typing import NamedTuple
@@ -34,7 +36,10 @@ def read_world_model(folder, faults):
       faults.attempt(tokenizer.encode, [Scene().caption], field='checkpoint')
     size = model_config.height, model_config.width
     fits = size[0] == size[1] and size[0] % EXTENT == 0
-    faults.unless(fits, f'checkpoint makes clips of {size} pixels; accepted: square ones, a multiple of {EXTENT}')
+    faults.unless(
+      fits,
+      f'checkpoint makes clips of {size} pixels; accepted: square ones, a multiple of {EXTENT}',
+    )
   return model_config
 
 
@@ -49,11 +54,18 @@ def read_benchmark(config):
   for name, accepted in (('split', tuple(scoring.SPLITS)), ('source_prompt', ('null', 'caption'))):
     faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
   least = {'text_to_video.clips': (videos.clips, 0), 'text_to_video.batch': (videos.batch, 1)}
-  for name, (value, limit) in {**least, 'per_kind': (config.per_kind, 1), 'seed': (config.seed, 0)}.items():
+  for name, (value, limit) in {
+    **least,
+    'per_kind': (config.per_kind, 1),
+    'seed': (config.seed, 0),
+  }.items():
     faults.unless(value >= limit, f'{name} is {value}; accepted: at least {limit}')
   faults.attempt(NoiseSchedule().timesteps, videos.steps, field='text_to_video')
   dtype = faults.attempt(resolve_dtype, config.dtype)
-  tasks = {name: _read_task(name, config, model_config or ModelConfig(), faults) for name in ('motion', 'appearance')}
+  tasks = {
+    name: _read_task(name, config, model_config or ModelConfig(), faults)
+    for name in ('motion', 'appearance')
+  }
   faults.stop()
   return Request(dtype, tasks)
 
@@ -68,7 +80,9 @@ def _read_task(name, config, model_config, all_faults):
   faults += inversion.faults()
   if injections := faults.attempt(read_injections, given, False, blocks):
     settings, captioned = scoring.methods(injections), config.source_prompt == 'caption'
-    task = scoring.Task(name, settings, given.steps, given.guidance, schedule, inversion, captioned, blocks)
+    task = scoring.Task(
+      name, settings, given.steps, given.guidance, schedule, inversion, captioned, blocks
+    )
     faults.attempt(lambda: task.layout)
   all_faults += [f'{name}.{fault}' for fault in faults]
   return None if faults else task
@@ -76,7 +90,9 @@ def _read_task(name, config, model_config, all_faults):
 
 def resolve_benchmark(config, request):
   """The config as a dict for config.json: all that the results depend on."""
-  fields = {name: config[name] for name in ('checkpoint', 'seed', 'split', 'per_kind', 'source_prompt')}
+  fields = {
+    name: config[name] for name in ('checkpoint', 'seed', 'split', 'per_kind', 'source_prompt')
+  }
   dtype, tasks = request
   tasks = {name: dataclasses.asdict(task) for name, task in tasks.items()}
   return {**fields, 'dtype': dtype, 'text_to_video': config.text_to_video.to_dict(), **tasks}

@@ -1,4 +1,6 @@
-"""From a config and the settings of a sweep to checked passes, in each of which the settings of one clip are made."""
+"""From a config and the settings of a sweep to checked passes, in each of which the settings of one
+clip are made.
+"""
 
 import difflib
 import json
@@ -13,7 +15,16 @@ from experiments.requests.faults import Faults
 
 SIDE_BY_SIDE = 8  # settings of a pass at most: what an interruption may cost
 # What settings of one pass may differ in: data of the same program.
-FREE = ('target_prompt', 'preset', 'structure', 'content', 'motion', 'motion_query', 'background', 'guided')
+FREE = (
+  'target_prompt',
+  'preset',
+  'structure',
+  'content',
+  'motion',
+  'motion_query',
+  'background',
+  'guided',
+)
 
 
 class Pass(NamedTuple):
@@ -46,7 +57,10 @@ def read_sweep(config, settings):
     ValueError: lists all faults, with the settings that have them.
   """
   faults, edits = Faults(), []
-  faults.unless(not config.more_target_prompts, 'more_target_prompts is set; accepted: (), as a sweep has settings')
+  faults.unless(
+    not config.more_target_prompts,
+    'more_target_prompts is set; accepted: (), as a sweep has settings',
+  )
   faults.unless(
     not config.inspect.steps,
     f'inspect.steps is {config.inspect.steps}; accepted in a sweep: (); rerun one of its settings with it',
@@ -91,7 +105,9 @@ def apply_setting(config, overrides):
   for field in overrides:
     if field not in known:
       near = difflib.get_close_matches(field, known, n=1)
-      raise ValueError(f'{field!r} is no field of the config' + (f'; did you mean {near[0]!r}?' if near else ''))
+      raise ValueError(
+        f'{field!r} is no field of the config' + (f'; did you mean {near[0]!r}?' if near else '')
+      )
   try:
     config.update_from_flattened_dict(overrides)
   except TypeError as error:

@@ -4,8 +4,9 @@
   python -m experiments.train --config=configs/sprites_model.py --config.vae=out/sprites_vae/checkpoint \
     --workdir=out/sprites_model
 
-The workdir gets states/ (everything to go on from), losses.csv and losses.png, looks/ (what the averaged weights make
-of validation data) and, at the end or when config.max_minutes are over, checkpoint/: a checkpoint folder of them.
+The workdir gets states/ (everything to go on from), losses.csv and losses.png, looks/ (what the
+averaged weights make of validation data) and, at the end or when config.max_minutes are over,
+checkpoint/: a checkpoint folder of them.
 """
 
 import sys
@@ -43,7 +44,9 @@ def run(config, request, workdir):
   with log.phase('data'):
     task = make_task(config, request, lambda label: progress.steps(label, log))
   optimizer = training.make_optimizer(
-    training.learning_rate([(s['steps'], s['first_rate'], s['last_rate']) for s in request.stages], config.warmup)
+    training.learning_rate(
+      [(s['steps'], s['first_rate'], s['last_rate']) for s in request.stages], config.warmup
+    )
   )
   key, mesh = jax.random.key(config.seed), sharding.data_mesh(jax.devices())
   last = sum(stage['steps'] for stage in request.stages)
@@ -56,7 +59,8 @@ def run(config, request, workdir):
     for step in progress.steps('train', log)(range(first, last)):
       batch = data.shard(task.batch(step), mesh)
       state, measures = training.update(task.loss, optimizer, state, batch, key, config.ema)
-      recent.append(jax.block_until_ready(measures))  # seconds per step are true only if the step is waited for
+      # seconds per step are true only if the step is waited for
+      recent.append(jax.block_until_ready(measures))
       done = step + 1
       if done % LOG_EVERY and done < last:
         continue
@@ -64,12 +68,16 @@ def run(config, request, workdir):
       means = {name: float(np.mean([m[name] for m in recent if name in m])) for name in measures}
       rows.append({'step': done, **means})
       recent, now = [], time.monotonic()
-      stop = done == last or (config.max_minutes is not None and now - began > 60 * config.max_minutes)
+      stop = done == last or (
+        config.max_minutes is not None and now - began > 60 * config.max_minutes
+      )
       if stop or done % config.look_every == 0:
         measures, picture = task.validate(jax.device_get(state.ema))  # on one device
         rows[-1] |= measures
         grids.write_png(workdir / 'looks' / f'{done:06d}.png', picture)
-        progress.announce(f'step {done}: ' + ', '.join(f'{key} {value:.4g}' for key, value in rows[-1].items()))
+        progress.announce(
+          f'step {done}: ' + ', '.join(f'{key} {value:.4g}' for key, value in rows[-1].items())
+        )
       if stop or now - saved > 60 * config.save_minutes:
         tables.write_csv(workdir / 'losses.csv', rows)
         training_curves.plot(workdir / 'losses.png', rows)
@@ -85,7 +93,9 @@ def run(config, request, workdir):
   task.export(jax.device_get(state.ema), done, folder)
   write_json(workdir / 'run.json', {**log.as_dict(), 'step': done})
   if done < last:
-    progress.announce(f'{config.max_minutes:g} minutes are over at step {done} of {last}; the same command goes on')
+    progress.announce(
+      f'{config.max_minutes:g} minutes are over at step {done} of {last}; the same command goes on'
+    )
     sys.exit()
 
 

@@ -1,4 +1,6 @@
-"""What `experiments.train` trains: from a config to a loss, its batches, its validation and the checkpoint it makes."""
+"""What `experiments.train` trains: from a config to a loss, its batches, its validation and the
+checkpoint it makes.
+"""
 
 import dataclasses
 import functools
@@ -71,11 +73,15 @@ def read_training(config):
   for i, stage in enumerate(stages, 1):
     for name in ('images', 'clips'):
       if stage[name] < 0 or stage[name] % devices:
-        faults.append(f'stage{i}.{name} is {stage[name]}; accepted: multiples of the {devices} devices')
+        faults.append(
+          f'stage{i}.{name} is {stage[name]}; accepted: multiples of the {devices} devices'
+        )
     if stage['steps'] < 1 or not stage['images'] + stage['clips']:
       faults.append(f'stage{i} is {stage}; accepted: at least one step, and images or clips')
   if config.data.clips < 1 or config.data.validation < LOOKS:
-    faults.append(f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation')
+    faults.append(
+      f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation'
+    )
   if config.part == 'model' and not config.localization >= 0:
     faults.append(f'localization is {config.localization}; accepted: 0 or more')
   for name in ('init', *(['vae'] if config.part == 'model' else [])):
@@ -114,7 +120,9 @@ def make_task(config, request, progress):
 
 
 def _draw(config, progress):
-  """Clips, masks and scenes to train on, and to validate with; the latter's seed lies outside those of other runs."""
+  """Clips, masks and scenes to train on, and to validate with; the latter's seed lies outside those
+  of other runs.
+  """
   size = CONFIG.height
   train = data.draw_clips(config.seed, config.data.clips, size, progress=progress('render'))
   return train, data.draw_clips(2**32 + config.seed, config.data.validation, size)
@@ -122,13 +130,18 @@ def _draw(config, progress):
 
 def _vae_task(config, request, progress):
   (clips, *_), (validation, *_) = _draw(config, progress)
-  frames, held_back = clips.reshape(-1, *clips.shape[2:]), validation[:, ::4].reshape(-1, *clips.shape[2:])
+  frames, held_back = (
+    clips.reshape(-1, *clips.shape[2:]),
+    validation[:, ::4].reshape(-1, *clips.shape[2:]),
+  )
   vae_config = dataclasses.replace(CONFIG.vae, scale=1.0)
   vae = vae_lib.VAE(vae_config, dtype=jnp.dtype(request.dtype))
   if config.init:
     params = checkpoint.load(config.init, parts=('vae',)).params['vae']
   else:
-    params = jax.jit(vae.init)(jax.random.key(config.seed), jnp.zeros((1, *frames.shape[1:])))['params']
+    params = jax.jit(vae.init)(jax.random.key(config.seed), jnp.zeros((1, *frames.shape[1:])))[
+      'params'
+    ]
   reconstruct = jax.jit(lambda params, frames: vae.apply({'params': params}, frames))
 
   def validate(params):
@@ -141,13 +154,19 @@ def _vae_task(config, request, progress):
   def export(params, step, folder):
     encode = functools.partial(vae_lib.encode_frames, vae, params)
     deviation = np.std([encode(video.to_model(clip)) for clip in validation])
-    scaled = dataclasses.replace(CONFIG, vae=dataclasses.replace(CONFIG.vae, scale=float(1 / deviation)))
+    scaled = dataclasses.replace(
+      CONFIG, vae=dataclasses.replace(CONFIG.vae, scale=float(1 / deviation))
+    )
     with checkpoint.creating(folder, scaled, {}) as staging:
-      checkpoint.save_params(staging, 'vae', params, f'experiments.train, {step} steps', compact=True)
+      checkpoint.save_params(
+        staging, 'vae', params, f'experiments.train, {step} steps', compact=True
+      )
 
   return Task(
     *(params, losses.vae_loss(vae, config.kl_weight)),
-    lambda step: data.frame_batch(frames, config.seed, step, stage_at(request.stages, step)['images']),
+    lambda step: data.frame_batch(
+      frames, config.seed, step, stage_at(request.stages, step)['images']
+    ),
     *(validate, export),
   )
 
@@ -177,21 +196,30 @@ def _model_task(config, request, progress):
   validation_loss = jax.jit(lambda params: loss(params, fixed, jax.random.key(0))[1])
 
   def validate(params):
-    measures = {f'validation_{name}': float(value) for name, value in validation_loss(params).items()}
+    measures = {
+      f'validation_{name}': float(value) for name, value in validation_loss(params).items()
+    }
     text = encode_text(params['text'], np.concatenate([null[None], validation.tokens[:LOOKS]]))
     noise = jax.random.normal(jax.random.key(0), validation.latents[:LOOKS].shape)
     made = sampling.sample_prompts(
       unet.apply, params['unet'], noise, text[1:], text[0], model_config.schedule, **SAMPLING
     )
     made = np.stack([video.from_model(decode(clip)) for clip in made])
-    right = [reader.read(clip).matches(scene) for clip, scene in zip(made, validation_scenes[:LOOKS], strict=True)]
+    right = [
+      reader.read(clip).matches(scene)
+      for clip, scene in zip(made, validation_scenes[:LOOKS], strict=True)
+    ]
     measures |= {f'{name}_right': float(np.mean([r[name] for r in right])) for name in right[0]}
     return measures, grids.contact_sheet(_enlarge(made[:, ::2].reshape(-1, *made.shape[2:])), 16)
 
   def export(params, step, folder):
-    with checkpoint.creating(folder, model_config, {checkpoint.WORDS_FILE: '\n'.join(vocabulary()) + '\n'}) as staging:
+    with checkpoint.creating(
+      folder, model_config, {checkpoint.WORDS_FILE: '\n'.join(vocabulary()) + '\n'}
+    ) as staging:
       for part, tree in {**params, **source.params}.items():
-        checkpoint.save_params(staging, part, tree, f'experiments.train, {step} steps', compact=True)
+        checkpoint.save_params(
+          staging, part, tree, f'experiments.train, {step} steps', compact=True
+        )
 
   def batch(step):
     stage = stage_at(request.stages, step)
@@ -212,10 +240,12 @@ def _bank(encode, tokenizer, clips, masks, scenes, progress=iter):
 
 
 def initial(unet, tower, seed, latents, tokens):
-  """Random parameters with which the UNet predicts no noise, and temporal attention adds nothing to the image model.
+  """Random parameters with which the UNet predicts no noise, and temporal attention adds nothing to
+  the image model.
 
-  Temporal attention starts by looking back in one block and ahead in the next. All that it knows are distances, so a
-  frame can find its place in a clip only by how many frames there are on either side of it.
+  Temporal attention starts by looking back in one block and ahead in the next. All that it knows
+  are distances, so a frame can find its place in a clip only by how many frames there are on either
+  side of it.
   """
   unet_key, text_key = jax.random.split(jax.random.key(seed))
   text = jax.jit(tower.init)(text_key, tokens)['params']
@@ -228,7 +258,8 @@ def initial(unet, tower, seed, latents, tokens):
     if 'conv_out' in names or {'attn_temp', 'to_out_0'} <= set(names):
       return jnp.zeros_like(leaf)
     if 'relative_attention_bias' in names:
-      half = len(leaf) // 2  # buckets of frames in the past and their own; those of the future follow
+      # buckets of frames in the past and their own; those of the future follow
+      half = len(leaf) // 2
       away = slice(1, half) if next(blocks) % 2 else slice(half, None)
       return jnp.zeros_like(leaf).at[away].set(ONE_WAY_BIAS)
     return leaf

@@ -1,4 +1,6 @@
-"""The comparison methods through the entry point, on a tiny random checkpoint and a real video file."""
+"""The comparison methods through the entry point, on a tiny random checkpoint and a real video
+file.
+"""
 
 import dataclasses
 import importlib
@@ -22,7 +24,11 @@ from uniedit_jax.runtime.workdir import begin
 METHODS = {
   'tune_a_video': ({'baseline__tuning_steps': 2}, [2, 2], {'inversion_rows': 2, 'tuning_steps': 2}),
   # int(2 * .8) = 1 step of self-attention, int(3 * .8) = 2 of text attention.
-  'fatezero': ({'target_prompt': 'a cat painting', 'baseline__words': ('painting',)}, [3, 3], {'inversion_rows': 2}),
+  'fatezero': (
+    {'target_prompt': 'a cat painting', 'baseline__words': ('painting',)},
+    [3, 3],
+    {'inversion_rows': 2},
+  ),
   'tokenflow': ({'baseline__segment': 2}, [3, 3], {'inversion_rows': 2, 'keyframes_of_a_row': 2}),
   'rerender': ({}, [3, 2], {'inversion_rows': 2, 'optical_flows': 6}),
 }
@@ -39,7 +45,11 @@ def folder(tmp_path_factory):
 
 def tiny_config(folder, name, **changes):
   module = importlib.import_module(f'configs.baselines.{name}')
-  fields = {'checkpoint': str(folder / 'tiny4'), 'source_prompt': 'a cat', 'inspect__blocks': (0, 3)}
+  fields = {
+    'checkpoint': str(folder / 'tiny4'),
+    'source_prompt': 'a cat',
+    'inspect__blocks': (0, 3),
+  }
   return config_of(module, folder, **fields | METHODS.get(name, ({},))[0] | changes)
 
 
@@ -59,8 +69,13 @@ def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
   assert set(clips) == {'source', 'edit'} and clips['edit'].shape == (4, 64, 64, 3)
   assert not np.array_equal(clips['edit'], plain)
   names = ('source.mp4', 'edit.mp4', 'edit.gif', 'side_by_side.mp4', 'config.json', 'report.html')
-  assert all((workdir / name).stat().st_size > 500 for name in names) and len(list((workdir / 'frames').iterdir())) == 4
-  metrics, kept = (json.loads((workdir / name).read_text()) for name in ('metrics.json', 'run.json'))
+  assert (
+    all((workdir / name).stat().st_size > 500 for name in names)
+    and len(list((workdir / 'frames').iterdir())) == 4
+  )
+  metrics, kept = (
+    json.loads((workdir / name).read_text()) for name in ('metrics.json', 'run.json')
+  )
   assert metrics['edit_source_psnr_db'] > 0 and metrics['vae_round_trip_psnr_db'] > 0
   _, rows, beside = METHODS[method]
   assert request.layout.plan.rows == rows and kept['rows'] == sum(rows) and kept['method'] == method
@@ -68,7 +83,9 @@ def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
   # Its config.json repeats it.
   again = rerun.get_config(workdir / 'config.json')
   assert not begin(workdir, resolve(again, read_edit(again))) or not (workdir / 'DONE').exists()
-  assert json.loads(json.dumps(resolve(again, read_edit(again)))) == json.loads((workdir / 'config.json').read_text())
+  assert json.loads(json.dumps(resolve(again, read_edit(again)))) == json.loads(
+    (workdir / 'config.json').read_text()
+  )
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -77,7 +94,9 @@ def test_every_method_has_a_config_and_forms_of_it(method):
   module = importlib.import_module(f'configs.baselines.{method}')
   for form in ('sprites', 'sprites,quick'):
     request = read_edit(module.get_config(form))
-    assert request.baseline.method == baseline.METHODS[method](**module.get_config(form).baseline.to_dict())
+    assert request.baseline.method == baseline.METHODS[method](
+      **module.get_config(form).baseline.to_dict()
+    )
   assert len(request.layout.plan.steps) == 5
   assert '  python -m experiments.edit --config=configs/baselines/' in module.__doc__
   assert all(word in module.__doc__ for word in ('Deviations: ', 'Backbone: ', 'Cost: '))
@@ -88,13 +107,19 @@ def test_every_method_has_a_config_and_forms_of_it(method):
   [
     ({'method': 'magic'}, "method is 'magic'; accepted: 'injections', 'tune_a_video'"),
     ({'mask__source': 'auto'}, "mask.source is 'auto' with method 'tune_a_video'; accepted: ''"),
-    ({'structure__steps': (0, 1)}, "structure.steps is (0, 1) with method 'tune_a_video'; accepted: None"),
+    (
+      {'structure__steps': (0, 1)},
+      "structure.steps is (0, 1) with method 'tune_a_video'; accepted: None",
+    ),
     ({'outputs__reconstruction': True}, 'outputs.reconstruction is True with method'),
     ({'inversion__method': 'direct'}, "inversion.method is 'direct' with method"),
     ({'more_target_prompts': ('a hen',)}, 'more_target_prompts is'),
     ({'window__frames': 3, 'window__overlap': 1}, 'the clip is seen in windows of (3, 1)'),
     ({'baseline__tuning_steps': -1}, 'baseline.tuning_steps is -1; accepted: 0 or more'),
-    ({'baseline__learning_rate': 0.0}, 'baseline.learning_rate is 0.0; accepted: a positive number'),
+    (
+      {'baseline__learning_rate': 0.0},
+      'baseline.learning_rate is 0.0; accepted: a positive number',
+    ),
   ],
 )
 def test_faults(folder, changes, message):
@@ -105,9 +130,13 @@ def test_faults(folder, changes, message):
 
 def test_a_method_needs_its_own_fields(folder):
   accepted = r'those of configs/baselines/fatezero\.py'
-  with pytest.raises(ValueError, match=rf"'fatezero' and baseline has the fields \[\]; accepted: {accepted}"):
+  with pytest.raises(
+    ValueError, match=rf"'fatezero' and baseline has the fields \[\]; accepted: {accepted}"
+  ):
     read_edit(config_of(motion, folder, method='fatezero'))
-  with pytest.raises(ValueError, match=rf"fields \['learning_rate', 'sparse_causal', 'tuning_steps'\]; .* {accepted}"):
+  with pytest.raises(
+    ValueError, match=rf"fields \['learning_rate', 'sparse_causal', 'tuning_steps'\]; .* {accepted}"
+  ):
     read_edit(tiny_config(folder, 'tune_a_video', method='fatezero'))
 
 
@@ -122,7 +151,9 @@ def test_sweeps_and_batches_are_of_injections(folder, tmp_path):
   message = "method is 'tune_a_video'; accepted here: 'injections'"
   with pytest.raises(ValueError, match=message):
     read_sweep(config, [{'guidance': 3.0}])
-  batch = config_of(importlib.import_module('configs.batch'), folder, manifest=str(tmp_path / 'edits.jsonl'))
+  batch = config_of(
+    importlib.import_module('configs.batch'), folder, manifest=str(tmp_path / 'edits.jsonl')
+  )
   line = {'id': 'cat', 'target_prompt': 'a fox', 'method': 'tune_a_video'}
   (tmp_path / 'edits.jsonl').write_text(json.dumps(line))
   with pytest.raises(ValueError, match=message):

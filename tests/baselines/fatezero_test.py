@@ -1,4 +1,6 @@
-"""FateZero: the edit's maps are those that inversion saw, where and when the table of its settings says."""
+"""FateZero: the edit's maps are those that inversion saw, where and when the table of its settings
+says.
+"""
 
 import functools
 
@@ -37,7 +39,8 @@ def test_what_is_read_from_the_source():
   }
   assert sum(layout.plan.rows) == 3 * 40 + 2 * 10
   assert FateZero().cost(setup) == {'inversion_rows': 50}
-  # Each step's source is given latents of its own, so that all but the last of a trajectory are stored ones.
+  # Each step's source is given latents of its own, so that all but the last of a trajectory are
+  # stored ones.
   assert layout.stored.tolist() == [[True, False]] * 50
 
 
@@ -67,7 +70,11 @@ def test_emphasis_scales_what_words_get():
   np.testing.assert_array_equal(more[1], kept * factors)
   assert FateZero(words=('cat',)).faults(setup) == ["'cat' is not in the prompt 'a red dog on grass'; accepted: words "
                                                     'of the prompt']  # fmt: skip
-  assert FateZero(self_share=1.5, replace=True).faults(setup)[0].startswith('baseline.self_share is 1.5; accepted')
+  assert (
+    FateZero(self_share=1.5, replace=True)
+    .faults(setup)[0]
+    .startswith('baseline.self_share is 1.5; accepted')
+  )
 
 
 @pytest.fixture(scope='module')
@@ -90,18 +97,24 @@ def edit(tiny, clip, image_apply):
   def run(method, guidance=7.5, **fields):
     trajectory, texts = clip
     layout = method.lay_out(setup_small(**fields))
-    sampled, _ = fatezero.sample(image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, guidance)
+    sampled, _ = fatezero.sample(
+      image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, guidance
+    )
     return np.asarray(sampled[MAIN])
 
   return run
 
 
 def test_maps_are_those_of_inversion(tiny, clip, image_apply):
-  """With equal prompts and full shares, all controlled maps of the edit are what the inversion call saw."""
+  """With equal prompts and full shares, all controlled maps of the edit are what the inversion call
+  saw.
+  """
   trajectory, texts = clip
   setup = setup_small(target=1)
   layout = FateZero(1.0, 1.0).lay_out(setup)
-  taps = tuple(f'{block}/{kind}' for block in range(4) for kind in ('spatial_q', 'spatial_k', 'text_map'))
+  taps = tuple(
+    f'{block}/{kind}' for block in range(4) for kind in ('spatial_q', 'spatial_k', 'text_map')
+  )
   params = {'params': tiny.params}
   i, timestep = 1, SCHEDULE.timesteps(STEPS)[1]
   (rows,) = layout.plan.steps[i].passes
@@ -125,7 +138,9 @@ def test_without_shares_it_is_plain_inversion(tiny, clip, image_apply, edit):
   one = jax.jit(lambda x, t, text: image_apply({'params': tiny.params}, x, t, text, routes)[0])
   x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
   for i in range(STEPS):
-    x = ddim_update(*levels[i : i + 2])(x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5))
+    x = ddim_update(*levels[i : i + 2])(
+      x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5)
+    )
   plain = edit(FateZero(0.0, 0.0))
   assert agreement(plain, x) < UNET
   for method in (FateZero(1.0, 0.0), FateZero(0.0, 1.0), FateZero(0.0, 1.0, words=('red',))):
@@ -138,7 +153,9 @@ def test_the_text_to_video_model_may_be_used_whole(tiny, clip):
   one = jax.jit(lambda x, t, text: tiny.apply({'params': tiny.params}, x, t, text)[0])
   x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
   for i in range(STEPS):
-    x = ddim_update(*levels[i : i + 2])(x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5))
+    x = ddim_update(*levels[i : i + 2])(
+      x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5)
+    )
   layout = FateZero(0.0, 0.0, temporal=True).lay_out(setup_small())
   found, _ = fatezero.sample(tiny.apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)
   assert agreement(found[MAIN], x) < UNET
@@ -149,17 +166,22 @@ def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
 
   def run(method, trajectory):
     layout = method.lay_out(setup_small())
-    return fatezero.sample(image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)[0][MAIN]
+    return fatezero.sample(image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)[0][
+      MAIN
+    ]
 
   # Step i reads level S - 1 - i; a share of .4 is step 0 alone, and the edit starts from level S.
   for method, felt in ((FateZero(1.0, 1.0), {0, 1, 2, 3}), (FateZero(0.4, 0.4), {2, 3})):
     found = run(method, trajectory)
     changed = [run(method, trajectory.at[level].add(1.0)) for level in range(STEPS + 1)]
-    assert {level for level, other in enumerate(changed) if not np.array_equal(other, found)} == felt
+    assert {
+      level for level, other in enumerate(changed) if not np.array_equal(other, found)
+    } == felt
 
 
 def test_text_maps_that_keep_all_change_nothing(tiny, clip, edit):
-  # Maps that are materialised and not replaced, against those of the kernel: shares end before the first step.
+  # Maps that are materialised and not replaced, against those of the kernel: shares end before the
+  # first step.
   setup = setup_small()
   method = FateZero(1.0, 0.0)
   assert method.lay_out(setup).plan.steps[0].passes[0].routes.text_maps is not None
@@ -169,7 +191,9 @@ def test_text_maps_that_keep_all_change_nothing(tiny, clip, edit):
   latents = jnp.stack([trajectory[1], trajectory[2]])
   one = lambda routes: jax.jit(
     jax.vmap(
-      lambda branch, text, routes: tiny.apply({'params': tiny.params}, latents[branch], 501, texts[text], routes)[0],
+      lambda branch, text, routes: tiny.apply(
+        {'params': tiny.params}, latents[branch], 501, texts[text], routes
+      )[0],
       axis_name=ROW_AXIS,
     )
   )(jnp.array([0, 1, 1]), jnp.array([1, 0, 2]), routes)

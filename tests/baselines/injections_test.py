@@ -34,7 +34,9 @@ def test_masactrl_reads_what_its_authors_say():
   assert row_names(layout, texts, 1) == ['reconstruction:null', 'main:null', 'main:target']
   late = (4, 50), (10, 16)
   assert trace(layout, texts) == {
-    (f'spatial_{tensor}', f'main:{text}', 'reconstruction:null'): late for tensor in 'kv' for text in texts
+    (f'spatial_{tensor}', f'main:{text}', 'reconstruction:null'): late
+    for tensor in 'kv'
+    for text in texts
   }
 
 
@@ -50,12 +52,16 @@ def test_masactrl_reads_the_same_half_where_the_source_has_a_prompt():
 
 
 def test_plain_inversion_reads_nothing():
-  for masks in ({}, {'mask': {'source': 'auto', 'source_prompt': 'a big red square on grass, photo'}}):
+  for masks in (
+    {},
+    {'mask': {'source': 'auto', 'source_prompt': 'a big red square on grass, photo'}},
+  ):
     assert trace(request(plain, **masks).layout, ['null', 'target', 'source']) == {}
 
 
 @pytest.mark.parametrize(
-  'module, rows, alone', [(plain, [2] + [3] * 49, [2] * 50), (masactrl, [2] + [3] * 49, [2] + [3] * 49)]
+  'module, rows, alone',
+  [(plain, [2] + [3] * 49, [2] * 50), (masactrl, [2] + [3] * 49, [2] + [3] * 49)],
 )
 def test_rows(module, rows, alone):
   assert request(module).layout.plan.rows == rows
@@ -98,7 +104,9 @@ def test_equal_prompts_give_the_source_to_the_bit(edited):
 def test_masactrl_differs_from_plain_inversion_and_from_the_source(edited):
   *_, run = edited
   found, plainly = run(MASACTRL, 2), run(Injections(), 2)
-  assert agreement(found[MAIN], plainly[MAIN]) > 0.01 and agreement(found[MAIN], found[SOURCE]) > 0.01
+  assert (
+    agreement(found[MAIN], plainly[MAIN]) > 0.01 and agreement(found[MAIN], found[SOURCE]) > 0.01
+  )
   np.testing.assert_array_equal(found[SOURCE], plainly[SOURCE])
 
 

@@ -1,4 +1,6 @@
-"""Rerender-A-Video: frames see the first and the one before, and clean latents are changed as its formulas say."""
+"""Rerender-A-Video: frames see the first and the one before, and clean latents are changed as its
+formulas say.
+"""
 
 import functools
 
@@ -23,9 +25,15 @@ def test_what_is_read():
   setup = setup_of(steps=20, frames=4, inverted=1)
   layout = Rerender().lay_out(setup)
   source, halves = 'reconstruction:source', ['main:null', 'main:target']
-  assert [row_names(layout, TEXTS, step) for step in (0, 15, 16)] == [[source, *halves], [source, *halves], halves]
+  assert [row_names(layout, TEXTS, step) for step in (0, 15, 16)] == [
+    [source, *halves],
+    [source, *halves],
+    halves,
+  ]
   assert trace(layout, TEXTS) == {
-    **{(f'spatial_{tensor}', half, source): ((0, 10), (8, 16)) for tensor in 'qk' for half in halves},
+    **{
+      (f'spatial_{tensor}', half, source): ((0, 10), (8, 16)) for tensor in 'qk' for half in halves
+    },
     **{('residual', half, source): ((0, 16), (8, 9)) for half in halves},
   }
   assert sum(layout.plan.rows) == 56
@@ -50,12 +58,18 @@ def test_which_frames_are_read(loose, first):
 
 def test_when_clean_latents_are_changed():
   setup, seen = setup_of(steps=20), np.ones((3, 4, 4, 1), np.float32)
-  changes = lambda **fields: Rerender(**fields).clean_edits(setup, SCHEDULE, np.zeros((3, 16), np.int32), seen)
+  changes = lambda **fields: Rerender(**fields).clean_edits(
+    setup, SCHEDULE, np.zeros((3, 16), np.int32), seen
+  )
   assert [i for i, change in enumerate(changes()) if change.share.any()] == [0, 1, 2]
   assert not any(change.tone for change in changes())
   assert [i for i, change in enumerate(changes(tone=(0.8, 1.0))) if change.tone] == [16, 17, 18, 19]
   np.testing.assert_array_equal([change.level for change in changes()], SCHEDULE.levels(20)[:20])
-  assert Rerender(warp=(0.0, 2.0)).faults(setup)[0].startswith('baseline.warp is (0.0, 2.0); accepted: (first, last)')
+  assert (
+    Rerender(warp=(0.0, 2.0))
+    .faults(setup)[0]
+    .startswith('baseline.warp is (0.0, 2.0); accepted: (first, last)')
+  )
 
 
 @pytest.mark.parametrize('tone', [False, True])
@@ -74,7 +88,9 @@ def test_a_step_goes_on_from_the_changed_clean_latents(rng, tone, share):
       if tone:
         tokens = (tokens - tokens.mean(0)) / tokens.std(0) * first.std(0) + first.mean(0)
       weight = share[frame].reshape(20, 1)
-      changed[branch, frame] = (weight * first[warp[frame]] + (1 - weight) * tokens).reshape(4, 5, 4)
+      changed[branch, frame] = (weight * first[warp[frame]] + (1 - weight) * tokens).reshape(
+        4, 5, 4
+      )
   change = CleanEdit(np.float32(before), np.bool_(tone), warp, share)
   found = ddim_update(before, after)(x, change(x, epsilon), epsilon)
   assert (
@@ -119,9 +135,12 @@ def test_a_still_clip_is_plug_and_play_on_its_frame(clip, edit):
 
 def test_every_part_is_felt(clip, edit):
   off = dict(cross=(1.0, 0.0), warp=(1.0, 0.0), tone=(1.0, 0.0))
-  run = lambda **fields: edit(Rerender(**off | fields).lay_out(setup_small()), Rerender(**off | fields))
+  run = lambda **fields: edit(
+    Rerender(**off | fields).lay_out(setup_small()), Rerender(**off | fields)
+  )
   plain = run()
-  assert agreement(plain, edit(plug_and_play_layout())) < 10 * UNET  # three rows all along, or two at the end
+  # three rows all along, or two at the end
+  assert agreement(plain, edit(plug_and_play_layout())) < 10 * UNET
   for part in ('cross', 'warp', 'tone'):
     found = run(**{part: (0.0, 0.1 if part == 'warp' else 1.0)})
     assert agreement(found, plain) > 1e-2, part
@@ -131,5 +150,10 @@ def test_every_part_is_felt(clip, edit):
 
 def test_nothing_to_change_changes_nothing(rng):
   x, epsilon = rng.standard_normal((2, 1, 3, 4, 4, 4)).astype(np.float32)
-  nothing = CleanEdit(np.float32(0.5), np.bool_(False), np.zeros((3, 16), np.int32), np.zeros((3, 4, 4, 1), np.float32))
+  nothing = CleanEdit(
+    np.float32(0.5),
+    np.bool_(False),
+    np.zeros((3, 16), np.int32),
+    np.zeros((3, 4, 4, 1), np.float32),
+  )
   assert agreement(nothing(x, epsilon), x) < MODULE

@@ -1,4 +1,6 @@
-"""TokenFlow: one frame is Plug-and-Play, tokens follow their nearest, and who reads what in which step."""
+"""TokenFlow: one frame is Plug-and-Play, tokens follow their nearest, and who reads what in which
+step.
+"""
 
 import functools
 
@@ -27,7 +29,9 @@ def test_what_is_read():
   source, halves = 'reconstruction:source', ('main:null', 'main:target')
   assert row_names(layout, TEXTS, 0) == row_names(layout, TEXTS, 49) == [source, *halves]
   assert trace(layout, TEXTS) == {
-    **{(f'spatial_{tensor}', half, source): ((0, 25), (8, 16)) for tensor in 'qk' for half in halves},
+    **{
+      (f'spatial_{tensor}', half, source): ((0, 25), (8, 16)) for tensor in 'qk' for half in halves
+    },
     **{('residual', half, source): ((0, 40), (8, 9)) for half in halves},
     **{('flow', half, source): ((0, 50), (0, 16)) for half in halves},
   }
@@ -48,8 +52,12 @@ def test_keyframes_are_drawn_anew_and_see_each_other():
     assert source.tolist() == [[0] * 4, [1] * 4, [2] * 4, [3] * 4]
     assert all(half.tolist() == [[0, 1, 2, 3]] * 4 for half in halves)
   assert method.cost(setup) == {'inversion_rows': 50, 'keyframes_of_a_row': 4}
-  assert TokenFlow(segment=5).faults(setup) == ['baseline.segment is 5; accepted: a divisor of the 16 frames']
-  assert TokenFlow(attention_share=2).faults(setup) == ['baseline.attention_share is 2; accepted: 0 to 1']
+  assert TokenFlow(segment=5).faults(setup) == [
+    'baseline.segment is 5; accepted: a divisor of the 16 frames'
+  ]
+  assert TokenFlow(attention_share=2).faults(setup) == [
+    'baseline.attention_share is 2; accepted: 0 to 1'
+  ]
 
 
 def test_neighbours_are_those_of_the_authors():
@@ -65,11 +73,15 @@ def test_neighbours_are_those_of_the_authors():
 def test_tokens_follow_the_nearest(rng):
   features, outputs = rng.standard_normal((2, 5, 6, 8)).astype(np.float32)
   pairs, weights = np.array([[0, 0], [1, 0], [1, 0]]), np.float32([1, 0.6, 0.7])
-  found = propagate(jnp.asarray(features), jnp.asarray(outputs[:2]), Flow(None, np.array([0, 2]), pairs, weights))
+  found = propagate(
+    jnp.asarray(features), jnp.asarray(outputs[:2]), Flow(None, np.array([0, 2]), pairs, weights)
+  )
   unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
   for frame in range(3):
     for token in range(6):
-      first, second = (outputs[k][np.argmax(unit[k] @ unit[2 + frame, token])] for k in pairs[frame])
+      first, second = (
+        outputs[k][np.argmax(unit[k] @ unit[2 + frame, token])] for k in pairs[frame]
+      )
       expected = weights[frame] * first + (1 - weights[frame]) * second
       np.testing.assert_allclose(found[frame, token], expected, rtol=1e-5, atol=1e-6)
 
@@ -108,14 +120,21 @@ def test_a_single_frame_is_plug_and_play(tiny, clip, image_apply, edit):
   own = own._replace(residual=own.spatial_q)
   routes = [plug_and_play.plug(own, setup, i, shares) for i in range(STEPS)]
   layout = lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
-  sample = lambda layout: plug_and_play.sample(image_apply, tiny.params, trajectory, clip[1], layout, SCHEDULE, 7.5)
+  sample = lambda layout: plug_and_play.sample(
+    image_apply, tiny.params, trajectory, clip[1], layout, SCHEDULE, 7.5
+  )
   expected = sample(layout)[MAIN]
   assert agreement(edit(TokenFlow(segment=1), trajectory), expected) < UNET
   # Features are felt: attention in the first two steps, the residual in the third as well.
   assert int(STEPS * 0.5) == 2 and int(STEPS * 0.8) == 3
   for stop in (0, 2):
     routes = [plug_and_play.plug(own, setup, i, shares) if i < stop else own for i in range(STEPS)]
-    assert agreement(sample(lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes))[MAIN], expected) > 1e-4
+    assert (
+      agreement(
+        sample(lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes))[MAIN], expected
+      )
+      > 1e-4
+    )
 
 
 def test_equal_prompts_and_one_keyframe_predict_the_source(tiny, clip, flow_apply):
@@ -123,11 +142,18 @@ def test_equal_prompts_and_one_keyframe_predict_the_source(tiny, clip, flow_appl
   for share in (0.0, 1.0):
     method = TokenFlow(segment=4, attention_share=share, residual_share=share)
     (rows,) = method.lay_out(setup_small(frames=4, uncond=1, target=1)).plan.steps[0].passes
-    epsilon = sampling.predict(flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751))
-    assert agreement(epsilon[1], epsilon[0]) < 10 * MODULE and agreement(epsilon[2], epsilon[0]) < 10 * MODULE
+    epsilon = sampling.predict(
+      flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751)
+    )
+    assert (
+      agreement(epsilon[1], epsilon[0]) < 10 * MODULE
+      and agreement(epsilon[2], epsilon[0]) < 10 * MODULE
+    )
   # Of another text it is another noise.
   (rows,) = method.lay_out(setup_small(frames=4)).plan.steps[0].passes
-  epsilon = sampling.predict(flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751))
+  epsilon = sampling.predict(
+    flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751)
+  )
   assert agreement(epsilon[2], epsilon[0]) > 1e-3
 
 
@@ -146,7 +172,9 @@ def test_frames_of_a_clip_follow_their_keyframes(tiny, clip, image_apply, edit):
   x, timesteps, levels = clip[0][-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
   one = jax.jit(lambda x, t, text: image_apply({'params': tiny.params}, x, t, text)[0])
   for i in range(STEPS):
-    x = ddim_update(*levels[i : i + 2])(x, x, guide(*(one(x, timesteps[i], clip[1][t]) for t in (0, 2)), 7.5))
+    x = ddim_update(*levels[i : i + 2])(
+      x, x, guide(*(one(x, timesteps[i], clip[1][t]) for t in (0, 2)), 7.5)
+    )
   assert agreement(found, x) > 1e-2  # plain inversion
 
 

@@ -1,4 +1,6 @@
-"""Tune-A-Video: what it tunes, what it reads, and that tuning is nothing but better prediction of the clip's noise."""
+"""Tune-A-Video: what it tunes, what it reads, and that tuning is nothing but better prediction of
+the clip's noise.
+"""
 
 import functools
 import re
@@ -10,7 +12,13 @@ import pytest
 from tests.helpers.setups import setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
-from uniedit_jax.baselines.tune_a_video import TuneAVideo, noise_loss, sparse_causal_frames, split, tune
+from uniedit_jax.baselines.tune_a_video import (
+  TuneAVideo,
+  noise_loss,
+  sparse_causal_frames,
+  split,
+  tune,
+)
 from uniedit_jax.method import sampling
 from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update
 from uniedit_jax.method.inversion import ddim_invert
@@ -23,7 +31,9 @@ SCHEDULE = NoiseSchedule()
 def clip():
   """z_0 and the texts null, source, target."""
   rng = np.random.default_rng(5)
-  return rng.standard_normal((3, 4, 4, 4)).astype(np.float32), rng.standard_normal((3, 7, 16)).astype(np.float32)
+  return rng.standard_normal((3, 4, 4, 4)).astype(np.float32), rng.standard_normal(
+    (3, 7, 16)
+  ).astype(np.float32)
 
 
 @pytest.fixture(scope='module')
@@ -107,10 +117,14 @@ def test_no_update_leaves_the_untuned_model(tiny, clip, denoise):
 def test_the_own_frame_twice_is_plain_attention(tiny, clip):
   z, texts = clip
   own = AttentionOverride(frames=np.broadcast_to(np.arange(3)[:, None], (4, 3, 2)).astype(np.int32))
-  run = jax.jit(lambda routes: tiny.apply({'params': tiny.params}, z, np.int32(501), texts[1], routes)[0])
+  run = jax.jit(
+    lambda routes: tiny.apply({'params': tiny.params}, z, np.int32(501), texts[1], routes)[0]
+  )
   assert agreement(run(own), run(None)) < 10 * MODULE
   # A single frame sees itself either way: tuning aside, sparse-causal attention is of clips.
-  one = jax.jit(lambda routes: tiny.apply({'params': tiny.params}, z[:1], np.int32(501), texts[1], routes)[0])
+  one = jax.jit(
+    lambda routes: tiny.apply({'params': tiny.params}, z[:1], np.int32(501), texts[1], routes)[0]
+  )
   assert agreement(one(routes(frames=1)), one(None)) < 10 * MODULE
   assert agreement(run(routes()), run(None)) > 0.01
 
@@ -120,7 +134,9 @@ def test_sampling_is_that_of_the_model_with_these_frames(tiny, clip, denoise):
   setup, method = setup_of(steps=3, frames=3, blocks=4), TuneAVideo()
   start = ddim_invert(denoise, (tiny.params, method.routes(setup)), z, texts[0], SCHEDULE, 3)[-1]
   layout = method.lay_out(setup)
-  sample = functools.partial(sampling.edit, tiny.apply, tiny.params, start, texts, schedule=SCHEDULE, guidance=1.0)
+  sample = functools.partial(
+    sampling.edit, tiny.apply, tiny.params, start, texts, schedule=SCHEDULE, guidance=1.0
+  )
   (found,) = sample(layout=layout).values()
   x = start
   one = jax.jit(denoise)

@@ -16,7 +16,8 @@ def encode(*prompts):
   [
     ('a cat', 'a cat', [0, 1, 2, 3, 4, 5, 6]),
     ('a cat on grass', 'a red cat on grass', [0, 1, -1, 2, 3, 4, 5]),  # added
-    ('a cat on grass', 'a dog on grass', [0, 1, -1, 3, 4, 5, 6]),  # exchanged: no pair of different tokens
+    # exchanged: no pair of different tokens
+    ('a cat on grass', 'a dog on grass', [0, 1, -1, 3, 4, 5, 6]),
     ('a red cat', 'a cat', [0, 1, 3, 4, 4, 5, 6]),  # left out; the padding belongs to itself
     ('', 'a cat', [0, -1, -1, 1, 4, 5, 6]),
   ],

@@ -5,14 +5,24 @@ import pathlib
 
 import pytest
 
-from configs import ablate_injection, sprites_benchmark, sprites_masks, sprites_model, sprites_motion
+from configs import (
+  ablate_injection,
+  sprites_benchmark,
+  sprites_masks,
+  sprites_model,
+  sprites_motion,
+)
 from experiments.requests.edit import read_edit
 from experiments.requests.sprites import read_benchmark
 from experiments.train.tasks import read_training
 
 FOLDER = pathlib.Path(sprites_motion.__file__).parent
-FILES = ['.'.join(path.relative_to(FOLDER).with_suffix('').parts) for path in sorted(FOLDER.rglob('*.py'))]
-NAMES = [name for name in FILES if name not in ('__init__', 'baselines.__init__', 'common', 'rerun')]
+FILES = [
+  '.'.join(path.relative_to(FOLDER).with_suffix('').parts) for path in sorted(FOLDER.rglob('*.py'))
+]
+NAMES = [
+  name for name in FILES if name not in ('__init__', 'baselines.__init__', 'common', 'rerun')
+]
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -21,7 +31,9 @@ def test_every_config_has_a_short_form(name):
   full, quick = module.get_config(), module.get_config('quick')
   assert full.to_dict() == module.get_config('full').to_dict() != quick.to_dict()
   assert full.keys() == quick.keys()
-  with pytest.raises(ValueError, match="the config is asked for 'quik'; accepted behind its colon: quick"):
+  with pytest.raises(
+    ValueError, match="the config is asked for 'quik'; accepted behind its colon: quick"
+  ):
     module.get_config('quik')
 
 
@@ -35,7 +47,10 @@ def test_ranges_shrink_with_the_steps():
 def test_short_forms_are_sound():
   assert read_benchmark(sprites_benchmark.get_config('quick')).tasks['motion'].steps == 5
   assert read_benchmark(sprites_masks.get_config('quick')).tasks['appearance'].steps == 5
-  assert [stage['steps'] for stage in read_training(sprites_model.get_config('quick')).stages] == [4, 4]
+  assert [stage['steps'] for stage in read_training(sprites_model.get_config('quick')).stages] == [
+    4,
+    4,
+  ]
 
 
 def test_the_sweep_of_a_video_has_one_too():

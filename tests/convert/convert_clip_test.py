@@ -15,8 +15,18 @@ from uniedit_jax.metrics import clip_model
 from uniedit_jax.models.clip_text import TextConfig
 from uniedit_jax.runtime import random_init
 
-TEXT = {'hidden_size': 48, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'intermediate_size': 64}
-IMAGE = {'hidden_size': 40, 'num_hidden_layers': 3, 'num_attention_heads': 4, 'intermediate_size': 56}
+TEXT = {
+  'hidden_size': 48,
+  'num_hidden_layers': 2,
+  'num_attention_heads': 2,
+  'intermediate_size': 64,
+}
+IMAGE = {
+  'hidden_size': 40,
+  'num_hidden_layers': 3,
+  'num_attention_heads': 4,
+  'intermediate_size': 56,
+}
 PROMPTS = ['a cat', 'a fox is running over the green hills', '']
 
 
@@ -27,7 +37,9 @@ def reference():
   torch.manual_seed(0)
   text = TEXT | {'vocab_size': 514, 'bos_token_id': 512, 'eos_token_id': 513, 'pad_token_id': 513}
   image = IMAGE | {'image_size': 56, 'patch_size': 14}
-  model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=32))
+  model = transformers.CLIPModel(
+    transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=32)
+  )
   with torch.no_grad():  # so that norms and biases matter
     for parameter in model.parameters():
       parameter.add_(0.1 * torch.randn_like(parameter))
@@ -60,7 +72,9 @@ def to_pickle(reference, folder, **more):
 
 def command(source, out):
   args = [f'--source={source}', f'--out={out}']
-  return subprocess.run([sys.executable, '-m', 'convert.clip', *args], capture_output=True, text=True, check=False)
+  return subprocess.run(
+    [sys.executable, '-m', 'convert.clip', *args], capture_output=True, text=True, check=False
+  )
 
 
 @pytest.mark.parity
@@ -78,7 +92,8 @@ def test_features_and_logits_are_those_of_transformers(source, tmp_path, referen
   tokens, pixels = model.tokenizer.encode(PROMPTS), clip_model.prepare(frames, 56)
   with torch.no_grad():
     expected = reference(
-      input_ids=torch.from_numpy(tokens).long(), pixel_values=torch.from_numpy(pixels.transpose(0, 3, 1, 2))
+      input_ids=torch.from_numpy(tokens).long(),
+      pixel_values=torch.from_numpy(pixels.transpose(0, 3, 1, 2)),
     )
   images, texts = clip_model.image_features(model, frames), clip_model.text_features(model, PROMPTS)
   assert agreement(images, expected.image_embeds) <= VAE_TEXT
@@ -97,7 +112,9 @@ def test_preparation_is_that_of_transformers(size):
   frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
   processor = image_processing_pil_clip.CLIPImageProcessorPil()
   expected = np.stack(processor(list(frames), input_data_format='channels_last')['pixel_values'])
-  np.testing.assert_allclose(clip_model.prepare(frames, 224), expected.transpose(0, 2, 3, 1), atol=1e-6)
+  np.testing.assert_allclose(
+    clip_model.prepare(frames, 224), expected.transpose(0, 2, 3, 1), atol=1e-6
+  )
 
 
 @pytest.mark.parity
@@ -106,18 +123,32 @@ def test_tensors_that_do_not_fit_leave_nothing(source, tmp_path, reference):
 
   to_pickle(reference, source, **{'text_model.extra.weight': torch.zeros(2, 2)})
   done = command(source, tmp_path / 'out')
-  assert done.returncode != 0 and 'text_model.extra.weight (2, 2)' in done.stderr and 'Traceback' not in done.stderr
+  assert (
+    done.returncode != 0
+    and 'text_model.extra.weight (2, 2)' in done.stderr
+    and 'Traceback' not in done.stderr
+  )
   data = json.loads((source / 'config.json').read_text())
   data['vision_config']['patch_size'] = 28
   (source / 'config.json').write_text(json.dumps(data))
   done = command(source, tmp_path / 'out')
-  assert 'vision_model.embeddings.patch_embedding.weight: (14, 14, 3, 40) in our layout' in done.stderr
+  assert (
+    'vision_model.embeddings.patch_embedding.weight: (14, 14, 3, 40) in our layout' in done.stderr
+  )
   assert sorted(path.name for path in tmp_path.iterdir()) == ['source']
 
 
 def config_json(**changes):
-  text, image = TEXT | {'vocab_size': 514, 'max_position_embeddings': 77}, {'image_size': 56, 'patch_size': 14, **IMAGE}
-  return {'model_type': 'clip', 'text_config': text, 'vision_config': image, 'projection_dim': 32} | changes
+  text, image = (
+    TEXT | {'vocab_size': 514, 'max_position_embeddings': 77},
+    {'image_size': 56, 'patch_size': 14, **IMAGE},
+  )
+  return {
+    'model_type': 'clip',
+    'text_config': text,
+    'vision_config': image,
+    'projection_dim': 32,
+  } | changes
 
 
 def test_all_faults_of_the_inputs_are_listed(tmp_path):
@@ -126,11 +157,18 @@ def test_all_faults_of_the_inputs_are_listed(tmp_path):
   with pytest.raises(ValueError) as error:
     convert_clip.check_inputs(epath.Path(tmp_path / 'nothing'), epath.Path(tmp_path / 'out'))
   message = str(error.value)
-  assert message.startswith('5 of the inputs cannot be used:') and 'has none of model.safetensors' in message
+  assert (
+    message.startswith('5 of the inputs cannot be used:')
+    and 'has none of model.safetensors' in message
+  )
   for name in ('config.json', 'vocab.json', 'merges.txt', 'out already holds something else'):
     assert name in message
   done = command(tmp_path / 'nothing', tmp_path / 'out')
-  assert done.returncode != 0 and done.stderr.startswith('convert.clip: 5 of') and 'Traceback' not in done.stderr
+  assert (
+    done.returncode != 0
+    and done.stderr.startswith('convert.clip: 5 of')
+    and 'Traceback' not in done.stderr
+  )
 
 
 @pytest.mark.parametrize(
@@ -138,8 +176,14 @@ def test_all_faults_of_the_inputs_are_listed(tmp_path):
   [
     ({'model_type': 'siglip'}, "model_type is 'siglip'; accepted: 'clip'"),
     ({'text_config': TEXT}, "KeyError: 'vocab_size'"),
-    ({'vision_config': config_json()['vision_config'] | {'hidden_act': 'gelu'}}, "hidden_act is 'gelu'; accepted"),
-    ({'vision_config': config_json()['vision_config'] | {'layer_norm_eps': 1e-6}}, 'layer_norm_eps is 1e-06'),
+    (
+      {'vision_config': config_json()['vision_config'] | {'hidden_act': 'gelu'}},
+      "hidden_act is 'gelu'; accepted",
+    ),
+    (
+      {'vision_config': config_json()['vision_config'] | {'layer_norm_eps': 1e-6}},
+      'layer_norm_eps is 1e-06',
+    ),
   ],
 )
 def test_models_of_another_kind(tmp_path, changes, message):
@@ -156,7 +200,12 @@ def test_sizes_and_preparation(tmp_path):
   (tmp_path / 'config.json').write_text(json.dumps(config_json()))
   config = convert_clip.read_config(epath.Path(tmp_path))
   assert (config.text.width, config.text.bos, config.text.eos, config.width) == (48, 512, 513, 32)
-  assert (config.image.size, config.image.patch, config.image.layers, config.image.mlp_width) == (56, 14, 3, 56)
+  assert (config.image.size, config.image.patch, config.image.layers, config.image.mlp_width) == (
+    56,
+    14,
+    3,
+    56,
+  )
   assert (
     len(jax.tree.leaves(convert_clip.clip_image.abstract_clip(config))) == 36 + (16 * 3 + 7) + 3
   )  # text, image, projections and scale

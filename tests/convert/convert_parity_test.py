@@ -74,15 +74,24 @@ def unet_state(torch):
 
 @pytest.fixture
 def sd(tmp_path, references, torch):
-  """Stable Diffusion as published in 2022: pickles, old attention names, text_model prefix, position ids."""
+  """Stable Diffusion as published in 2022: pickles, old attention names, text_model prefix,
+  position ids.
+  """
   vae_reference, text_reference = references
   folder = tmp_path / 'sd'
   for part, model in (('vae', vae_reference), ('text_encoder', text_reference)):
     (folder / part).mkdir(parents=True)
-    (folder / part / 'config.json').write_text(model.config.to_json_string() if part != 'vae' else _json(model))
+    (folder / part / 'config.json').write_text(
+      model.config.to_json_string() if part != 'vae' else _json(model)
+    )
   state = {}
   for name, x in vae_reference.state_dict().items():
-    for new, old in {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}.items():
+    for new, old in {
+      'to_q': 'query',
+      'to_k': 'key',
+      'to_v': 'value',
+      'to_out.0': 'proj_attn',
+    }.items():
       name = name.replace(f'attentions.0.{new}.', f'attentions.0.{old}.')
     state[name] = x
   torch.save(state, folder / VAE_MODEL[0])
@@ -106,7 +115,9 @@ def _json(model):
 
 def command(sd, lavie, out, *more):
   args = [f'--sd={sd}', f'--lavie={lavie}', f'--out={out}', '--groups=16', *more]
-  return subprocess.run([sys.executable, '-m', 'convert.lavie', *args], capture_output=True, text=True, check=False)
+  return subprocess.run(
+    [sys.executable, '-m', 'convert.lavie', *args], capture_output=True, text=True, check=False
+  )
 
 
 def to_safetensors(torch, path, target):
@@ -126,7 +137,12 @@ def check(out, unet_state, references):
   assert (config.unet.channels, config.unet.text_width) == ((64, 128, 128, 128), WIDTH)
   assert (config.unet.heads, config.unet.groups, config.unet.layers_per_block) == (2, 16, 2)
   assert config.vae == vae.VAEConfig((8, 8, 16, 16), layers=1, groups=4)
-  assert (config.text.bos, config.text.eos, config.text.layers, config.text.mlp_width) == (512, 513, 2, 64)
+  assert (config.text.bos, config.text.eos, config.text.layers, config.text.mlp_width) == (
+    512,
+    513,
+    2,
+    64,
+  )
   assert (config.schedule.beta_schedule, config.schedule.beta_start) == ('linear', 1e-4)
 
   abstract = abstract_params(config, 'unet')
@@ -152,7 +168,9 @@ def test_pickles_as_published(sd, tmp_path, torch, unet_state, references):
   done = command(sd, tmp_path / 'lavie_base.pt', tmp_path / 'out')
   assert done.returncode == 0, done.stderr
   for part, tensors in (('unet', 812), ('vae', 180), ('text', 36)):
-    assert any(line.split()[:2] == [part, str(tensors)] for line in done.stdout.splitlines()), done.stdout
+    assert any(line.split()[:2] == [part, str(tensors)] for line in done.stdout.splitlines()), (
+      done.stdout
+    )
   check(tmp_path / 'out', unet_state, references)
 
 
@@ -169,7 +187,9 @@ def test_the_result_alone_is_enough_to_edit(sd, tmp_path, torch, unet_state):
   rng = np.random.default_rng(0)
   video.write_frames(tmp_path / 'clip', rng.integers(0, 255, (4, 32, 48, 3), np.uint8))
   config = motion.get_config()
-  config.update(checkpoint=str(tmp_path / 'out'), video=str(tmp_path / 'clip'), target_prompt='a fox', steps=1)
+  config.update(
+    checkpoint=str(tmp_path / 'out'), video=str(tmp_path / 'clip'), target_prompt='a fox', steps=1
+  )
   config.update(cache=str(tmp_path / 'cache'), clip={'frames': 4, 'height': 32, 'width': 48})
   clips = edit.run(config, read_edit(config), tmp_path / 'edit')
   assert clips['edit'].shape == (4, 32, 48, 3) and clips['edit'].std() > 1
@@ -213,7 +233,9 @@ def test_a_pickle_that_is_more_than_tensors_is_not_run(sd, tmp_path, torch, unet
   assert not (tmp_path / 'owned').exists() and not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('content, message', [('nothing', 'damaged'), ({'a': 1}, 'holds a: int'), ([], 'holds list')])
+@pytest.mark.parametrize(
+  'content, message', [('nothing', 'damaged'), ({'a': 1}, 'holds a: int'), ([], 'holds list')]
+)
 def test_other_files(sd, tmp_path, torch, content, message):
   path = tmp_path / 'lavie.pt'
   if isinstance(content, str):

@@ -36,14 +36,20 @@ def state():
   'name, path',
   [
     ('conv_norm_out.weight', 'conv_norm_out/scale'),
-    ('text_model.encoder.layers.11.layer_norm2.bias', 'text_model/encoder/layers_11/layer_norm2/bias'),
+    (
+      'text_model.encoder.layers.11.layer_norm2.bias',
+      'text_model/encoder/layers_11/layer_norm2/bias',
+    ),
     ('encoder.layers.1.mlp.fc1.weight', 'text_model/encoder/layers_1/mlp/fc1/kernel'),
     ('embeddings.token_embedding.weight', 'text_model/embeddings/token_embedding/embedding'),
     (
       'a.time_rel_pos_bias.relative_attention_bias.weight',
       'a/time_rel_pos_bias/relative_attention_bias/embedding',
     ),
-    ('encoder.mid_block.attentions.0.proj_attn.weight', 'encoder/mid_block/attentions_0/to_out_0/kernel'),
+    (
+      'encoder.mid_block.attentions.0.proj_attn.weight',
+      'encoder/mid_block/attentions_0/to_out_0/kernel',
+    ),
     ('decoder.mid_block.attentions.0.query.bias', 'decoder/mid_block/attentions_0/to_q/bias'),
     ('ff.net.0.proj.weight', 'ff/net_0/proj/kernel'),
     ('time_embedding.linear_1.weight', 'time_embedding/linear_1/kernel'),
@@ -59,10 +65,14 @@ def test_layouts_values_and_release(state):
   assert not state
   level = params['down_blocks_0']
   conv = source['down_blocks.0.resnets.1.conv1.weight'].astype(np.float32)
-  np.testing.assert_array_equal(level['resnets_1']['conv1']['kernel'], np.einsum('oihw->hwio', conv))
+  np.testing.assert_array_equal(
+    level['resnets_1']['conv1']['kernel'], np.einsum('oihw->hwio', conv)
+  )
   proj = source['down_blocks.0.attentions.0.proj_in.weight'].astype(np.float32)
   np.testing.assert_array_equal(level['attentions_0']['proj_in']['kernel'], proj[:, :, 0, 0].T)
-  np.testing.assert_array_equal(params['to_out_0']['kernel'], source['to_out.0.weight'].T.astype(np.float32))
+  np.testing.assert_array_equal(
+    params['to_out_0']['kernel'], source['to_out.0.weight'].T.astype(np.float32)
+  )
   assert level['resnets_1']['conv1']['kernel'].dtype == np.float32
   assert level['resnets_1']['conv1']['kernel'].flags.c_contiguous
 
@@ -91,7 +101,10 @@ def test_every_difference_is_listed_and_nothing_consumed(state):
 
 
 def test_two_names_of_one_parameter_are_an_error():
-  names = ['encoder.mid_block.attentions.0.query.weight', 'encoder.mid_block.attentions.0.to_q.weight']
+  names = [
+    'encoder.mid_block.attentions.0.query.weight',
+    'encoder.mid_block.attentions.0.to_q.weight',
+  ]
   target = {'encoder': {'mid_block': {'attentions_0': {'to_q': {'kernel': np.zeros((2, 2))}}}}}
   for name in names:
     rules.convert({name: np.zeros((2, 2, 1, 1))}, target)
@@ -115,7 +128,9 @@ def run(*args):
     "import sys, runpy; sys.modules['torch'] = None; "
     "runpy.run_module('convert.lavie', run_name='__main__', alter_sys=True)"
   )
-  return subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, check=False)
+  return subprocess.run(
+    [sys.executable, '-c', code, *args], capture_output=True, text=True, check=False
+  )
 
 
 def test_help_needs_no_torch():

@@ -1,4 +1,6 @@
-"""The edit from Python: the same clips as the command's, changes by name, and an interrupt keeps what is finished."""
+"""The edit from Python: the same clips as the command's, changes by name, and an interrupt keeps
+what is finished.
+"""
 
 import re
 
@@ -33,7 +35,10 @@ def test_the_clips_are_those_of_the_command(folder, source, edited):
   for name, frames in wanted.items():
     np.testing.assert_array_equal(edited.clips[name], frames)
   assert edited.frames is edited.clips['edit'] and source.frames is source.inverted.clips['source']
-  assert edited.measures['edit_source_psnr_db'] > 0 and edited.config['structure']['steps'] == (0, 1)
+  assert edited.measures['edit_source_psnr_db'] > 0 and edited.config['structure']['steps'] == (
+    0,
+    1,
+  )
 
 
 def test_changes_name_fields(source, edited):
@@ -42,7 +47,9 @@ def test_changes_name_fields(source, edited):
   assert np.any(other.frames != edited.frames)
   np.testing.assert_array_equal(other.clips['reconstruction'], edited.clips['reconstruction'])
   assert source.config.target_prompt == 'a fox'
-  with pytest.raises(ValueError, match=r"'structure.step' is no field of the config; did you mean 'structure.steps'"):
+  with pytest.raises(
+    ValueError, match=r"'structure.step' is no field of the config; did you mean 'structure.steps'"
+  ):
     api.edit(source, {'structure.step': (0, 1)})
   with pytest.raises(ValueError, match='checkpoint, dtype are'):
     api.edit(source, {'dtype': 'bfloat16'})
@@ -57,7 +64,9 @@ def test_a_change_of_the_inversion_inverts_anew(folder, source, monkeypatch):
   found = api.edit(source, changed)
   assert prepared
   config = config_of(motion, folder, source_prompt='a cat', **changed)
-  np.testing.assert_array_equal(found.frames, edit.run(config, read_edit(config), folder / 'guided')['edit'])
+  np.testing.assert_array_equal(
+    found.frames, edit.run(config, read_edit(config), folder / 'guided')['edit']
+  )
 
 
 def test_an_interrupt_keeps_what_is_finished(source, monkeypatch):
@@ -77,9 +86,14 @@ def test_an_interrupt_keeps_what_is_finished(source, monkeypatch):
 
 def test_pages_are_frames_of_their_own(source, edited):
   shown = edited._repr_html_()
-  assert shown.startswith('<iframe srcdoc="&lt;!doctype html&gt;') and shown.count('&lt;video ') == 4
+  assert (
+    shown.startswith('<iframe srcdoc="&lt;!doctype html&gt;') and shown.count('&lt;video ') == 4
+  )
   other = api.edit(source, {'structure.steps': (0, 2)})
   page = api.compare([edited, other]).html
   assert page.count('<video ') == 2 + 2
-  assert re.findall('<b>(structure.*?)</b>', page) == ['structure.steps 0 to 1', 'structure.steps 0 to 2']
+  assert re.findall('<b>(structure.*?)</b>', page) == [
+    'structure.steps 0 to 1',
+    'structure.steps 0 to 2',
+  ]
   assert api.compare([edited, edited]).html.count('<video ') == 4

@@ -1,4 +1,6 @@
-"""Batches: the numbers of single edits, nothing lost whatever happens, and clear words about what is wrong."""
+"""Batches: the numbers of single edits, nothing lost whatever happens, and clear words about what
+is wrong.
+"""
 
 import json
 import os
@@ -32,17 +34,26 @@ PROMPTS = ('a fox', 'a hen runs', 'a red cat', 'an owl', 'a dog')
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  """The tiny checkpoint, five clips, and a manifest in which prompts, masks, routes and guidance differ."""
+  """The tiny checkpoint, five clips, and a manifest in which prompts, masks, routes and guidance
+  differ.
+  """
   folder, rng = make_folder(tmp_path_factory), np.random.default_rng(0)
   lines = []
   for i, prompt in enumerate(PROMPTS):
     path = folder / f'clip_{i}.mp4'
-    video.write_mp4(path, np.repeat(rng.integers(0, 255, (4, 8, 8, 3), np.uint8), 8, axis=1).repeat(8, axis=2), 8)
+    video.write_mp4(
+      path, np.repeat(rng.integers(0, 255, (4, 8, 8, 3), np.uint8), 8, axis=1).repeat(8, axis=2), 8
+    )
     masks = np.zeros((4, 64, 64), bool)
     masks[:, 8 * i : 8 * i + 24, 16:40] = True
     np.savez(folder / f'mask_{i}.npz', masks=masks)
     sides = dict.fromkeys(('mask.source', 'mask.target'), str(folder / f'mask_{i}.npz'))
-    fields = {'video': str(path), 'target_prompt': prompt, 'content.blocks': [i + 4, 16], 'guidance': 2.0 + i}
+    fields = {
+      'video': str(path),
+      'target_prompt': prompt,
+      'content.blocks': [i + 4, 16],
+      'guidance': 2.0 + i,
+    }
     lines.append({'id': f'edit-{i}', **fields, **sides})
   write_manifest(folder / 'edits.jsonl', lines)
   return folder
@@ -54,11 +65,15 @@ def write_manifest(path, lines):
 
 
 def config_for(folder, manifest='edits.jsonl', **changes):
-  return config_of(batch, folder, video='', target_prompt='', manifest=str(folder / manifest), **changes)
+  return config_of(
+    batch, folder, video='', target_prompt='', manifest=str(folder / manifest), **changes
+  )
 
 
 def frames_of(path, name='edit'):
-  return np.stack([np.asarray(frame) for frame in video.read_clip(path / f'{name}.mp4', 4, 64, 64).frames]).astype(int)
+  return np.stack(
+    [np.asarray(frame) for frame in video.read_clip(path / f'{name}.mp4', 4, 64, 64).frames]
+  ).astype(int)
 
 
 @pytest.fixture(scope='module')
@@ -73,23 +88,35 @@ def made(folder):
 
 def test_every_edit_is_what_it_is_alone(folder, made, monkeypatch):
   _, items = made
-  assert [len(chunk) for chunk in batch_run.chunks_of(items, 8)] == [5]  # padded to the eight devices
+  # padded to the eight devices
+  assert [len(chunk) for chunk in batch_run.chunks_of(items, 8)] == [5]
   for item in items:
     request = read_edit(item.config)
     alone = edit.run(item.config, request, folder / 'alone' / item.id)
     path = folder / 'made/items' / item.id
-    numbers, single = (json.loads((p / 'metrics.json').read_text()) for p in (path, folder / 'alone' / item.id))
+    numbers, single = (
+      json.loads((p / 'metrics.json').read_text()) for p in (path, folder / 'alone' / item.id)
+    )
     assert numbers.keys() == single.keys()
-    for name in ('edit_source_psnr_db', 'reconstruction_psnr_db', 'free_running_reconstruction_psnr_db'):
+    for name in (
+      'edit_source_psnr_db',
+      'reconstruction_psnr_db',
+      'free_running_reconstruction_psnr_db',
+    ):
       assert numbers[name] == pytest.approx(single[name], abs=0.02), (item.id, name)
     pictures = sorted((path / 'frames').iterdir())
     found = np.stack([video._read_image(picture) for picture in pictures]).astype(int)
     assert np.abs(found - alone['edit']).max() <= 1  # another batch rounds differently
-    assert {p.name for p in path.iterdir()} >= {p.name for p in (folder / 'alone' / item.id).iterdir()} | {'DONE'}
+    assert {p.name for p in path.iterdir()} >= {
+      p.name for p in (folder / 'alone' / item.id).iterdir()
+    } | {'DONE'}
     assert json.loads((path / 'run.json').read_text())['edits_at_once'] == 5
   rows = json.loads((folder / 'made/summary.json').read_text())
   assert '## Motion edits: 5' in (folder / 'made/measures.md').read_text()
-  assert rows['counts'] == {'done': 5} and 'items/edit-0/report.html' in (folder / 'made/index.html').read_text()
+  assert (
+    rows['counts'] == {'done': 5}
+    and 'items/edit-0/report.html' in (folder / 'made/index.html').read_text()
+  )
 
 
 def test_finished_edits_are_left_alone(folder, made, monkeypatch):
@@ -115,9 +142,13 @@ def test_a_broken_edit_is_recorded_and_the_others_are_made(folder, monkeypatch):
   workdir = folder / 'broken'
   assert batch_run.run(config, items, workdir) == 2
   summary.write(workdir, [item.id for item in items])
-  states = {row['id']: row['state'] for row in json.loads((workdir / 'summary.json').read_text())['edits']}
+  states = {
+    row['id']: row['state'] for row in json.loads((workdir / 'summary.json').read_text())['edits']
+  }
   assert states == {f'edit-{i}': 'failed' if i in (1, 4) else 'done' for i in range(5)}
-  assert json.loads((workdir / 'items/edit-4/error.json').read_text())['kind'] == 'FloatingPointError'
+  assert (
+    json.loads((workdir / 'items/edit-4/error.json').read_text())['kind'] == 'FloatingPointError'
+  )
   assert 'not finite' in (workdir / 'index.html').read_text()
   (folder / 'clip_1.mp4').write_bytes(whole)
   monkeypatch.setattr(item_files, 'make', make)
@@ -148,10 +179,20 @@ def test_all_faults_of_a_manifest_are_told_with_their_lines(folder):
   path.write_text(path.read_text() + '{"id": \n[1]\n')
   with pytest.raises(ValueError) as caught:
     read_manifest(path)
-  for fault in ("line 2: id is 'a', as in line 1", "line 3: id is 'b/c'", 'line 4: no JSON', "line 5: '[1]'"):
+  for fault in (
+    "line 2: id is 'a', as in line 1",
+    "line 3: id is 'b/c'",
+    'line 4: no JSON',
+    "line 5: '[1]'",
+  ):
     assert fault in str(caught.value)
   lines[1:] = [
-    {'id': 'b', 'video': str(folder / 'clip.mp4'), 'target_prompt': 'a fox', 'structure.step': [0, 1]},
+    {
+      'id': 'b',
+      'video': str(folder / 'clip.mp4'),
+      'target_prompt': 'a fox',
+      'structure.step': [0, 1],
+    },
     {'id': 'c', 'video': str(folder / 'clip.mp4'), 'target_prompt': 'a fox', 'checkpoint': 'other'},
     {'id': 'd', 'video': str(folder / 'clip.mp4'), 'target_prompt': 'a fox'},
   ]
@@ -181,15 +222,30 @@ def test_csv_says_what_jsonl_says(folder):
   (folder / 'short.csv').write_text('id,video\na\n')
   with pytest.raises(ValueError, match='line 2: another number of cells than heads'):
     read_manifest(folder / 'short.csv')
-  for name, why in (('none.jsonl', 'which is no file'), ('clip.mp4', 'accepted: a .jsonl or .csv file')):
+  for name, why in (
+    ('none.jsonl', 'which is no file'),
+    ('clip.mp4', 'accepted: a .jsonl or .csv file'),
+  ):
     with pytest.raises(ValueError, match=why):
       read_manifest(folder / name)
 
 
 def command(folder, workdir, *flags):
-  fixed = ('task', 'motion'), ('cache', folder / 'cache'), ('checkpoint', folder / 'tiny'), ('steps', 2)
+  fixed = (
+    ('task', 'motion'),
+    ('cache', folder / 'cache'),
+    ('checkpoint', folder / 'tiny'),
+    ('steps', 2),
+  )
   flags = [*(f'--config.{name}={value}' for name, value in fixed), *flags]
-  return [sys.executable, '-m', 'experiments.batch_edit', '--config=configs/batch.py', f'--workdir={workdir}', *flags]
+  return [
+    sys.executable,
+    '-m',
+    'experiments.batch_edit',
+    '--config=configs/batch.py',
+    f'--workdir={workdir}',
+    *flags,
+  ]
 
 
 def environment(devices=4):
@@ -200,10 +256,14 @@ def environment(devices=4):
 
 def test_a_dry_run_tells_what_would_be_done(folder):
   flags = f'--config.manifest={folder / "edits.jsonl"}', '--dry_run'
-  done = subprocess.run(command(folder, folder / 'dry', *flags), env=environment(), capture_output=True, text=True)
+  done = subprocess.run(
+    command(folder, folder / 'dry', *flags), env=environment(), capture_output=True, text=True
+  )
   assert done.returncode == 0, done.stderr
   assert 'bucket 0: 5 edits, 4 at once, 4 frames of 64 x 64' in done.stdout
-  assert 'edits of each process: [5], in [2] groups' in done.stdout and not (folder / 'dry').exists()
+  assert (
+    'edits of each process: [5], in [2] groups' in done.stdout and not (folder / 'dry').exists()
+  )
 
 
 def start(folder, workdir, devices, *flags):
@@ -223,7 +283,9 @@ def start_two(folder, workdir):
 
 
 def kill_after_another_edit(run, workdir, seed):
-  """Kills a process at a random moment after it, or another, has finished one more edit; returns what is finished."""
+  """Kills a process at a random moment after it, or another, has finished one more edit; returns
+  what is finished.
+  """
   count = lambda: len(list(workdir.glob('items/*/DONE')))
   deadline, before = time.monotonic() + 300, count()
   while run.poll() is None and count() == before and time.monotonic() < deadline:
@@ -238,9 +300,11 @@ def assert_made_as(folder, name):
   """A batch on other devices, processes or in several starts has the clips of `made`."""
   assert len(list((folder / name).glob('items/*/DONE'))) == 5
   for i in range(5):
-    # Not the mp4: from pixels that differ by one in some places, an encoder may make clips that differ more.
+    # Not the mp4: from pixels that differ by one in some places, an encoder may make clips that
+    # differ more.
     wanted, found = (
-      np.int32(video.read_clip(folder / which / f'items/edit-{i}/frames', 4, 64, 64).frames) for which in ('made', name)
+      np.int32(video.read_clip(folder / which / f'items/edit-{i}/frames', 4, 64, 64).frames)
+      for which in ('made', name)
     )
     assert np.abs(wanted - found).max() <= 1
 
@@ -309,13 +373,17 @@ def test_a_full_disk_stops_cleanly(folder, tmp_path):
   disk = tmp_path / 'disk'
   disk.mkdir()
   mounted = shutil.which('mount') and subprocess.run(
-    ['mount', '-t', 'tmpfs', '-o', 'size=160k', 'tmpfs', str(disk)], capture_output=True, check=False
+    ['mount', '-t', 'tmpfs', '-o', 'size=160k', 'tmpfs', str(disk)],
+    capture_output=True,
+    check=False,
   )
   if not mounted or mounted.returncode:
     pytest.skip('no tmpfs can be mounted here')
   try:
     flag = f'--config.manifest={folder / "edits.jsonl"}'
-    done = subprocess.run(command(folder, disk / 'run', flag), env=environment(2), capture_output=True, text=True)
+    done = subprocess.run(
+      command(folder, disk / 'run', flag), env=environment(2), capture_output=True, text=True
+    )
     assert done.returncode == 1 and 'Traceback' not in done.stderr.splitlines()[-1]
     for path in (disk / 'run').glob('items/*/DONE'):
       assert frames_of(path.parent).shape == (4, 64, 64, 3)

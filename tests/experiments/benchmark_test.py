@@ -21,7 +21,15 @@ pytestmark = pytest.mark.parity
 @pytest.fixture(scope='module')
 def speed():
   pytest.importorskip('torch')
-  names = ('benchmark', 'speed_cases', 'speed_curves', 'speed_measure', 'speed_report', 'speed_request', 'speed_sides')
+  names = (
+    'benchmark',
+    'speed_cases',
+    'speed_curves',
+    'speed_measure',
+    'speed_report',
+    'speed_request',
+    'speed_sides',
+  )
   return {name: importlib.import_module(f'experiments.{name}') for name in names}
 
 
@@ -35,10 +43,18 @@ def folder(tmp_path_factory):
 
 def config_of(folder, **changes):
   config = benchmark_config.get_config()
-  given = {'checkpoint': str(folder / 'tiny'), 'steps': 2, 'repeats': 1, 'rows': (1, 2), 'start_up': False}
+  given = {
+    'checkpoint': str(folder / 'tiny'),
+    'steps': 2,
+    'repeats': 1,
+    'rows': (1, 2),
+    'start_up': False,
+  }
   given |= {'null_text.steps': 1, 'null_text.inner_steps': 1, 'curves': False}
   with config.unlocked():
-    config.update_from_flattened_dict(given | {name.replace('__', '.'): value for name, value in changes.items()})
+    config.update_from_flattened_dict(
+      given | {name.replace('__', '.'): value for name, value in changes.items()}
+    )
   return config
 
 
@@ -63,7 +79,9 @@ def test_all_cases(speed, folder, tmp_path, monkeypatch):
     assert variants['ours']['flops'] == variants['PyTorch']['flops'] > 0
     for name, measured in variants.items():
       assert len(measured['seconds']) == 1 and measured['seconds'][0] > 0
-      assert measured['compile_cold'] >= 0 and (measured['compile_warm'] is not None) == name.startswith('ours')
+      assert measured['compile_cold'] >= 0 and (
+        measured['compile_warm'] is not None
+      ) == name.startswith('ours')
   one, two = (results['cases'][f'UNet step, rows: {rows}']['ours']['flops'] for rows in (1, 2))
   assert two == 2 * one == results['cases']['DDIM inversion']['ours']['flops']
   edit = results['cases']['appearance edit']
@@ -79,7 +97,9 @@ def test_all_cases(speed, folder, tmp_path, monkeypatch):
 def test_nothing_is_timed_where_both_disagree(speed, folder, tmp_path, monkeypatch):
   step = speed['speed_sides'].Peer.step
   monkeypatch.setattr(speed['speed_sides'].Peer, 'step', lambda *args: 1.01 * step(*args))
-  with pytest.raises(SystemExit, match=r'the two disagree by .*; accepted: less than 0.001. Nothing was timed'):
+  with pytest.raises(
+    SystemExit, match=r'the two disagree by .*; accepted: less than 0.001. Nothing was timed'
+  ):
     run(speed, config_of(folder, cases=('unet',)), tmp_path)
   assert not (tmp_path / 'results.json').exists()
 
@@ -88,7 +108,12 @@ def test_faults_are_told_together(speed, folder):
   config = config_of(folder, steps=0, cases=('unet', 'magic'), rows=(0,), clip__height=60)
   with pytest.raises(ValueError) as caught:
     speed['speed_request'].read_speed(config)
-  for part in ('steps is 0', 'cases is (', 'rows is (0,)', 'clip.height is 60; accepted: a positive multiple of 8'):
+  for part in (
+    'steps is 0',
+    'cases is (',
+    'rows is (0,)',
+    'clip.height is 60; accepted: a positive multiple of 8',
+  ):
     assert part in str(caught.value)
   sprites = benchmark_config.get_config()
   sprites.clip.frames = 17
@@ -99,7 +124,10 @@ def test_faults_are_told_together(speed, folder):
 
 def test_both_compute_on_the_same_kind_of_device(speed, monkeypatch):
   monkeypatch.setattr(speed['speed_request'].torch.cuda, 'is_available', lambda: True)
-  with pytest.raises(ValueError, match='JAX computes on cpu, PyTorch on gpu; accepted: both on a GPU or both on a CPU'):
+  with pytest.raises(
+    ValueError,
+    match='JAX computes on cpu, PyTorch on gpu; accepted: both on a GPU or both on a CPU',
+  ):
     speed['speed_request'].read_speed(benchmark_config.get_config())
 
 
@@ -107,15 +135,34 @@ def test_lavie_is_the_default_of_a_benchmark_without_a_checkpoint(speed):
   config = benchmark_lavie.get_config()
   config.peer_dtype = ''
   request = speed['speed_request'].read_speed(config)
-  assert request.clip == (16, 320, 512) and request.model_config.unet.channels == (320, 640, 1280, 1280)
+  assert request.clip == (16, 320, 512) and request.model_config.unet.channels == (
+    320,
+    640,
+    1280,
+    1280,
+  )
 
 
 def test_what_the_cases_come_to(speed):
-  measured = lambda *seconds: {'seconds': seconds, 'flops': 1.0, 'peak': None, 'compile_cold': 1, 'compile_warm': None}
+  measured = lambda *seconds: {
+    'seconds': seconds,
+    'flops': 1.0,
+    'peak': None,
+    'compile_cold': 1,
+    'compile_warm': None,
+  }
   results = {
     'cases': {
-      'a': {'ours': measured(1, 1, 1), 'PyTorch': measured(4, 4, 4), 'PyTorch, compiled': measured(2, 3, 2)},
-      'b': {'ours': measured(4, 4, 4), 'ours, planned': measured(1, 1, 1), 'PyTorch': measured(2, 2, 2)},
+      'a': {
+        'ours': measured(1, 1, 1),
+        'PyTorch': measured(4, 4, 4),
+        'PyTorch, compiled': measured(2, 3, 2),
+      },
+      'b': {
+        'ours': measured(4, 4, 4),
+        'ours, planned': measured(1, 1, 1),
+        'PyTorch': measured(2, 2, 2),
+      },
     }
   }
   found = speed['speed_report'].summary(results)
@@ -129,7 +176,9 @@ def test_peak_memory_is_that_of_the_run(speed):
   side = type('Side', (), {'ours': True, 'wait': lambda self, x: jax.block_until_ready(x)})()
   product = jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x))
   x = jnp.ones((3000, 3000))
-  held = lambda run: speed['speed_measure'].peak_memory(speed['speed_measure'].Variant(side, run, 0))
+  held = lambda run: speed['speed_measure'].peak_memory(
+    speed['speed_measure'].Variant(side, run, 0)
+  )
   held(lambda: product(x))
   for _ in range(2):
     assert 1e8 < held(lambda: product(x)) < 2e8

@@ -1,4 +1,6 @@
-"""Every page with videos in a real browser: they play in step, rest where nobody looks, and fit on a phone."""
+"""Every page with videos in a real browser: they play in step, rest where nobody looks, and fit on
+a phone.
+"""
 
 import itertools
 import json
@@ -19,7 +21,9 @@ from uniedit_jax.sprites.report import EXACT, write_clips, write_page
 
 FRAMES, FPS = 24, 8
 PAGES = ('report', 'sweep', 'benchmark', 'comparison')
-pytestmark = pytest.mark.skipif(not chromium.program(), reason=f'none of {", ".join(chromium.PROGRAMS)} is on the PATH')
+pytestmark = pytest.mark.skipif(
+  not chromium.program(), reason=f'none of {", ".join(chromium.PROGRAMS)} is on the PATH'
+)
 
 # What is seen of every video: times are read together, so that none moves between them.
 STATE = """(() => videos.map(v => {
@@ -49,9 +53,15 @@ def clip(seed, frames=FRAMES, size=64):
 def write_report(folder):
   for i, name in enumerate(('source', 'reconstruction', 'edit', 'masks/source')):
     video.write_mp4(folder / f'{name}.mp4', clip(i), FPS)
-  (folder / 'config.json').write_text(json.dumps({'target_prompt': 'a red square ' * 9, 'steps': 20}))
-  (folder / 'metrics.json').write_text(json.dumps({'psnr': 31.2, 'background_frame_difference_of_the_edit': 0.02}))
-  (folder / 'run.json').write_text(json.dumps({'phases': [{'start': 0, 'stop': 9, 'rows': 4}], 'devices': ['cpu:0']}))
+  (folder / 'config.json').write_text(
+    json.dumps({'target_prompt': 'a red square ' * 9, 'steps': 20})
+  )
+  (folder / 'metrics.json').write_text(
+    json.dumps({'psnr': 31.2, 'background_frame_difference_of_the_edit': 0.02})
+  )
+  (folder / 'run.json').write_text(
+    json.dumps({'phases': [{'start': 0, 'stop': 9, 'rows': 4}], 'devices': ['cpu:0']})
+  )
   return report.write_report(folder)
 
 
@@ -61,11 +71,17 @@ def write_sweep(folder):
   for i, (end, scale) in enumerate(itertools.product(([0, 0], [0, 5], [0, 10]), (3.0, 7.5))):
     frames, fps = {0: (FRAMES // 2, FPS / 2), 1: (FRAMES // 2, FPS)}.get(i, (FRAMES, FPS))
     video.write_mp4(folder / f'settings/{i:03d}/edit.mp4', clip(i, frames), fps)
-    write_json(folder / f'settings/{i:03d}/config.json', {'structure': {'steps': end}, 'guidance': scale})
-    rows.append({'setting': i, 'pass': 0, 'structure.steps': end, 'guidance': scale, 'psnr': 20.0 + i})
+    write_json(
+      folder / f'settings/{i:03d}/config.json', {'structure': {'steps': end}, 'guidance': scale}
+    )
+    rows.append(
+      {'setting': i, 'pass': 0, 'structure.steps': end, 'guidance': scale, 'psnr': 20.0 + i}
+    )
   for i, name in enumerate(('source', 'reconstruction')):
     video.write_mp4(folder / f'sources/000/{name}.mp4', clip(i), FPS)
-  sweep.write_sweep(folder, 'a sweep', rows, ['structure.steps', 'guidance'], {'seconds': {'edit': 1.5}})
+  sweep.write_sweep(
+    folder, 'a sweep', rows, ['structure.steps', 'guidance'], {'seconds': {'edit': 1.5}}
+  )
   return folder / 'index.html'
 
 
@@ -74,7 +90,13 @@ def write_benchmark(folder):
   for i in range(10):
     clips = {name: clip(i, size=32) for name in (*EXACT, *METHODS)}
     write_clips(folder / f'{i:03d}.mp4', clips, FPS)
-  summary = {'split': 'benchmark', 'edits': 10, 'methods': {}, 'text_to_video': {}, 'kinds': scores.summarise(rows)}
+  summary = {
+    'split': 'benchmark',
+    'edits': 10,
+    'methods': {},
+    'text_to_video': {},
+    'kinds': scores.summarise(rows),
+  }
   summary['probe'] = {'exact_targets_changed': 1.0, 'unedited_sources_changed': 0.0}
   write_page(folder / 'index.html', summary, rows, folder)
   return folder / 'index.html'
@@ -82,13 +104,25 @@ def write_benchmark(folder):
 
 def write_comparison(folder):
   methods = {name: f'The {name} method' for name in ('first', 'second', 'third')}
-  edits = {f'{i}': {'task': 'motion', 'source_prompt': '', 'target_prompt': 'a red square ' * 9} for i in range(5)}
+  edits = {
+    f'{i}': {'task': 'motion', 'source_prompt': '', 'target_prompt': 'a red square ' * 9}
+    for i in range(5)
+  }
   comparison_format.write(folder, comparison_format.Comparison(methods, edits))
   rows = []
   for edit in edits:
     for i, name in enumerate(('source', *methods)):
       video.write_mp4(comparison_format.clip_path(folder, edit, name), clip(i), FPS)
-      rows.append({'edit': edit, 'task': 'motion', 'kind': 'motion', 'method': name, 'seconds': i, 'success': i > 1})
+      rows.append(
+        {
+          'edit': edit,
+          'task': 'motion',
+          'kind': 'motion',
+          'method': name,
+          'seconds': i,
+          'success': i > 1,
+        }
+      )
       rows[-1]['wrong'] = 'colour, shape, background' if i < 2 else ''
   write_json(folder / 'results.json', rows)
   write(folder)
@@ -114,16 +148,22 @@ def visit(browser, path):
 
   def visit(width):
     pages.append(browser.open(path, width))
-    if not pages[-1].evaluate('videos.some(v => v.canPlayType(\'video/mp4; codecs="avc1.640028"\'))'):
+    if not pages[-1].evaluate(
+      'videos.some(v => v.canPlayType(\'video/mp4; codecs="avc1.640028"\'))'
+    ):
       pytest.skip('this browser has no H.264')
     pages[-1].evaluate('videos[0].scrollIntoView({block: "center"})')
-    pages[-1].wait_for(f'{STATE}.filter(v => v.seen).length && {STATE}.every(v => !v.seen || v.length)')
+    pages[-1].wait_for(
+      f'{STATE}.filter(v => v.seen).length && {STATE}.every(v => !v.seen || v.length)'
+    )
     return pages[-1]
 
   yield visit
   for page in pages:
     assert not page.found('Runtime.exceptionThrown')
-    asked = {request['request']['url'].split(':')[0] for request in page.found('Network.requestWillBeSent')}
+    asked = {
+      request['request']['url'].split(':')[0] for request in page.found('Network.requestWillBeSent')
+    }
     assert asked <= {'file', 'data'}
     page.close()
 
@@ -146,19 +186,27 @@ def lead(state):
 
 
 def spread(state):
-  """The most by which a video that is seen is off the lead, in frames; a shorter one waits at its end."""
-  return max(abs(min(lead(state)['time'], v['length']) - v['time']) * v['fps'] for v in state if v['seen'])
+  """The most by which a video that is seen is off the lead, in frames; a shorter one waits at its
+  end.
+  """
+  return max(
+    abs(min(lead(state)['time'], v['length']) - v['time']) * v['fps'] for v in state if v['seen']
+  )
 
 
 def check_in_step(page):
-  """Two seconds of playing: time passes, and the videos stay together but for one short resynchronisation."""
+  """Two seconds of playing: time passes, and the videos stay together but for one short
+  resynchronisation.
+  """
   samples = page.evaluate(SAMPLES)
   assert sum(v['seen'] for v in samples[0]) >= 2
   times = [lead(state)['time'] for state in samples]
   assert sum(max(0, b - a) for a, b in itertools.pairwise(times)) > 1
   off = [spread(state) for state in samples]
   apart = [x >= 1 for x in off]
-  assert sum(b and not a for a, b in itertools.pairwise([False, *apart])) <= 1 and sum(apart) <= 3, off
+  assert (
+    sum(b and not a for a, b in itertools.pairwise([False, *apart])) <= 1 and sum(apart) <= 3
+  ), off
   assert np.median(off) < 0.25, off
 
 
@@ -200,7 +248,8 @@ def test_what_scrolls_into_view_joins_and_the_rest_pauses(visit, tmp_path):
   page.evaluate('videos.at(-1).scrollIntoView({block: "center"})')
   page.wait_for(f'{STATE}.at(-1).seen && {SEEN_PLAY}', seconds=4)
   state = page.evaluate(STATE)
-  assert lead(state)['time'] > 0.5 and spread(state) < 1  # it joins the others, who do not start anew
+  # it joins the others, who do not start anew
+  assert lead(state)['time'] > 0.5 and spread(state) < 1
   check_in_step(page)
   assert all(v['rests'] for v in page.evaluate(STATE) if v['far'])
 
@@ -221,5 +270,7 @@ def test_what_the_filter_hides_rests(visit):
   page = visit(1300)
   play(page)
   page.evaluate("get('kind').value = 'motion'; get('kind').onchange()")
-  page.wait_for(f"{SEEN_PLAY} && {STATE}.some(v => v.seen) && videos.every(v => !v.closest('[hidden]') || v.paused)")
+  page.wait_for(
+    f"{SEEN_PLAY} && {STATE}.some(v => v.seen) && videos.every(v => !v.closest('[hidden]') || v.paused)"
+  )
   assert page.evaluate("get('shown').value") == '5 of 10 edits'

@@ -61,9 +61,14 @@ def test_the_same_clip_is_edited_by_all_methods(finished):
   scene = scenes.draw_edits(scoring.SPLITS['benchmark'], 20)[0]
   assert [(cell.edit, cell.method) for cell in request.cells] == [('000', name) for name in METHODS]
   for cell in request.cells:
-    assert cell.config.video == str(workdir / 'edits/000/source') and cell.config.source_prompt == scene.source.caption
+    assert (
+      cell.config.video == str(workdir / 'edits/000/source')
+      and cell.config.source_prompt == scene.source.caption
+    )
     assert cell.config.target_prompt == scene.target.caption and cell.config.steps == 2
-    assert bool(cell.config.mask.target) == bool(cell.config.mask.source) == (cell.method == METHODS[1])
+    assert (
+      bool(cell.config.mask.target) == bool(cell.config.mask.source) == (cell.method == METHODS[1])
+    )
     assert (workdir / 'edits/000' / cell.method / 'report.html').exists()
     assert begin(workdir / 'edits/000' / cell.method, resolve(cell.config, cell.request)) is False
   frames = video.read_clip(workdir / 'edits/000/source', 4, 32, 32).frames
@@ -80,8 +85,13 @@ def test_edits_are_ordinary_ones_judged_from_their_pixels(finished, tmp_path):
   cell, scene = request.cells[1], request.edits['000'].scene
   clips = edit.run(cell.config, cell.request, tmp_path)
   for name in ('edit.mp4', 'metrics.json'):
-    assert (tmp_path / name).read_bytes() == (workdir / 'edits/000' / cell.method / name).read_bytes()
-  assert comparison_format.clip_path(workdir, '000', cell.method).read_bytes() == (tmp_path / 'edit.mp4').read_bytes()
+    assert (tmp_path / name).read_bytes() == (
+      workdir / 'edits/000' / cell.method / name
+    ).read_bytes()
+  assert (
+    comparison_format.clip_path(workdir, '000', cell.method).read_bytes()
+    == (tmp_path / 'edit.mp4').read_bytes()
+  )
   source, target = (render(one, 32, 4) for one in (scene.source, scene.target))
   clips = {'source': source.frames, METHODS[1]: clips['edit']}
   found = {row['method']: row for row in rows}
@@ -90,7 +100,9 @@ def test_edits_are_ordinary_ones_judged_from_their_pixels(finished, tmp_path):
     assert (row['success'], row['changed']) == (judged['success'], judged['changed'])
     assert row['background_psnr'] == judged['background_psnr']
     wrong = [name for name in scenes.ATTRIBUTES if not judged[f'{name}_right']]
-    assert row['wrong'] == ', '.join(wrong) and row['attributes_right'] == round(1 - len(wrong) / 7, 4)
+    assert row['wrong'] == ', '.join(wrong) and row['attributes_right'] == round(
+      1 - len(wrong) / 7, 4
+    )
   measures = json.loads((tmp_path / 'metrics.json').read_text())
   assert found[cell.method]['frame_difference'] == measures['edit_frame_difference']
   assert found['source']['frame_difference'] == measures['source_frame_difference']
@@ -98,12 +110,19 @@ def test_edits_are_ordinary_ones_judged_from_their_pixels(finished, tmp_path):
   assert found['source']['success'] is False
 
 
-def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(folder, finished, tmp_path):
+def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(
+  folder, finished, tmp_path
+):
   _, _, request, rows = finished
   # The measures of the shipped model have the attributes that the prompt names, of edits only.
   write_json(tmp_path / 'metrics.json', {'edit_attributes_right': 0.123})
   clip = render(request.edits['000'].scene.source, 32, 4).frames
-  given = request.cells[0], request.edits['000'], checkpoint.load(folder / 'tiny'), {'source': clip, 'edit': clip}
+  given = (
+    request.cells[0],
+    request.edits['000'],
+    checkpoint.load(folder / 'tiny'),
+    {'source': clip, 'edit': clip},
+  )
   found = [row['attributes_right'] for row in cells.measure(*given, tmp_path, 1.0)]
   assert found == [rows[0]['attributes_right']] * 2 and found[0] is not None
 
@@ -111,7 +130,11 @@ def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(folder,
 def test_tables_and_page(finished):
   _, workdir, request, _ = finished
   text = write(workdir)
-  assert text == (workdir / 'table.md').read_text() and 'Motion edits (n = 1)' in text and 'Appearance' not in text
+  assert (
+    text == (workdir / 'table.md').read_text()
+    and 'Motion edits (n = 1)' in text
+    and 'Appearance' not in text
+  )
   assert '| Plain inversion |' in text and '| UniEdit, as released, masks |' in text
   assert comparison_format.read(workdir) == request.comparison
   page = (workdir / 'index.html').read_text()
@@ -147,7 +170,9 @@ def test_a_rerun_makes_what_is_missing_and_nothing_twice(folder, finished, monke
 
 def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
   make = edit.make
-  broken = lambda config, request, path, *rest: 1 / 0 if path.name == 'plain' else make(config, request, path, *rest)
+  broken = lambda config, request, path, *rest: (
+    1 / 0 if path.name == 'plain' else make(config, request, path, *rest)
+  )
   monkeypatch.setattr(edit, 'make', broken)
   with pytest.raises(RuntimeError, match=r'000 by plain: ZeroDivisionError: division by zero'):
     run(config_of(folder), folder / 'failed')
@@ -160,7 +185,10 @@ def test_a_method_that_is_no_injection(folder, tmp_path):
   changes = {f'setups__fatezero__motion__{name}': value for name, value in setup.items()}
   request, rows = run(config_of(folder, compared=('fatezero',), **changes), tmp_path)
   (cell,) = request.cells
-  assert cell.request.baseline and json.loads((tmp_path / 'edits/000/fatezero/config.json').read_text())['baseline']
+  assert (
+    cell.request.baseline
+    and json.loads((tmp_path / 'edits/000/fatezero/config.json').read_text())['baseline']
+  )
   assert [row['method'] for row in rows] == ['source', 'fatezero'] and rows[1]['seconds'] > 0
   assert '| FateZero |' in write(tmp_path)
   # Its options are part of what decides whether an edit is made anew.
@@ -174,10 +202,17 @@ def write_manifest(folder, *lines):
   return str(folder / 'edits.jsonl')
 
 
-LINE = {'id': 'one', 'task': 'appearance', 'source_prompt': 'a red square', 'target_prompt': 'a blue square'}
+LINE = {
+  'id': 'one',
+  'task': 'appearance',
+  'source_prompt': 'a red square',
+  'target_prompt': 'a blue square',
+}
 
 
-def test_a_manifest_has_no_known_answers_and_methods_without_their_masks_are_left_out(folder, tmp_path):
+def test_a_manifest_has_no_known_answers_and_methods_without_their_masks_are_left_out(
+  folder, tmp_path
+):
   video.write_mp4(tmp_path / 'clip.mp4', render(scenes.Scene(), 32, 4).frames, 8)
   manifest = write_manifest(tmp_path, {**LINE, 'video': str(tmp_path / 'clip.mp4')})
   config = config_of(folder, manifest=manifest)
@@ -191,13 +226,22 @@ def test_a_manifest_has_no_known_answers_and_methods_without_their_masks_are_lef
 def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):
   folder = tiny_run.make_folder(tmp_path_factory)
   masks = {f'mask.{side}': str(folder / f'{side}.npz') for side in ('source', 'target')}
-  line = {'id': 'cat', 'task': 'motion', 'video': str(folder / 'clip.mp4'), 'target_prompt': 'a cat jumps', **masks}
+  line = {
+    'id': 'cat',
+    'task': 'motion',
+    'video': str(folder / 'clip.mp4'),
+    'target_prompt': 'a cat jumps',
+    **masks,
+  }
   config = compare.get_config()
   config.checkpoint, config.manifest = str(folder / 'tiny'), write_manifest(tmp_path, line)
   request = read_compare(config, tmp_path)
   assert request.left_out == [] and list(request.comparison.methods) == list(config.compared)
   given = {cell.method: cell.request for cell in request.cells}
-  assert [name for name, one in given.items() if one.masks] == ['uniedit_paper_masked', 'uniedit_release_masked']
+  assert [name for name, one in given.items() if one.masks] == [
+    'uniedit_paper_masked',
+    'uniedit_release_masked',
+  ]
   assert not any(part.on for part in vars(given['plain'].settings[0]).values())
   assert given['uniedit_paper'].settings != given['uniedit_release'].settings
   assert {cell.config.source_prompt for cell in request.cells} == {''}
@@ -205,7 +249,10 @@ def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):
 
 def test_faults_are_listed_together(folder, tmp_path):
   with pytest.raises(ValueError) as caught:
-    read_compare(config_of(folder, compared=('plain', 'magic'), split='x', edits__motion=21, dtype='f9'), tmp_path)
+    read_compare(
+      config_of(folder, compared=('plain', 'magic'), split='x', edits__motion=21, dtype='f9'),
+      tmp_path,
+    )
   for part in (
     "compared is ('plain', 'magic'); accepted: some of",
     "split is 'x'",
@@ -218,9 +265,13 @@ def test_faults_are_listed_together(folder, tmp_path):
   lines = {'id': 'a', 'task': 'colour', 'structure.steps': [0, 1]}, {'id': 'b', 'task': 'motion'}
   with pytest.raises(ValueError) as caught:
     read_compare(config_of(folder, manifest=write_manifest(tmp_path, *lines)), tmp_path)
-  assert "line 1: task is 'colour'" in str(caught.value) and 'line 1: structure.steps would change' in str(caught.value)
+  assert "line 1: task is 'colour'" in str(
+    caught.value
+  ) and 'line 1: structure.steps would change' in str(caught.value)
   config = config_of(
-    folder, manifest=write_manifest(tmp_path, {**LINE, 'mask.source': 'x'}), setups__plain__appearance__steps=0
+    folder,
+    manifest=write_manifest(tmp_path, {**LINE, 'mask.source': 'x'}),
+    setups__plain__appearance__steps=0,
   )
   with pytest.raises(ValueError) as caught:
     read_compare(config, tmp_path)

@@ -8,7 +8,9 @@ from experiments.docs import config_table
 
 
 def test_the_page_is_up_to_date():
-  assert config_table.PATH.read_text() == config_table.table(), 'run `python -m experiments.docs.config_table`'
+  assert config_table.PATH.read_text() == config_table.table(), (
+    'run `python -m experiments.docs.config_table`'
+  )
 
 
 def test_a_field_takes_the_comment_behind_it_or_above_it_or_that_of_what_it_is_part_of():
@@ -21,5 +23,7 @@ def test_a_field_takes_the_comment_behind_it_or_above_it_or_that_of_what_it_is_p
 
 
 def test_fields_have_dotted_names_and_types():
-  config = ml_collections.ConfigDict({'a': {'b': ml_collections.config_dict.placeholder(int)}, 'c': 'x'})
+  config = ml_collections.ConfigDict(
+    {'a': {'b': ml_collections.config_dict.placeholder(int)}, 'c': 'x'}
+  )
   assert list(config_table.fields(config)) == [('a.b', int, None), ('c', str, 'x')]

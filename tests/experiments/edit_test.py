@@ -21,7 +21,14 @@ from uniedit_jax.runtime import memory
 from uniedit_jax.runtime.workdir import begin, mark_done
 
 AUTO = {'mask__source': 'auto', 'mask__target': 'auto', 'mask__source_prompt': 'a cat'}
-CLIPS = ('source.mp4', 'reconstruction.mp4', 'motion_reference.mp4', 'edit.mp4', 'edit.gif', 'side_by_side.mp4')
+CLIPS = (
+  'source.mp4',
+  'reconstruction.mp4',
+  'motion_reference.mp4',
+  'edit.mp4',
+  'edit.gif',
+  'side_by_side.mp4',
+)
 
 
 @pytest.fixture(scope='session')
@@ -45,7 +52,9 @@ def motion_run(folder):
 
 def test_a_motion_edit_leaves_everything(motion_run):
   _, workdir, clips, metrics, run_record = motion_run
-  assert all((workdir / name).stat().st_size > 500 for name in (*CLIPS, 'report.html', 'config.json'))
+  assert all(
+    (workdir / name).stat().st_size > 500 for name in (*CLIPS, 'report.html', 'config.json')
+  )
   assert (workdir / 'DONE').exists()
   assert len(list((workdir / 'frames').iterdir())) == 4
   for name in ('edit', 'reconstruction', 'motion_reference'):
@@ -54,7 +63,12 @@ def test_a_motion_edit_leaves_everything(motion_run):
   assert not np.array_equal(clips['edit'], clips['motion_reference'])
   assert metrics['reconstruction_psnr_db'] > 0 and metrics['vae_round_trip_psnr_db'] > 0
   assert [phase['rows'] for phase in run_record['phases']] == [3, 5] and run_record['rows'] == 8
-  assert run_record['compilations']['edit'] >= 2 and set(run_record['seconds']) >= {'load', 'invert', 'edit', 'decode'}
+  assert run_record['compilations']['edit'] >= 2 and set(run_record['seconds']) >= {
+    'load',
+    'invert',
+    'edit',
+    'decode',
+  }
   assert run_record['peak_memory_bytes'] > 1e8 and run_record['checkpoint_hash']
   resolved = json.loads((workdir / 'config.json').read_text())
   assert resolved['structure']['steps'] == [0, 1] and resolved['clip']['frames'] == 4
@@ -77,18 +91,26 @@ def test_config_json_fed_back_makes_the_same_bits(folder, motion_run):
     np.testing.assert_array_equal(again[name], clip)
 
 
-@pytest.mark.parametrize('changes', [{'generated': True, 'video': ''}, {'window__frames': 3, 'window__overlap': 1}])
+@pytest.mark.parametrize(
+  'changes', [{'generated': True, 'video': ''}, {'window__frames': 3, 'window__overlap': 1}]
+)
 def test_config_json_can_be_read_back(folder, tmp_path, changes):
-  config = config_of(motion, folder, source_prompt='a cat', more_target_prompts=('a hen',), **changes)
+  config = config_of(
+    motion, folder, source_prompt='a cat', more_target_prompts=('a hen',), **changes
+  )
   begin(tmp_path, resolve(config, read_edit(config)))
   back = rerun.get_config(tmp_path / 'config.json')
-  assert json.loads((tmp_path / 'config.json').read_text()) == json.loads(json.dumps(resolve(back, read_edit(back))))
+  assert json.loads((tmp_path / 'config.json').read_text()) == json.loads(
+    json.dumps(resolve(back, read_edit(back)))
+  )
   (tmp_path / 'other.json').write_text('{"split": "benchmark"}')
   with pytest.raises(ValueError, match='is the config of another kind of run'):
     rerun.get_config(tmp_path / 'other.json')
 
 
-def test_the_inversion_is_reused_over_prompts_and_the_reconstruction_is_the_same(folder, motion_run):
+def test_the_inversion_is_reused_over_prompts_and_the_reconstruction_is_the_same(
+  folder, motion_run
+):
   *_, clips, metrics, _ = motion_run
   config = config_of(motion, folder, target_prompt='a bear')
   again, again_metrics, run_record = run(config, folder / 'bear')
@@ -116,15 +138,21 @@ def test_direct_inversion_reports_its_drift_and_is_looked_at_for_masks(folder):
 
 
 def test_obelm_comes_back_to_what_the_vae_makes_of_the_clip(folder):
-  _, metrics, _ = run(config_of(appearance, folder, inversion__method='obelm', steps=4), folder / 'obelm')
-  assert metrics['reconstruction_psnr_db'] == pytest.approx(metrics['vae_round_trip_psnr_db'], abs=0.02)
+  _, metrics, _ = run(
+    config_of(appearance, folder, inversion__method='obelm', steps=4), folder / 'obelm'
+  )
+  assert metrics['reconstruction_psnr_db'] == pytest.approx(
+    metrics['vae_round_trip_psnr_db'], abs=0.02
+  )
 
 
 def test_masks_are_used_and_written(folder, motion_run):
   masks = {f'mask__{side}': str(folder / f'{side}.npz') for side in ('source', 'target')}
   config = config_of(motion, folder, preset='release', **masks)
   clips, metrics, _ = run(config, folder / 'masked')
-  assert (folder / 'masked/masks/source.mp4').exists() and (folder / 'masked/masks/target/003.png').exists()
+  assert (folder / 'masked/masks/source.mp4').exists() and (
+    folder / 'masked/masks/target/003.png'
+  ).exists()
   assert metrics['edit_source_background_psnr_db'] > 0
   unmasked, *_ = run(config_of(motion, folder, preset='release'), folder / 'unmasked')
   assert not np.array_equal(clips['edit'], unmasked['edit'])
@@ -132,9 +160,17 @@ def test_masks_are_used_and_written(folder, motion_run):
 
 def test_a_clip_of_windows_with_masks_that_are_found(folder, motion_run):
   *_, whole, _, _ = motion_run
-  changes = {**AUTO, 'mask__target_words': ('fox',), 'mask__smoothing': 0.0, 'window__frames': 3, 'window__overlap': 1}
+  changes = {
+    **AUTO,
+    'mask__target_words': ('fox',),
+    'mask__smoothing': 0.0,
+    'window__frames': 3,
+    'window__overlap': 1,
+  }
   clips, *_ = run(config_of(motion, folder, **changes), folder / 'windows')
-  assert clips['edit'].shape == whole['edit'].shape and not np.array_equal(clips['edit'], whole['edit'])
+  assert clips['edit'].shape == whole['edit'].shape and not np.array_equal(
+    clips['edit'], whole['edit']
+  )
   masks = [read_masks(folder / f'windows/masks/{side}', 4, 64, 64) for side in ('source', 'target')]
   assert not np.array_equal(*masks)
 
@@ -148,7 +184,9 @@ def test_edits_of_one_clip_share_its_rows(folder, motion_run):
   assert np.abs(clips['edit'].astype(int) - alone['edit']).max() <= 1
   assert not np.array_equal(clips['edit_2'], clips['edit_3'])
   assert measures['edit_source_psnr_db'] == pytest.approx(metrics['edit_source_psnr_db'], abs=0.01)
-  assert measures['edit_3_source_psnr_db'] > 0 and len(list((folder / 'three/frames_2').iterdir())) == 4
+  assert (
+    measures['edit_3_source_psnr_db'] > 0 and len(list((folder / 'three/frames_2').iterdir())) == 4
+  )
   assert (folder / 'three/report.html').read_text().count('<video') == 8
 
 
@@ -164,17 +202,28 @@ def test_an_edit_is_edited_again(folder, motion_run):
   source = video.read_clip(first / 'frames', 4, 64, 64).frames
   np.testing.assert_array_equal(source, motion_run[2]['edit'])
   metrics = json.loads((second / 'metrics.json').read_text())
-  assert metrics['source_frame_difference'] == pytest.approx(pixel.frame_difference(source), abs=1e-6)
+  assert metrics['source_frame_difference'] == pytest.approx(
+    pixel.frame_difference(source), abs=1e-6
+  )
   config.appearance.target_prompt = ' '
   config.appearance.video = 'clip.mp4'
   with pytest.raises(ValueError) as error:
     chain_entry.read_chain(config)
-  assert 'appearance.video, image or' in str(error.value) and "target_prompt is ''" in str(error.value)
+  assert 'appearance.video, image or' in str(error.value) and "target_prompt is ''" in str(
+    error.value
+  )
 
 
 def test_a_photo_is_filmed_and_edited(folder):
-  Image.fromarray(np.uint8(np.random.default_rng(0).integers(256, size=(90, 160, 3)))).save(folder / 'photo.png')
-  changes = {'video': '', 'image': str(folder / 'photo.png'), 'move__kind': 'pan', 'move__amount': 0.3}
+  Image.fromarray(np.uint8(np.random.default_rng(0).integers(256, size=(90, 160, 3)))).save(
+    folder / 'photo.png'
+  )
+  changes = {
+    'video': '',
+    'image': str(folder / 'photo.png'),
+    'move__kind': 'pan',
+    'move__amount': 0.3,
+  }
   clips, metrics, _ = run(config_of(image, folder, **changes), folder / 'photo')
   expected = camera.film_image(changes['image'], camera.CameraMove('pan', 0.3), 4, 64, 64)
   np.testing.assert_array_equal(clips['source'], expected)
@@ -185,9 +234,16 @@ def test_a_generated_clip_is_the_reconstruction_of_its_edit(folder):
   config = config_of(generate, folder, prompt='a cat', seed=3)
   (folder / 'generated').mkdir()
   clip = generate_entry.run(config, read_generation(config), folder / 'generated')
-  changes = {'video': '', 'generated': True, 'source_prompt': 'a cat', 'seed': 3, 'preset': 'release'}
+  changes = {
+    'video': '',
+    'generated': True,
+    'source_prompt': 'a cat',
+    'seed': 3,
+    'preset': 'release',
+  }
   clips, metrics, _ = run(config_of(motion, folder, **changes), folder / 'edit_of_generated')
-  assert np.abs(clips['reconstruction'].astype(int) - clip).max() <= 1  # another row count rounds differently
+  # another row count rounds differently
+  assert np.abs(clips['reconstruction'].astype(int) - clip).max() <= 1
   assert 'edit_source_psnr_db' not in metrics
 
 
@@ -208,8 +264,19 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   with pytest.raises(ValueError) as caught:
     read_edit(config)
   message = str(caught.value)
-  expected = ('missing.mp4', "checkpoint is '/nowhere'", "target_prompt is ''", 'structure.steps is (0, 3)')
-  expected += ("content.tensors is ('w',)", "mask.source is ''", "'magic'", "plan is 'best'", 'rows_per_pass is 0')
+  expected = (
+    'missing.mp4',
+    "checkpoint is '/nowhere'",
+    "target_prompt is ''",
+    'structure.steps is (0, 3)',
+  )
+  expected += (
+    "content.tensors is ('w',)",
+    "mask.source is ''",
+    "'magic'",
+    "plan is 'best'",
+    'rows_per_pass is 0',
+  )
   assert [fault for fault in expected if fault not in message] == []
   assert message.index('missing.mp4') < message.index('/nowhere')
 
@@ -220,26 +287,53 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
     ({'target_prompt': 'x' * 80}, 'has 82 tokens; accepted: at most 77'),
     ({'clip__frames': 9}, 'frames=9'),
     ({'window__frames': 5}, 'window.frames is 5 for a clip of 4 frames; accepted: 1 to 4'),
-    ({'window__frames': 2, 'window__overlap': 2}, 'window.overlap is 2 for windows of 2 frames; accepted: 0 to 1'),
+    (
+      {'window__frames': 2, 'window__overlap': 2},
+      'window.overlap is 2 for windows of 2 frames; accepted: 0 to 1',
+    ),
     ({'clip__frames': 0}, 'clip.frames is 0'),
     ({'clip__height': 60}, 'accepted: a positive multiple of 8'),
     ({'rows_per_pass': 1}, 'rows_per_pass is 1; accepted: at least'),
     ({'steps': 0}, 'steps is 0; accepted: 1 to 999'),
-    ({'inversion__inner_steps': 3}, "inner_steps is 3 with method 'direct'; accepted: at least 1, with fixed_point or"),
-    ({'mask__source': 'auto', 'mask__target': 'auto'}, "mask.source_prompt is '' with mask.source='auto'"),
-    ({'mask__source': 'auto'}, "mask.target is '' but mask.source is given; accepted: both or neither"),
-    ({**AUTO, 'mask__source_words': ('bear',)}, "mask.source_words: 'bear' is not in the prompt 'a cat'"),
-    ({**AUTO, 'mask__source_prompt': 'a fox'}, "mask.source_words is () and the prompt 'a fox' has no word that"),
+    (
+      {'inversion__inner_steps': 3},
+      "inner_steps is 3 with method 'direct'; accepted: at least 1, with fixed_point or",
+    ),
+    (
+      {'mask__source': 'auto', 'mask__target': 'auto'},
+      "mask.source_prompt is '' with mask.source='auto'",
+    ),
+    (
+      {'mask__source': 'auto'},
+      "mask.target is '' but mask.source is given; accepted: both or neither",
+    ),
+    (
+      {**AUTO, 'mask__source_words': ('bear',)},
+      "mask.source_words: 'bear' is not in the prompt 'a cat'",
+    ),
+    (
+      {**AUTO, 'mask__source_prompt': 'a fox'},
+      "mask.source_words is () and the prompt 'a fox' has no word that",
+    ),
     ({**AUTO, 'mask__blocks': (0, 6)}, 'accepted: blocks of one grid'),
-    ({'more_target_prompts': ('a bear', 'a fox')}, "more_target_prompts is ('a bear', 'a fox'); accepted: a tuple"),
-    ({**AUTO, 'more_target_prompts': ('a bear',)}, "mask.target is 'auto' with more_target_prompts"),
+    (
+      {'more_target_prompts': ('a bear', 'a fox')},
+      "more_target_prompts is ('a bear', 'a fox'); accepted: a tuple",
+    ),
+    (
+      {**AUTO, 'more_target_prompts': ('a bear',)},
+      "mask.target is 'auto' with more_target_prompts",
+    ),
     ({**AUTO, 'task': 'appearance'}, "mask.target is 'auto' with task 'appearance'"),
     ({'preset': 'papr'}, "preset is 'papr'"),
     ({'schedule__beta_end': 2.0}, 'betas'),
     ({'generated': True}, "clip.mp4' and generated is True; accepted: one of them"),
     ({'image': 'photo.png'}, "image is 'photo.png'; accepted: one of them"),
     ({'image': 'photo.png', 'video': ''}, "image is 'photo.png', which does not exist here"),
-    ({'image': 'photo.png', 'video': '', 'move__kind': 'dolly'}, "move.kind is 'dolly'; accepted: 'pan'"),
+    (
+      {'image': 'photo.png', 'video': '', 'move__kind': 'dolly'},
+      "move.kind is 'dolly'; accepted: 'pan'",
+    ),
     ({'dtype': 'f32'}, "dtype is 'f32'"),
   ],
 )
@@ -279,9 +373,19 @@ def test_too_little_memory_names_the_setting_that_fits(folder, monkeypatch):
 
 
 def test_the_command_line_overrides_and_refuses(folder):
-  command = [sys.executable, '-m', 'experiments.edit', '--config=configs/motion.py', f'--workdir={folder}/cli']
+  command = [
+    sys.executable,
+    '-m',
+    'experiments.edit',
+    '--config=configs/motion.py',
+    f'--workdir={folder}/cli',
+  ]
   done = subprocess.run([*command, '--config.stepz=3'], capture_output=True, text=True, check=False)
   assert done.returncode != 0 and 'Did you mean "steps"' in done.stderr
   overrides = ['--config.structure.steps=(0,99)', '--config.video=none.mp4']
   done = subprocess.run([*command, *overrides], capture_output=True, text=True, check=False)
-  assert done.returncode != 0 and 'structure.steps is (0, 99)' in done.stderr and 'Traceback' not in done.stderr
+  assert (
+    done.returncode != 0
+    and 'structure.steps is (0, 99)' in done.stderr
+    and 'Traceback' not in done.stderr
+  )

@@ -1,4 +1,6 @@
-"""What is done before the first step of sampling, and what is not: heavy imports, programs compiled twice."""
+"""What is done before the first step of sampling, and what is not: heavy imports, programs compiled
+twice.
+"""
 
 import json
 import subprocess
@@ -29,7 +31,9 @@ def folder(tmp_path_factory):
 def programs():
   """Names of the programs that are compiled, or read from the cache, as they come."""
   names = []
-  listen = lambda event, _, fun_name='', **__: names.append(fun_name) if event == PROGRAM_EVENT else None
+  listen = lambda event, _, fun_name='', **__: (
+    names.append(fun_name) if event == PROGRAM_EVENT else None
+  )
   jax.monitoring.register_event_duration_secs_listener(listen)
   yield names
   jax.monitoring.unregister_event_duration_listener(listen)
@@ -37,13 +41,21 @@ def programs():
 
 @pytest.mark.parametrize('entry', ['edit', 'sweep', 'batch_edit', 'evaluate', 'api'])
 def test_heavy_libraries_are_imported_where_they_are_used(entry):
-  ask = f'import sys, experiments.{entry}; print(*{{name.partition(".")[0] for name in sys.modules}})'
-  loaded = subprocess.run([sys.executable, '-c', ask], capture_output=True, text=True, check=True).stdout.split()
+  ask = (
+    f'import sys, experiments.{entry}; print(*{{name.partition(".")[0] for name in sys.modules}})'
+  )
+  loaded = subprocess.run(
+    [sys.executable, '-c', ask], capture_output=True, text=True, check=True
+  ).stdout.split()
   assert 'jax' in loaded and not set(LATE) & set(loaded)
 
 
 def test_small_programs_are_kept_too(tmp_path):
-  names = 'jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs', 'jax_default_matmul_precision'
+  names = (
+    'jax_compilation_cache_dir',
+    'jax_persistent_cache_min_compile_time_secs',
+    'jax_default_matmul_precision',
+  )
   before = {name: getattr(jax.config, name) for name in names}
   compilation_cache.reset_cache()  # another test may have opened one, which a process does once
   try:
@@ -59,13 +71,19 @@ def test_small_programs_are_kept_too(tmp_path):
 @pytest.mark.parametrize(
   'module, changes',
   [
-    (motion, {'inversion__method': 'ddim', 'mask__source': 'source.npz', 'mask__target': 'target.npz'}),
+    (
+      motion,
+      {'inversion__method': 'ddim', 'mask__source': 'source.npz', 'mask__target': 'target.npz'},
+    ),
     (appearance, {'generated': True, 'video': '', 'source_prompt': 'a cat', 'rows_per_pass': 3}),
   ],
 )
 def test_the_first_program_is_ready_before_it_is_needed(folder, programs, module, changes):
   """What is compiled ahead is what sampling asks for: else it would be compiled again."""
-  changes = {name: str(folder / value) if name.startswith('mask') else value for name, value in changes.items()}
+  changes = {
+    name: str(folder / value) if name.startswith('mask') else value
+    for name, value in changes.items()
+  }
   config = config_of(module, folder, steps=1, **changes)
   request, log = read_edit(config), RunLog()
   model = stages.load(config, request.dtype, log)
@@ -90,7 +108,9 @@ def test_run_json_tells_when_the_first_step_was_done(folder, tmp_path):
 
 def test_seconds_of_a_process_begin_with_it():
   ask = 'import time; time.sleep(0.5); from uniedit_jax import record; print(record.seconds_of_process())'
-  told = subprocess.run([sys.executable, '-c', ask], capture_output=True, text=True, check=True).stdout
+  told = subprocess.run(
+    [sys.executable, '-c', ask], capture_output=True, text=True, check=True
+  ).stdout
   assert float(told) > 0.5
 
 
@@ -101,5 +121,8 @@ def test_what_threads_compile_is_no_part_of_a_phase():
     thread = threading.Thread(target=log.on_event, args=(PROGRAM_EVENT, 3.0))
     thread.start()
     thread.join()
-  assert log.compile_seconds == {'edit': 0.25, 'beside': 3.0} and log.compilations == {'edit': 1, 'beside': 1}
+  assert log.compile_seconds == {'edit': 0.25, 'beside': 3.0} and log.compilations == {
+    'edit': 1,
+    'beside': 1,
+  }
   assert log.compiled == 0.25

@@ -1,4 +1,6 @@
-"""Sweeps: settings side by side are those made alone, values add no program, and nothing finished is made again."""
+"""Sweeps: settings side by side are those made alone, values add no program, and nothing finished
+is made again.
+"""
 
 import json
 import subprocess
@@ -33,7 +35,11 @@ def run(config, settings, workdir):
 
 
 def settings_of(ends):
-  return [{'structure.steps': (0, end), 'target_prompt': prompt} for end in ends for prompt in ('a fox', 'a hen')]
+  return [
+    {'structure.steps': (0, end), 'target_prompt': prompt}
+    for end in ends
+    for prompt in ('a fox', 'a hen')
+  ]
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +51,9 @@ def swept(folder):
 
 def test_settings_side_by_side_are_those_made_alone(folder, swept):
   config, passes, rows, _ = swept
-  assert len(passes) == 1 and list(passes[0].settings) == [0, 1, 2, 3] == [row['setting'] for row in rows]
+  assert len(passes) == 1 and list(passes[0].settings) == [0, 1, 2, 3] == [
+    row['setting'] for row in rows
+  ]
   assert [row['structure.steps'] for row in rows] == [[0, 0], [0, 0], [0, 1], [0, 1]]
   alone = config.copy_and_resolve_references()
   alone.update_from_flattened_dict(settings_of((0, 1))[3])
@@ -60,7 +68,9 @@ def test_settings_side_by_side_are_those_made_alone(folder, swept):
   )
   assert np.abs(clips['edit_4'] - wanted).max() <= 1  # another row count rounds differently
   # Files are lossy, but no other setting is as near to its file.
-  files = [video.read_clip(folder / f'swept/settings/{i:03d}/edit.mp4', 4, 64, 64).frames for i in range(4)]
+  files = [
+    video.read_clip(folder / f'swept/settings/{i:03d}/edit.mp4', 4, 64, 64).frames for i in range(4)
+  ]
   assert np.argmin([np.abs(frames - wanted).mean() for frames in files]) == 3
   assert len({row['edit_source_psnr_db'] for row in rows}) == 4
   lines = (folder / 'swept/results.csv').read_text().splitlines()
@@ -70,16 +80,28 @@ def test_settings_side_by_side_are_those_made_alone(folder, swept):
 def test_a_change_of_value_adds_no_program(folder, swept):
   *_, first = swept
   config = config_of(motion, folder, steps=3, outputs__motion_reference=False)
-  counts = {count for part in first['passes'] for phase in part['phases'] for count in phase['passes']}
-  _, _, again = run(config, [{**s, 'content.blocks': (9, 12)} for s in settings_of((0, 1))], folder / 'again')
-  counts_again = {count for part in again['passes'] for phase in part['phases'] for count in phase['passes']}
-  assert counts_again == counts and again['compilations'].get('edit', 0) == 0 and again['inversion_cached']
+  counts = {
+    count for part in first['passes'] for phase in part['phases'] for count in phase['passes']
+  }
+  _, _, again = run(
+    config, [{**s, 'content.blocks': (9, 12)} for s in settings_of((0, 1))], folder / 'again'
+  )
+  counts_again = {
+    count for part in again['passes'] for phase in part['phases'] for count in phase['passes']
+  }
+  assert (
+    counts_again == counts
+    and again['compilations'].get('edit', 0) == 0
+    and again['inversion_cached']
+  )
   assert 'edit' in first['compilations']
 
 
 def test_settings_that_change_the_source_are_passes_of_their_own(folder):
   config = config_of(motion, folder, source_prompt='a cat')
-  settings = [{'guidance': scale, 'content.steps': steps} for scale in (3.0, 5.0) for steps in ((0, 2), OFF)]
+  settings = [
+    {'guidance': scale, 'content.steps': steps} for scale in (3.0, 5.0) for steps in ((0, 2), OFF)
+  ]
   passes = read_sweep(config, settings)
   assert [list(one.settings) for one in passes] == [[0, 1], [2, 3]]
   assert [one.config.guidance for one in passes] == [3.0, 5.0]
@@ -145,23 +167,41 @@ def test_sweeps_are_found_in_the_file_of_the_config():
   config = ablate_injection.get_config()
   path = ablate_injection.__file__
   found = sweep.read_settings(path, 't1', config)
-  assert found[0] == {'structure.steps': (0, 0)} and found[-1] == {'structure.steps': (0, config.steps)}
-  with pytest.raises(ValueError, match=r"sweep is 't2'; accepted with .*: components, structure_end, t1, "):
+  assert found[0] == {'structure.steps': (0, 0)} and found[-1] == {
+    'structure.steps': (0, config.steps)
+  }
+  with pytest.raises(
+    ValueError, match=r"sweep is 't2'; accepted with .*: components, structure_end, t1, "
+  ):
     sweep.read_settings(path, 't2', config)
 
 
 def test_the_command_names_the_sweeps_of_a_short_form(tmp_path):
-  command = [sys.executable, '-m', 'experiments.sweep', '--config=configs/ablate_injection.py:quick', '--sweep=t2']
-  done = subprocess.run([*command, f'--workdir={tmp_path}'], capture_output=True, text=True, check=False)
+  command = [
+    sys.executable,
+    '-m',
+    'experiments.sweep',
+    '--config=configs/ablate_injection.py:quick',
+    '--sweep=t2',
+  ]
+  done = subprocess.run(
+    [*command, f'--workdir={tmp_path}'], capture_output=True, text=True, check=False
+  )
   assert done.returncode == 1 and 'Traceback' not in done.stderr
-  assert done.stderr.startswith("sweep is 't2'; accepted with configs/ablate_injection.py: components, ")
+  assert done.stderr.startswith(
+    "sweep is 't2'; accepted with configs/ablate_injection.py: components, "
+  )
 
 
 @pytest.mark.parametrize('model', ['full', 'quick', 'lavie'])
 def test_all_settings_of_the_shipped_sweeps_are_sound(folder, model):
   config = ablate_injection.get_config(model)
   if model == 'lavie':
-    config.checkpoint, config.video, config.target_prompt = str(folder / 'tiny'), str(folder / 'clip.mp4'), 'a fox'
+    config.checkpoint, config.video, config.target_prompt = (
+      str(folder / 'tiny'),
+      str(folder / 'clip.mp4'),
+      'a fox',
+    )
   for name in vars(ablate_injection):
     if name.startswith('sweep_'):
       passes = read_sweep(config, list(getattr(ablate_injection, name)(config)))

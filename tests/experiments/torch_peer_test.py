@@ -71,17 +71,31 @@ def test_whole_edits_agree(peer, sampling, model, rng, task, stored):
   import torch
 
   settings = [preset('paper', task, False, STEPS, model.config.blocks)]
-  layout = plan_edit(task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=model.config.blocks)
+  layout = plan_edit(
+    task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=model.config.blocks
+  )
   start = rng.standard_normal((4, 8, 8, 4), np.float32)
   texts = rng.standard_normal((3, 5, model.config.text_width), np.float32)
   trajectory = rng.standard_normal((STEPS + 1, *start.shape), np.float32) if stored else None
   schedule, branches = NoiseSchedule(), len(layout.branches)
   expected = sample(
-    *(model.apply, model.params, np.repeat(start[None], branches, 0), texts, layout.plan, schedule, 7.5),
+    *(
+      model.apply,
+      model.params,
+      np.repeat(start[None], branches, 0),
+      texts,
+      layout.plan,
+      schedule,
+      7.5,
+    ),
     **dict(stored=layout.stored, trajectory=trajectory),
   )
   found = sampling.sample(
-    *(peer.make_unet(model.config, model.params), first(np.repeat(start[None], branches, 0)), torch.from_numpy(texts)),
+    *(
+      peer.make_unet(model.config, model.params),
+      first(np.repeat(start[None], branches, 0)),
+      torch.from_numpy(texts),
+    ),
     *(layout.plan, schedule, 7.5, layout.stored, None if trajectory is None else first(trajectory)),
   )
   main = [branch.kind for branch in layout.branches].index('main')
@@ -93,7 +107,9 @@ def test_inversion_agrees(peer, sampling, model, rng):
 
   latents = rng.standard_normal((3, 8, 8, 4), np.float32)
   text = rng.standard_normal((5, model.config.text_width), np.float32)
-  expected = inversion.ddim_invert(model.denoise, model.params, latents, text, NoiseSchedule(), STEPS)
+  expected = inversion.ddim_invert(
+    model.denoise, model.params, latents, text, NoiseSchedule(), STEPS
+  )
   unet = peer.make_unet(model.config, model.params)
   found = sampling.ddim_invert(unet, first(latents), torch.from_numpy(text), NoiseSchedule(), STEPS)
   assert agreement(last(found), expected) < EDIT
@@ -112,7 +128,8 @@ def test_null_text_agrees(peer, sampling, tiny, rng, remat):
   )
   unet = peer.make_unet(tiny.config, tiny.params, remat=remat)
   texts, losses, latents = sampling.optimise_null_text(
-    *(unet, first(trajectory), torch.from_numpy(text), torch.from_numpy(null), NoiseSchedule()), inner_steps=3
+    *(unet, first(trajectory), torch.from_numpy(text), torch.from_numpy(null), NoiseSchedule()),
+    inner_steps=3,
   )
   np.testing.assert_allclose(losses, expected.losses, rtol=NULL_TEXT_LOSS)
   assert agreement(last(latents), expected.latents) < NULL_TEXT
@@ -120,7 +137,9 @@ def test_null_text_agrees(peer, sampling, tiny, rng, remat):
 
 
 @pytest.mark.parametrize('batch', [1, 3])
-@pytest.mark.parametrize('config', [vae_lib.VAEConfig((8, 8, 16, 16), 2, 4, 4, 0.5), vae_lib.VAEConfig((8, 16), 1, 4)])
+@pytest.mark.parametrize(
+  'config', [vae_lib.VAEConfig((8, 8, 16, 16), 2, 4, 4, 0.5), vae_lib.VAEConfig((8, 16), 1, 4)]
+)
 def test_the_vae_agrees(config, batch, rng):
   torch = pytest.importorskip('torch')
   pytest.importorskip('diffusers')
@@ -132,6 +151,9 @@ def test_the_vae_agrees(config, batch, rng):
   frames = rng.uniform(-1, 1, (3, 2 * config.factor, 3 * config.factor, 3)).astype(np.float32)
   theirs = torch_peer_vae.make_vae(config, params)
   expected = vae_lib.encode_frames(ours, params, frames)
-  assert agreement(last(torch_peer_vae.encode(theirs, torch.from_numpy(frames), batch)), expected) < VAE_TEXT
+  assert (
+    agreement(last(torch_peer_vae.encode(theirs, torch.from_numpy(frames), batch)), expected)
+    < VAE_TEXT
+  )
   found = torch_peer_vae.decode(theirs, first(expected), batch)
   assert agreement(found, vae_lib.decode_frames(ours, params, expected)) < VAE_TEXT

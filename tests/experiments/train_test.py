@@ -17,7 +17,9 @@ from uniedit_jax.sprites.model import CONFIG
 
 TINY = dataclasses.replace(
   CONFIG,
-  unet=UNetConfig(channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8),
+  unet=UNetConfig(
+    channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8
+  ),
   vae=VAEConfig(channels=(4, 8, 8), layers=1, groups=4, latent_channels=2, scale=1.0),
   text=dataclasses.replace(CONFIG.text, width=8, heads=1, mlp_width=8, layers=1),
 )
@@ -36,7 +38,12 @@ def small(config, cache, **changes):
   config.look_every, config.warmup = 4, 2
   for i, steps in enumerate((3, 3), 1):
     rates = {'first_rate': 1e-2, 'last_rate': 1e-3}
-    config[f'stage{i}'] = {'steps': steps, 'images': 8, 'clips': 8 * (i == 2 and config.part == 'model'), **rates}
+    config[f'stage{i}'] = {
+      'steps': steps,
+      'images': 8,
+      'clips': 8 * (i == 2 and config.part == 'model'),
+      **rates,
+    }
   config.update(changes)
   return config
 
@@ -67,7 +74,9 @@ def test_a_run_that_was_killed_before_its_export_exports(vae_run, tmp_path):
   folder = shutil.copytree(vae_run / 'run', tmp_path / 'run')
   shutil.rmtree(folder / 'checkpoint')
   start(small(sprites_vae.get_config(), vae_run / 'cache'), folder)
-  made, whole = (checkpoint.load(path / 'checkpoint', parts=('vae',)) for path in (folder, vae_run / 'run'))
+  made, whole = (
+    checkpoint.load(path / 'checkpoint', parts=('vae',)) for path in (folder, vae_run / 'run')
+  )
   assert made.hash == whole.hash
 
 
@@ -78,10 +87,14 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_losses(vae_run, tmp_path):
   with pytest.raises(SystemExit) as stop:
     start(make(max_minutes=0.0), tmp_path / 'parts')
   assert not stop.value.code
-  assert [row['step'] for row in training_curves.read(tmp_path / 'parts' / 'losses.csv', until=99)] == [2]
+  assert [
+    row['step'] for row in training_curves.read(tmp_path / 'parts' / 'losses.csv', until=99)
+  ] == [2]
   start(make(), tmp_path / 'parts')
 
-  whole, parts = (training_curves.read(tmp_path / name / 'losses.csv', until=99) for name in ('whole', 'parts'))
+  whole, parts = (
+    training_curves.read(tmp_path / name / 'losses.csv', until=99) for name in ('whole', 'parts')
+  )
   assert [row['step'] for row in whole] == [row['step'] for row in parts] == [2, 4, 6]
   for name in ('loss', 'images'):
     assert [row[name] for row in whole] == [row[name] for row in parts]
@@ -99,7 +112,9 @@ def test_init_goes_on_from_a_checkpoint(vae_run, tmp_path):
 
 
 def test_all_faults_are_listed(tmp_path):
-  config = small(sprites_model.get_config(), tmp_path, vae=str(tmp_path / 'none'), init='nothing', dtype='int8')
+  config = small(
+    sprites_model.get_config(), tmp_path, vae=str(tmp_path / 'none'), init='nothing', dtype='int8'
+  )
   config.part = 'tower'
   config.stage1.images = 3
   config.stage2.images = config.stage2.clips = 0

@@ -11,9 +11,16 @@ import sys
 import time
 
 PROGRAMS = ('chromium', 'chromium-browser', 'google-chrome')
-FLAGS = ('--headless=new', '--no-sandbox', '--disable-gpu', '--remote-debugging-pipe', '--no-first-run')
+FLAGS = (
+  '--headless=new',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--remote-debugging-pipe',
+  '--no-first-run',
+)
 FLAGS += ('--disable-background-networking', '--autoplay-policy=no-user-gesture-required')
-# Chromium reads from descriptor 3 and writes to 4. The ends are moved away first: they may lie in these places.
+# Chromium reads from descriptor 3 and writes to 4. The ends are moved away first: they may lie in
+# these places.
 LAUNCH = """import fcntl, os, sys
 ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD_CLOEXEC, 10) for end in sys.argv[1:3]]
 for end, place in zip(ends, (3, 4)):
@@ -87,11 +94,19 @@ class Browser:
   def open(self, path, width, height=700):
     """Opens a file in a page of that size, without a network."""
     target = self.call('Target.createTarget', url='about:blank')['targetId']
-    page = Page(self, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId'])
+    page = Page(
+      self, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
+    )
     self.pages[page.session] = page
     for domain in ('Page', 'Runtime', 'Network'):
       page.call(f'{domain}.enable')
-    page.call('Network.emulateNetworkConditions', offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+    page.call(
+      'Network.emulateNetworkConditions',
+      offline=True,
+      latency=0,
+      downloadThroughput=-1,
+      uploadThroughput=-1,
+    )
     page.resize(width, height)
     page.call('Page.navigate', url=path.as_uri())
     page.wait_for('location.protocol === "file:" && document.readyState === "complete"')
@@ -108,11 +123,19 @@ class Page:
     return self.browser.call(method, self.session, **params)
 
   def resize(self, width, height):
-    self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=False)
+    self.call(
+      'Emulation.setDeviceMetricsOverride',
+      width=width,
+      height=height,
+      deviceScaleFactor=1,
+      mobile=False,
+    )
 
   def evaluate(self, expression):
     """The value of a JavaScript expression, that of its promise if it is one."""
-    got = self.call('Runtime.evaluate', expression=expression, awaitPromise=True, returnByValue=True)
+    got = self.call(
+      'Runtime.evaluate', expression=expression, awaitPromise=True, returnByValue=True
+    )
     if 'exceptionDetails' in got:
       raise RuntimeError(f'{expression}: {got["exceptionDetails"]}')
     return got['result'].get('value')

@@ -8,7 +8,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 
 class Bucket(MemoryFileSystem):
-  """Objects by name, as S3 and GCS have them: a folder is what its objects' names begin with, never there by itself."""
+  """Objects by name, as S3 and GCS have them: a folder is what its objects' names begin with, never
+  there by itself.
+  """
 
   protocol = 'gcs', 'gs'
   store = {}  # noqa: RUF012 (fsspec's own way: one for all instances)

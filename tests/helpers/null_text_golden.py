@@ -1,4 +1,5 @@
-"""Null-text optimisation of a golden, in a process of its own: `python -m tests.null_text_golden NAME EPSILON OUT.npz`.
+"""Null-text optimisation of a golden, in a process of its own: `python -m tests.null_text_golden
+NAME EPSILON OUT.npz`.
 
 Programs of the tests compile fast and run slowly, and this one runs for minutes that way.
 """
@@ -21,7 +22,14 @@ def main(name, epsilon, path):
   numbers = reference.golden(name)
   null, text = numbers['text']
   found = optimise_null_text(
-    *(model.denoise, model.params, reference.from_torch(numbers['trajectory'][:, 0]), text, null, NoiseSchedule()),
+    *(
+      model.denoise,
+      model.params,
+      reference.from_torch(numbers['trajectory'][:, 0]),
+      text,
+      null,
+      NoiseSchedule(),
+    ),
     **dict(inner_steps=5, epsilon=float(epsilon)),
   )
   np.savez(path, losses=found.losses, texts=found.texts, latents=found.latents)

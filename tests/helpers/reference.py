@@ -1,8 +1,7 @@
 """The golden numbers of the PyTorch originals, and the rule that their weights are rebuilt from.
 
-The originals are LaVie's UNet with UniEdit's injections and diffusers' DDIM, run in float32 on the CPU. Nothing
-is shipped but their outputs: a weight is a function of its name and shape.
-"""
+The originals are LaVie's UNet with UniEdit's injections and diffusers' DDIM, run in float32 on the
+CPU. Nothing is shipped but their outputs: a weight is a function of its name and shape."""
 
 import json
 import pathlib
@@ -57,7 +56,11 @@ def weight(name, shape, salt=0):
   """The weight rule, f32[shape]; the same numbers on every machine."""
   if name.endswith('rotary_emb.freqs'):
     return np.float32(10000.0 ** (-np.arange(shape[0]) / shape[0]))
-  z = np.random.default_rng([salt, zlib.crc32(name.encode())]).standard_normal(shape).astype(np.float32)
+  z = (
+    np.random.default_rng([salt, zlib.crc32(name.encode())])
+    .standard_normal(shape)
+    .astype(np.float32)
+  )
   if 'relative_attention_bias' in name:
     return np.float32(0.5) * z
   if len(shape) == 1:
@@ -87,7 +90,9 @@ def golden_params(manifest, config):
 
 
 def random_params(config, salt):
-  """Parameters by the weight rule of a model without goldens: norms near 1, nothing zero, unit gain."""
+  """Parameters by the weight rule of a model without goldens: norms near 1, nothing zero, unit
+  gain.
+  """
 
   def leaf(path, shape):
     name = '/'.join(part.key for part in path)

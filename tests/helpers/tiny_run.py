@@ -26,7 +26,9 @@ def make_folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp('experiments')
   random_init.init_random(folder / 'tiny', TINY)
   grid = np.arange(64)
-  frames = [np.stack(np.broadcast_arrays(4 * grid, 4 * grid[:, None], 60 * i), -1) for i in range(4)]
+  frames = [
+    np.stack(np.broadcast_arrays(4 * grid, 4 * grid[:, None], 60 * i), -1) for i in range(4)
+  ]
   video.write_mp4(folder / 'clip.mp4', np.uint8(frames), 8)
   masks = np.zeros((2, 4, 64, 64), bool)
   masks[0, :, 16:40, 16:40] = masks[1, :, 24:56, 8:40] = True
@@ -44,7 +46,11 @@ def config_of(module, folder, **changes):
         'checkpoint': str(folder / 'tiny'),
         'cache': str(folder / 'cache'),
         'steps': 2,
-        **({} if module is generate else {'video': str(folder / 'clip.mp4'), 'target_prompt': 'a fox'}),
+        **(
+          {}
+          if module is generate
+          else {'video': str(folder / 'clip.mp4'), 'target_prompt': 'a fox'}
+        ),
         **{name.replace('__', '.'): value for name, value in changes.items()},
       }
     )

@@ -1,4 +1,6 @@
-"""What a layout really does: which row reads which tensor of which other row, in which steps and blocks."""
+"""What a layout really does: which row reads which tensor of which other row, in which steps and
+blocks.
+"""
 
 import numpy as np
 
@@ -10,7 +12,9 @@ READS = (*SLOTS, 'text_maps', 'residual', 'flow')
 def row_names(layout, texts, step):
   """'<branch>:<text>' of every row of a step; `texts` names the texts."""
   (rows,) = layout.plan.steps[step].passes
-  return [f'{layout.branches[k].kind}:{texts[t]}' for k, t in zip(rows.branch, rows.text, strict=True)]
+  return [
+    f'{layout.branches[k].kind}:{texts[t]}' for k, t in zip(rows.branch, rows.text, strict=True)
+  ]
 
 
 def trace(layout, texts):

@@ -23,32 +23,50 @@ def read(folder, image, name='a.png', **options):
 
 def test_modes_of_pictures(tmp_path):
   colour, grey = Image.fromarray(COLOUR), np.repeat(GREY[..., None], 3, -1)
-  for image, name in ((colour, 'a.png'), (colour.quantize(8), 'b.png'), (colour.convert('CMYK'), 'a.tif')):
+  for image, name in (
+    (colour, 'a.png'),
+    (colour.quantize(8), 'b.png'),
+    (colour.convert('CMYK'), 'a.tif'),
+  ):
     np.testing.assert_array_equal(read(tmp_path, image, name), COLOUR)
   np.testing.assert_array_equal(read(tmp_path, colour, 'a.webp', lossless=True), COLOUR)
-  for kind, name in ((np.uint8, 'c.png'), (np.uint16, 'd.png'), (np.uint16, 'b.tif'), (np.int32, 'c.tif')):
+  for kind, name in (
+    (np.uint8, 'c.png'),
+    (np.uint16, 'd.png'),
+    (np.uint16, 'b.tif'),
+    (np.int32, 'c.tif'),
+  ):
     values = GREY.astype(kind) * kind(1 if kind == np.uint8 else 257)
     np.testing.assert_array_equal(read(tmp_path, Image.fromarray(values), name), grey)
-  np.testing.assert_array_equal(read(tmp_path, Image.fromarray(GREY > 100)), np.where(grey > 100, 255, 0))
+  np.testing.assert_array_equal(
+    read(tmp_path, Image.fromarray(GREY > 100)), np.where(grey > 100, 255, 0)
+  )
 
 
 def test_transparency_is_on_white(tmp_path):
   alpha = np.array([[0, 255, 51], [255, 0, 102]], np.uint8)
-  expected = lambda colour: np.round((colour * (alpha / 255)[..., None]) + 255 * (1 - alpha / 255)[..., None])
+  expected = lambda colour: np.round(
+    (colour * (alpha / 255)[..., None]) + 255 * (1 - alpha / 255)[..., None]
+  )
   rgba = Image.fromarray(np.dstack([COLOUR, alpha]))
   np.testing.assert_allclose(read(tmp_path, rgba), expected(COLOUR), atol=1)
-  np.testing.assert_allclose(read(tmp_path, rgba, 'a.webp', lossless=True, exact=True), expected(COLOUR), atol=1)
+  np.testing.assert_allclose(
+    read(tmp_path, rgba, 'a.webp', lossless=True, exact=True), expected(COLOUR), atol=1
+  )
   grey = Image.merge('LA', [Image.fromarray(GREY), Image.fromarray(alpha)])
   np.testing.assert_allclose(read(tmp_path, grey), expected(GREY[..., None].repeat(3, -1)), atol=1)
   palette = Image.fromarray(GREY // 60 % 4, 'P')
   palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
   out = read(tmp_path, palette, 'a.gif', transparency=1)
   assert out[0].tolist() == [[10, 20, 30], [255, 255, 255], [70, 80, 90]]
-  out = read(tmp_path, Image.fromarray(COLOUR), transparency=tuple(COLOUR[0, 1].tolist()))  # one colour is clear
+  # one colour is clear
+  out = read(tmp_path, Image.fromarray(COLOUR), transparency=tuple(COLOUR[0, 1].tolist()))
   assert out[0].tolist() == [COLOUR[0, 0].tolist(), [255] * 3, COLOUR[0, 2].tolist()]
 
 
-@pytest.mark.parametrize('orientation, turned', [(1, COLOUR), (3, COLOUR[::-1, ::-1]), (6, np.rot90(COLOUR, -1))])
+@pytest.mark.parametrize(
+  'orientation, turned', [(1, COLOUR), (3, COLOUR[::-1, ::-1]), (6, np.rot90(COLOUR, -1))]
+)
 def test_pictures_are_turned_upright(tmp_path, orientation, turned):
   exif = Image.Exif()
   exif[0x0112] = orientation
@@ -59,13 +77,21 @@ def test_pictures_are_turned_upright(tmp_path, orientation, turned):
 
 
 def test_unreadable_pictures(tmp_path):
-  whole = save(tmp_path, Image.fromarray(np.arange(7500, dtype=np.uint8).reshape(50, 50, 3)), 'a.png').read_bytes()
+  whole = save(
+    tmp_path, Image.fromarray(np.arange(7500, dtype=np.uint8).reshape(50, 50, 3)), 'a.png'
+  ).read_bytes()
   (tmp_path / 'text.jpg').write_text('not a picture')
   (tmp_path / 'cut.png').write_bytes(whole[: len(whole) // 2])
   (tmp_path / 'folder').mkdir()
   Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / 'float.tif')
   Image.fromarray(np.full((4, 4), 70000, np.int32)).save(tmp_path / 'long.tif')
-  reasons = ('text', 'identify'), ('cut', 'truncated'), ('folder', 'directory'), ('float', 'floats'), ('long', '70000')
+  reasons = (
+    ('text', 'identify'),
+    ('cut', 'truncated'),
+    ('folder', 'directory'),
+    ('float', 'floats'),
+    ('long', '70000'),
+  )
   for stem, reason in reasons:
     (path,) = tmp_path.glob(f'{stem}*')
     (fault,) = camera.check_image(path, CameraMove(), 4, 8, 8)
@@ -115,7 +141,14 @@ def test_image_too_small(tmp_path):
 
 def test_all_faults_are_listed_together():
   faults = camera.check_image('no.png', CameraMove('dolly', easing='bounce'), 0, 8.0, -8)
-  starts = 'frames is 0', 'height is 8.0', 'width is -8', "move.kind is 'dolly'", "move.easing is 'bounce'", 'image is '
+  starts = (
+    'frames is 0',
+    'height is 8.0',
+    'width is -8',
+    "move.kind is 'dolly'",
+    "move.easing is 'bounce'",
+    'image is ',
+  )
   for fault, start in zip(faults, starts, strict=True):
     assert fault.startswith(start)
     assert 'accepted: ' in fault
@@ -133,17 +166,32 @@ def test_all_faults_are_listed_together():
     (CameraMove('pan', 1), "amount is 1 with kind 'pan'; accepted: None, or -0.9 to 0.9"),
     (CameraMove('tilt', -2.0), "amount is -2.0 with kind 'tilt'; accepted: None, or -0.9 to 0.9"),
     (CameraMove('zoom', 0), "amount is 0 with kind 'zoom'; accepted: None, or 0.1 to 10.0"),
-    (CameraMove('rotate', 'a bit'), "amount is 'a bit' with kind 'rotate'; accepted: None, or -360.0 to 360.0"),
-    (CameraMove('pan', float('nan')), "amount is nan with kind 'pan'; accepted: None, or -0.9 to 0.9"),
+    (
+      CameraMove('rotate', 'a bit'),
+      "amount is 'a bit' with kind 'rotate'; accepted: None, or -360.0 to 360.0",
+    ),
+    (
+      CameraMove('pan', float('nan')),
+      "amount is nan with kind 'pan'; accepted: None, or -0.9 to 0.9",
+    ),
     (CameraMove('zoom', True), "amount is True with kind 'zoom'; accepted: None, or 0.1 to 10.0"),
-    (CameraMove('arc', 0.1, 400), "sweep is 400 with kind 'arc'; accepted: None, or -360.0 to 360.0"),
+    (
+      CameraMove('arc', 0.1, 400),
+      "sweep is 400 with kind 'arc'; accepted: None, or -360.0 to 360.0",
+    ),
     (CameraMove('pan', 0.1, 90), "sweep is 90 with kind 'pan', which has none; accepted: None"),
-    (CameraMove('pan', key_frames=KEYS), "key_frames is given with kind 'pan'; accepted: () or kind 'key_frames'"),
+    (
+      CameraMove('pan', key_frames=KEYS),
+      "key_frames is given with kind 'pan'; accepted: () or kind 'key_frames'",
+    ),
     (
       CameraMove('key_frames', 2, key_frames=KEYS),
       "amount is 2 with kind 'key_frames', which has none; accepted: None",
     ),
-    (CameraMove(None), "kind is None; accepted: 'pan', 'tilt', 'zoom', 'rotate', 'arc', 'key_frames'"),
+    (
+      CameraMove(None),
+      "kind is None; accepted: 'pan', 'tilt', 'zoom', 'rotate', 'arc', 'key_frames'",
+    ),
   ],
 )
 def test_faults_of_moves(move, fault):
@@ -160,8 +208,18 @@ def test_faults_of_key_frames():
   assert faults(first, last) == []
   assert faults() == ['move.key_frames is (); accepted: two or more of (time, x, y, zoom, degrees)']
   assert faults(first)[0].startswith('move.key_frames is ((0, 0.5')
-  assert CameraMove('key_frames', key_frames='0 1').faults()[0].startswith("move.key_frames is '0 1'; accepted: two")
-  for wrong in (3, (1, 0.5, 0.5, 1), (1, 0.5, 'x', 1, 0), (1, 0.5, 0.5, 0, 0), (1, 0.5, 0.5, float('inf'), 0)):
+  assert (
+    CameraMove('key_frames', key_frames='0 1')
+    .faults()[0]
+    .startswith("move.key_frames is '0 1'; accepted: two")
+  )
+  for wrong in (
+    3,
+    (1, 0.5, 0.5, 1),
+    (1, 0.5, 'x', 1, 0),
+    (1, 0.5, 0.5, 0, 0),
+    (1, 0.5, 0.5, float('inf'), 0),
+  ):
     accepted = 'accepted: numbers (time, x, y, zoom > 0, degrees)'
     assert faults(first, wrong, last) == [f'move.key_frames[1] is {wrong!r}; {accepted}']
   for x, y in ((1, 0.5), (0, 0.5), (0.5, -0.1), (0.5, 1.2)):

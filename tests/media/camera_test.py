@@ -19,8 +19,12 @@ MOVES = [
 
 
 def positions(pose, scale, picture, height, width):
-  """Where in the picture the pixel centres of a frame lie: x and y, f64[height, width] each, in pixels."""
-  right, down = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
+  """Where in the picture the pixel centres of a frame lie: x and y, f64[height, width] each, in
+  pixels.
+  """
+  right, down = np.meshgrid(
+    np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2
+  )
   angle = np.radians(pose[3])
   x = pose[0] * picture[1] + scale * (np.cos(angle) * right - np.sin(angle) * down)
   y = pose[1] * picture[0] + scale * (np.sin(angle) * right + np.cos(angle) * down)
@@ -30,7 +34,9 @@ def positions(pose, scale, picture, height, width):
 def waves(x, y, length):
   """A smooth pattern, f64[..., 3] from 27 to 227; its shortest wave is `length` long."""
   x, y = 2 * np.pi / length * x, 2 * np.pi / length * y
-  return 127.5 + 100 * np.stack([np.sin(x) * np.cos(y / 2), np.cos(0.6 * x + 0.8 * y), np.sin(0.8 * x - 0.6 * y)], -1)
+  return 127.5 + 100 * np.stack(
+    [np.sin(x) * np.cos(y / 2), np.cos(0.6 * x + 0.8 * y), np.sin(0.8 * x - 0.6 * y)], -1
+  )
 
 
 def sample(function, height, width):
@@ -41,7 +47,9 @@ def sample(function, height, width):
 
 def blob(height, width, x, y, radius):
   """A white Gaussian spot on black."""
-  spot = lambda u, v: np.repeat(255 * np.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * radius**2))[..., None], 3, -1)
+  spot = lambda u, v: np.repeat(
+    255 * np.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * radius**2))[..., None], 3, -1
+  )
   return sample(spot, height, width)
 
 
@@ -61,15 +69,27 @@ def film(image, move, frames=5, height=40, width=64):
   [
     (CameraMove('pan', 0.2), (0.4, 0.5, 1, 0), (0.5, 0.5, 1, 0), (0.6, 0.5, 1, 0)),
     (CameraMove('tilt', -0.4), (0.5, 0.7, 1, 0), (0.5, 0.5, 1, 0), (0.5, 0.3, 1, 0)),
-    (CameraMove('zoom', 4), (0.5, 0.5, 1, 0), (0.5, 0.5, 2, 0), (0.5, 0.5, 4, 0)),  # by the same factor every frame
+    # by the same factor every frame
+    (CameraMove('zoom', 4), (0.5, 0.5, 1, 0), (0.5, 0.5, 2, 0), (0.5, 0.5, 4, 0)),
     (CameraMove('zoom', 0.25), (0.5, 0.5, 1, 0), (0.5, 0.5, 0.5, 0), (0.5, 0.5, 0.25, 0)),
     (CameraMove('rotate', -30), (0.5, 0.5, 1, 0), (0.5, 0.5, 1, -15), (0.5, 0.5, 1, -30)),
-    (CameraMove('arc', 0.2), (0.3, 0.6, 1, 0), (0.5, 0.4, 1, 0), (0.7, 0.6, 1, 0)),  # half a circle, over the top
+    # half a circle, over the top
+    (CameraMove('arc', 0.2), (0.3, 0.6, 1, 0), (0.5, 0.4, 1, 0), (0.7, 0.6, 1, 0)),
     (CameraMove('arc', 0.2, -180), (0.7, 0.6, 1, 0), (0.5, 0.4, 1, 0), (0.3, 0.6, 1, 0)),
     (CameraMove('arc', -0.2), (0.7, 0.4, 1, 0), (0.5, 0.6, 1, 0), (0.3, 0.4, 1, 0)),
     (CameraMove('arc', 0.2, 360), (0.5, 0.7, 1, 0), (0.5, 0.3, 1, 0), (0.5, 0.7, 1, 0)),
-    (CameraMove('pan', 0.2, easing='ease_in'), (0.4, 0.5, 1, 0), (0.45, 0.5, 1, 0), (0.6, 0.5, 1, 0)),
-    (CameraMove('pan', 0.2, easing='ease_out'), (0.4, 0.5, 1, 0), (0.55, 0.5, 1, 0), (0.6, 0.5, 1, 0)),
+    (
+      CameraMove('pan', 0.2, easing='ease_in'),
+      (0.4, 0.5, 1, 0),
+      (0.45, 0.5, 1, 0),
+      (0.6, 0.5, 1, 0),
+    ),
+    (
+      CameraMove('pan', 0.2, easing='ease_out'),
+      (0.4, 0.5, 1, 0),
+      (0.55, 0.5, 1, 0),
+      (0.6, 0.5, 1, 0),
+    ),
   ],
 )
 def test_poses_by_hand(move, first, middle, last):
@@ -89,13 +109,21 @@ def test_easing():
     poses = camera.poses(CameraMove('rotate', 1, easing=easing), 5)
     np.testing.assert_allclose(poses[:, 3], way, atol=1e-12)
     poses = camera.poses(CameraMove('arc', 0.1, 90, easing=easing), 5)
-    np.testing.assert_allclose(np.degrees(np.arcsin((poses[:, 0] - 0.5) / 0.1)) / 90 + 0.5, way, atol=1e-9)
+    np.testing.assert_allclose(
+      np.degrees(np.arcsin((poses[:, 0] - 0.5) / 0.1)) / 90 + 0.5, way, atol=1e-9
+    )
 
 
 def test_key_frames_by_hand():
   keys = ((0, 0.1, 0.2, 1, 0), (0.5, 0.5, 0.4, 4, 90), (1, 0.5, 0.8, 1, 0))
   out = camera.poses(CameraMove('key_frames', key_frames=keys), 5)
-  expected = [(0.1, 0.2, 1, 0), (0.3, 0.3, 2, 45), (0.5, 0.4, 4, 90), (0.5, 0.6, 2, 45), (0.5, 0.8, 1, 0)]
+  expected = [
+    (0.1, 0.2, 1, 0),
+    (0.3, 0.3, 2, 45),
+    (0.5, 0.4, 4, 90),
+    (0.5, 0.6, 2, 45),
+    (0.5, 0.8, 1, 0),
+  ]
   np.testing.assert_allclose(out, expected, atol=1e-12)
   # The easing starts anew at every key frame, whose times need not be even.
   keys = ((0, 0.1, 0.5, 1, 0), (0.8, 0.5, 0.5, 1, 0), (1, 0.9, 0.5, 1, 0))
@@ -112,16 +140,21 @@ def test_the_window_is_the_largest_inside_the_picture(move, picture):
   margins = []
   for (x, y, _, degrees), step in zip(poses, scale, strict=True):
     angle = np.radians(degrees)
-    right, down = step * np.array([-32, 32, -32, 32]), step * np.array([-20, -20, 20, 20])  # the four corners
+    # the four corners
+    right, down = step * np.array([-32, 32, -32, 32]), step * np.array([-20, -20, 20, 20])
     corner_x = x * picture[1] + np.cos(angle) * right - np.sin(angle) * down
     corner_y = y * picture[0] + np.sin(angle) * right + np.cos(angle) * down
-    margins.append(min(corner_x.min(), corner_y.min(), picture[1] - corner_x.max(), picture[0] - corner_y.max()))
-  np.testing.assert_allclose(min(margins), 0, atol=1e-9)  # it touches the edge, and does not cross it
+    margins.append(
+      min(corner_x.min(), corner_y.min(), picture[1] - corner_x.max(), picture[0] - corner_y.max())
+    )
+  # it touches the edge, and does not cross it
+  np.testing.assert_allclose(min(margins), 0, atol=1e-9)
   np.testing.assert_allclose(margins[closest], 0, atol=1e-9)
 
 
 @pytest.mark.parametrize('move', MOVES, ids=str)
-@pytest.mark.parametrize('factor', [0.8, 3.3])  # pixels of the picture per pixel of a frame, before the move
+# pixels of the picture per pixel of a frame, before the move
+@pytest.mark.parametrize('factor', [0.8, 3.3])
 def test_views_are_those_of_the_poses(move, factor):
   picture = (int(60 * factor), int(90 * factor))
   image = sample(lambda x, y: waves(x, y, 14 * factor), *picture)
@@ -157,19 +190,27 @@ def test_motion_is_exact_below_a_pixel(height, width):
 
 
 def test_directions():
-  """In words: the camera goes right, down, in, clockwise; so the contents go left, up, outwards, counterclockwise."""
+  """In words: the camera goes right, down, in, clockwise; so the contents go left, up, outwards,
+  counterclockwise.
+  """
   image = blob(200, 320, 200, 80, 8)  # right of the middle, above it
-  travels = lambda *move: centroid(film(image, CameraMove(*move))[-1]) - centroid(film(image, CameraMove(*move))[0])
+  travels = lambda *move: (
+    centroid(film(image, CameraMove(*move))[-1]) - centroid(film(image, CameraMove(*move))[0])
+  )
   assert travels('pan', 0.1)[0] < -3
   assert travels('tilt', 0.1)[1] < -2
   assert travels('zoom', 1.5) @ (1, -1) > 3
   assert travels('rotate', 20).max() < -1
 
 
-@pytest.mark.parametrize('move', [CameraMove('pan', 0.1), CameraMove('zoom', 1.2), CameraMove('rotate', 30)], ids=str)
+@pytest.mark.parametrize(
+  'move', [CameraMove('pan', 0.1), CameraMove('zoom', 1.2), CameraMove('rotate', 30)], ids=str
+)
 @pytest.mark.parametrize('period', [2, 3, 5])
 def test_texture_finer_than_a_pixel_becomes_grey(move, period):
-  """Stripes of 2 to 5 pixels where a pixel of the frame covers 6 or more: anything but grey is aliasing."""
+  """Stripes of 2 to 5 pixels where a pixel of the frame covers 6 or more: anything but grey is
+  aliasing.
+  """
   x = np.arange(640) % period < period / 2
   image = np.where(x[None, :, None], 255, 0).astype(np.uint8) * np.ones((400, 1, 3), np.uint8)
   out = film(np.maximum(image, image[:, :, ::-1]), move).astype(float)
@@ -179,10 +220,16 @@ def test_texture_finer_than_a_pixel_becomes_grey(move, period):
 
 
 def test_every_frame_is_as_fine_as_its_zoom_allows():
-  """Stripes of 6 pixels are grey where a pixel of the frame covers 10, and stripes again where it covers 1.25."""
-  image = sample(lambda x, y: np.repeat(np.where((x + y) % 6 < 3, 0, 255)[..., None], 3, -1), 400, 640)
+  """Stripes of 6 pixels are grey where a pixel of the frame covers 10, and stripes again where it
+  covers 1.25.
+  """
+  image = sample(
+    lambda x, y: np.repeat(np.where((x + y) % 6 < 3, 0, 255)[..., None], 3, -1), 400, 640
+  )
   for move in (CameraMove('zoom', 8), CameraMove('zoom', 1 / 8)):
-    far, near = film(image, move, 2).astype(float).std(axis=(1, 2, 3))[:: 1 if move.amount > 1 else -1]
+    far, near = (
+      film(image, move, 2).astype(float).std(axis=(1, 2, 3))[:: 1 if move.amount > 1 else -1]
+    )
     assert far < 4
     assert near > 70
 
@@ -191,14 +238,18 @@ def test_contrasts_stay_in_range():
   image = sample(lambda x, y: np.repeat(np.where(x < y, 0, 255)[..., None], 3, -1), 100, 160)
   for frame in film(image, CameraMove('zoom', 3)):
     levels = np.sort(frame.ravel())
-    assert np.diff(frame[..., 0].astype(int), axis=1).min() > -40  # from black to white, and slightly beyond
+    # from black to white, and slightly beyond
+    assert np.diff(frame[..., 0].astype(int), axis=1).min() > -40
     assert levels[0] == 0
     assert levels[-1] == 255
 
 
-@pytest.mark.parametrize('height', [24, 40, 66, 160])  # 0.6 to 4 pixels of the picture per pixel of the frame
+# 0.6 to 4 pixels of the picture per pixel of the frame
+@pytest.mark.parametrize('height', [24, 40, 66, 160])
 def test_texture_is_as_sharp_in_every_frame(height):
-  """Noise, seen by eighths of a pixel further on: plain interpolation blurs what falls between the pixels."""
+  """Noise, seen by eighths of a pixel further on: plain interpolation blurs what falls between the
+  pixels.
+  """
   noise = np.random.default_rng(0).integers(0, 256, (height, 3 * height, 1)).astype(np.uint8)
   poses = np.tile([0.5, 0.5, 1, 0], (9, 1))
   poses[:, 0] += np.arange(9) / 8 / 40 / 3

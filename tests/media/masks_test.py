@@ -31,7 +31,9 @@ def test_folder_in_natural_order(tmp_path):
   np.testing.assert_array_equal(out, expected[[1, 5, 9]])
 
 
-@pytest.mark.parametrize('low, high, dtype', [(127, 128, np.uint8), (0, 1, np.uint8), (32767, 32768, np.uint16)])
+@pytest.mark.parametrize(
+  'low, high, dtype', [(127, 128, np.uint8), (0, 1, np.uint8), (32767, 32768, np.uint16)]
+)
 def test_threshold_is_half_of_the_range(tmp_path, low, high, dtype):
   expected = moving_square()
   write_folder(tmp_path / 'm', np.where(expected, high, low).astype(dtype))
@@ -55,7 +57,9 @@ def test_npz(tmp_path, scale):
 
 def test_mask_video(tmp_path):
   expected = moving_square(6, 32, 48)
-  video.write_mp4(tmp_path / 'm.mp4', np.repeat(expected[..., None], 3, -1).astype(np.uint8) * 255, 8)
+  video.write_mp4(
+    tmp_path / 'm.mp4', np.repeat(expected[..., None], 3, -1).astype(np.uint8) * 255, 8
+  )
   out = masks.read_masks(tmp_path / 'm.mp4', 2, 32, 48, start=1, stride=3)
   assert np.mean(out != expected[[1, 4]]) < 0.01
 

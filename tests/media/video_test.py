@@ -38,7 +38,9 @@ def psnr(a, b):
 
 
 def ffmpeg(*arguments):
-  return subprocess.run([FFMPEG, '-y', *map(str, arguments)], capture_output=True, text=True, check=False).stderr
+  return subprocess.run(
+    [FFMPEG, '-y', *map(str, arguments)], capture_output=True, text=True, check=False
+  ).stderr
 
 
 @pytest.fixture
@@ -60,7 +62,8 @@ def test_mp4_is_what_browsers_play(mp4):
   assert 'Video: h264' in log
   assert 'yuv420p(tv, bt709' in log
   data = mp4.read_bytes()
-  assert data.index(b'moov') < data.index(b'mdat')  # the index first: playback starts before all is loaded
+  # the index first: playback starts before all is loaded
+  assert data.index(b'moov') < data.index(b'mdat')
 
 
 def test_mp4_keeps_colours(tmp_path):
@@ -106,7 +109,15 @@ def test_start_and_stride(tmp_path, kind):
 
 def test_variable_frame_rate_neither_doubles_nor_drops(tmp_path):
   video.write_mp4(tmp_path / 'a.mp4', grey_steps(), 10)
-  ffmpeg('-i', tmp_path / 'a.mp4', '-vf', 'setpts=N*N/TB/20', '-fps_mode', 'passthrough', tmp_path / 'v.mp4')
+  ffmpeg(
+    '-i',
+    tmp_path / 'a.mp4',
+    '-vf',
+    'setpts=N*N/TB/20',
+    '-fps_mode',
+    'passthrough',
+    tmp_path / 'v.mp4',
+  )
   assert video.probe(tmp_path / 'v.mp4').frames == 10
   assert indices(video.read_clip(tmp_path / 'v.mp4', 10, 48, 64).frames) == list(range(10))
 
@@ -140,7 +151,8 @@ def test_resize_by_hand():
   # Without antialiasing, a third of the size reads only the middle of each three pixels.
   column = np.arange(0, 90, 10, np.uint8).reshape(9, 1, 1)
   assert resize_bilinear(column, 3, 1).ravel().tolist() == [10, 40, 70]
-  assert resize_bilinear(np.array([3, 4], np.uint8).reshape(1, 2, 1), 1, 1).item() == 4  # 3.5 goes up
+  # 3.5 goes up
+  assert resize_bilinear(np.array([3, 4], np.uint8).reshape(1, 2, 1), 1, 1).item() == 4
 
 
 def test_crop_takes_the_middle(tmp_path):
@@ -166,14 +178,25 @@ def test_model_range():
 def test_too_few_frames(mp4):
   fault = 'video has 10 frames, but frames=16 with stride=1 needs 16; lower frames or stride'
   assert video.check_clip(mp4) == [fault]
-  with pytest.raises(ValueError, match='video has 10 frames, but start=4, frames=4 with stride=2 needs 11'):
+  with pytest.raises(
+    ValueError, match='video has 10 frames, but start=4, frames=4 with stride=2 needs 11'
+  ):
     video.read_clip(mp4, frames=4, height=48, width=64, start=4, stride=2)
   assert video.check_clip(mp4, frames=4, start=3, stride=2) == []  # exactly the last one
 
 
 def test_all_faults_are_listed_together(tmp_path):
-  faults = video.check_clip(tmp_path / 'no.mp4', 0, 321, 'x', start=-1, stride=0, fit='squash', fps=0)
-  fields = ['frames is 0', 'start is -1', 'stride is 0', 'height is 321', "width is 'x'", "fit is 'squash'"]
+  faults = video.check_clip(
+    tmp_path / 'no.mp4', 0, 321, 'x', start=-1, stride=0, fit='squash', fps=0
+  )
+  fields = [
+    'frames is 0',
+    'start is -1',
+    'stride is 0',
+    'height is 321',
+    "width is 'x'",
+    "fit is 'squash'",
+  ]
   for fault, field in zip(faults, [*fields, 'fps is 0', 'video is '], strict=True):
     assert fault.startswith(field)
     assert 'accepted: ' in fault
@@ -208,7 +231,8 @@ def test_gif(tmp_path):
     for i in range(10):
       image.seek(i)
       durations.append(image.info['duration'])
-  assert abs(sum(durations) - 1250) <= 10  # 8 frames per second, though 12.5 hundredths cannot be written
+  # 8 frames per second, though 12.5 hundredths cannot be written
+  assert abs(sum(durations) - 1250) <= 10
   assert psnr(video.read_clip(tmp_path / 'a.gif', 10, 48, 64).frames, frames) > 25
 
 
@@ -246,7 +270,8 @@ def test_remote_files_are_written_locally_and_copied(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'frames', [np.zeros((2, 8, 8, 3)), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8, 8, 3), np.uint8)]
+  'frames',
+  [np.zeros((2, 8, 8, 3)), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8, 8, 3), np.uint8)],
 )
 def test_writers_refuse_other_arrays(tmp_path, frames):
   with pytest.raises(ValueError, match=r'accepted: uint8\[F, H, W, 3\]'):

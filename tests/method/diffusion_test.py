@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from tests.helpers.tolerances import MODULE
-from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide, obelm_update, sampler_updates
+from uniedit_jax.method.diffusion import (
+  NoiseSchedule,
+  ddim_update,
+  guide,
+  obelm_update,
+  sampler_updates,
+)
 
 LAVIE = NoiseSchedule()
 ANIMATEDIFF = NoiseSchedule(beta_start=0.00085, beta_end=0.012)
@@ -35,7 +41,9 @@ def test_alphas_at_known_timesteps(schedule, known):
   alphas = schedule.alphas_cumprod
   assert alphas.dtype == np.float32
   for timestep, alpha in known.items():
-    assert float(f'{alphas[timestep]:.3g}') == pytest.approx(float(f'{alpha:.3g}'), rel=2e-3), timestep
+    assert float(f'{alphas[timestep]:.3g}') == pytest.approx(float(f'{alpha:.3g}'), rel=2e-3), (
+      timestep
+    )
 
 
 def test_levels_end_with_the_first_alpha_and_not_with_one():
@@ -60,7 +68,9 @@ def test_ddim_step_there_and_back_is_the_identity(rng):
 
 
 def test_obelm_is_exact_where_ddim_is_not(rng):
-  """Along a parabola in sigma: the slope at the last latents and the latents before them say all about it."""
+  """Along a parabola in sigma: the slope at the last latents and the latents before them say all
+  about it.
+  """
   position, slope, curve = rng.standard_normal((3, 5))
 
   def at(alpha):
@@ -76,7 +86,9 @@ def test_obelm_is_exact_where_ddim_is_not(rng):
 def test_obelm_goes_back_where_it_came_from(rng):
   before, latents, epsilon = rng.standard_normal((3, 4)).astype(np.float32)
   after = obelm_update(0.1, 0.2, 0.4)(before, latents, epsilon)
-  np.testing.assert_allclose(obelm_update(0.4, 0.2, 0.1)(after, latents, epsilon), before, atol=1e-5)
+  np.testing.assert_allclose(
+    obelm_update(0.4, 0.2, 0.1)(after, latents, epsilon), before, atol=1e-5
+  )
 
 
 def test_samplers_end_with_ddim():
@@ -111,7 +123,9 @@ def test_number_of_steps_is_checked(steps):
 
 
 def test_fields_are_checked():
-  with pytest.raises(ValueError, match=r"beta_schedule is 'cosine'; accepted: 'linear', 'scaled_linear'"):
+  with pytest.raises(
+    ValueError, match=r"beta_schedule is 'cosine'; accepted: 'linear', 'scaled_linear'"
+  ):
     NoiseSchedule('cosine')
   for betas in ((0.0, 0.02), (0.02, 0.01), (0.1, 1.0)):
     with pytest.raises(ValueError, match='accepted: 0 < beta_start <= beta_end < 1'):

@@ -57,14 +57,23 @@ SITES = {
   'temporal': (motion(ONE), False),
   'temporal_0_9': (motion(ONE, (0, 10)), False),
   'temporal_mask': (motion(ONE, masked=True), True),
-  'everything': (structure(ONE, (0, 4)) | content(ONE) | query(ONE) | motion(ONE, masked=True), True),
+  'everything': (
+    structure(ONE, (0, 4)) | content(ONE) | query(ONE) | motion(ONE, masked=True),
+    True,
+  ),
 }
 EARLY, LATER, ALWAYS = (0, 2), (1, 4), (0, 4)
 EDITS = {
   'plain': ({}, False),
   'appearance': (structure(EARLY, branches=('main',)), False),
-  'appearance_mask': (structure(EARLY, branches=('main',)) | {'background': Injection(EARLY)}, True),
-  'appearance_content': (structure(ONE, branches=('main',)) | content(LATER, tensors=('v',)), False),
+  'appearance_mask': (
+    structure(EARLY, branches=('main',)) | {'background': Injection(EARLY)},
+    True,
+  ),
+  'appearance_content': (
+    structure(ONE, branches=('main',)) | content(LATER, tensors=('v',)),
+    False,
+  ),
   'motion': (structure(EARLY) | content(LATER) | motion(ALWAYS), False),
   'motion_mask': (structure(EARLY) | content(LATER) | query(LATER) | motion(ALWAYS), True),
   'motion_temporal_mask': (
@@ -86,7 +95,9 @@ def routes_of(branches, cases, steps):
   """Composes cases with and without masks side by side."""
   composed = []
   for masked in (False, True):
-    settings = [Injections(**fields) if m == masked else Injections() for fields, m in cases.values()]
+    settings = [
+      Injections(**fields) if m == masked else Injections() for fields, m in cases.values()
+    ]
     composed.append(compose(branches, settings, steps, masked=masked))
   with_masks = [list(cases.values())[b.setting][1] for b in branches]
   return jax.tree.map(lambda plain, masked: np.where(with_masks, masked, plain), *composed)
@@ -104,7 +115,9 @@ def numbers():
 
 @pytest.fixture(scope='module')
 def masks(numbers, wide):
-  return token_masks({side: numbers[f'mask_{side}'] > 0 for side in ('source', 'target')}, wide.config.grids(8, 8))
+  return token_masks(
+    {side: numbers[f'mask_{side}'] > 0 for side in ('source', 'target')}, wide.config.grids(8, 8)
+  )
 
 
 @pytest.fixture(scope='module')
@@ -112,10 +125,14 @@ def site_noise(wide, numbers, masks):
   """{key: noise of [u.reconstruction, u.main, u.motion, c...]}, all from one program call."""
   branches = branches_of(SITES, lambda key: True)
   start = [('reconstruction', 'main', 'motion').index(b.kind) for b in branches]
-  plan = plan_rows(routes_of(branches, SITES, 1), texts_of(branches, 1), [True] * len(branches), start=start)
+  plan = plan_rows(
+    routes_of(branches, SITES, 1), texts_of(branches, 1), [True] * len(branches), start=start
+  )
   (step,) = plan.steps
   latents = reference.from_torch(reference.golden('sites')['latents'])[start]
-  noise = sampling.predict(*(wide.apply, wide.params, latents, numbers['text'], step.passes[0], np.int32(501), masks))
+  noise = sampling.predict(
+    *(wide.apply, wide.params, latents, numbers['text'], step.passes[0], np.int32(501), masks)
+  )
   noise = reference.to_torch(noise)
   found = {}
   for i, key in enumerate(SITES):
@@ -137,7 +154,9 @@ def sample(model, latents, texts, plan, masks):
   """The latents after every step, [S, K, C, F, H, W]."""
   seen, visit = [], lambda _, latents: seen.append(reference.to_torch(latents))
   last = sampling.sample(
-    *(model.apply, model.params, latents, texts, plan, NoiseSchedule(), 7.5), masks=masks, visit=visit
+    *(model.apply, model.params, latents, texts, plan, NoiseSchedule(), 7.5),
+    masks=masks,
+    visit=visit,
   )
   return np.stack([*seen[1:], reference.to_torch(last)])
 
@@ -160,7 +179,9 @@ def edits(wide, numbers, masks):
   start = reference.from_torch(numbers['inversion_cfg1'][-1, 0])
   after = sample(wide, np.stack([start] * len(branches)), numbers['text'], plan, masks)
   return {
-    key: after[:, [k for k, b in enumerate(branches) if b.kind == 'reconstruction' or b.setting == i]]
+    key: after[
+      :, [k for k, b in enumerate(branches) if b.kind == 'reconstruction' or b.setting == i]
+    ]
     for i, key in enumerate(EDITS)
   }
 

@@ -23,7 +23,11 @@ ALL, EARLY, DECODER, EVERY_BLOCK = (0, 50), (0, 25), (10, 16), (0, 16)
 
 
 def structure(readers, steps):
-  return [(f'spatial_{t}', r, 'reconstruction', 'everywhere', steps, EVERY_BLOCK) for r in readers for t in 'qk']
+  return [
+    (f'spatial_{t}', r, 'reconstruction', 'everywhere', steps, EVERY_BLOCK)
+    for r in readers
+    for t in 'qk'
+  ]
 
 
 def temporal(where):
@@ -38,7 +42,8 @@ def motion_query(steps):
   return [('spatial_q', 'main', 'motion', 'inside', steps, DECODER)]
 
 
-# What every preset copies: (slot, reader, source, where, steps, blocks) in order, and the steps that are guided.
+# What every preset copies: (slot, reader, source, where, steps, blocks) in order, and the steps
+# that are guided.
 BOTH, MAIN = ('main', 'motion'), ('main',)
 PRESETS = {
   ('paper', 'motion', False): (
@@ -46,7 +51,12 @@ PRESETS = {
     None,
   ),
   ('paper', 'motion', True): (
-    [*structure(BOTH, EARLY), *content('v', 'outside', ALL), *motion_query(ALL), *temporal('inside')],
+    [
+      *structure(BOTH, EARLY),
+      *content('v', 'outside', ALL),
+      *motion_query(ALL),
+      *temporal('inside'),
+    ],
     ALL,
   ),
   ('paper', 'appearance', False): (structure(MAIN, EARLY), None),
@@ -66,7 +76,10 @@ PRESETS = {
   ),
   ('release', 'appearance', False): (structure(MAIN, (0, 20)), None),
   ('release', 'appearance', True): (
-    [*structure(MAIN, EARLY), ('spatial_v', 'main', 'reconstruction', 'outside', EARLY, EVERY_BLOCK)],
+    [
+      *structure(MAIN, EARLY),
+      ('spatial_v', 'main', 'reconstruction', 'outside', EARLY, EVERY_BLOCK),
+    ],
     None,
   ),
 }
@@ -87,7 +100,9 @@ def test_preset(name, task, masked):
   assert chosen.faults(50) == []
 
 
-@pytest.mark.parametrize('steps, windows', [(50, [15, 4]), (25, [8, 2]), (20, [6, 2]), (4, [1, 0]), (100, [30, 8])])
+@pytest.mark.parametrize(
+  'steps, windows', [(50, [15, 4]), (25, [8, 2]), (20, [6, 2]), (4, [1, 0]), (100, [30, 8])]
+)
 def test_presets_rescale_to_other_step_counts(steps, windows):
   chosen = preset('release', 'motion', True, steps)
   assert chosen.structure.steps == (0, windows[0])
@@ -98,15 +113,23 @@ def test_presets_rescale_to_other_step_counts(steps, windows):
 
 
 def test_unknown_preset():
-  with pytest.raises(ValueError, match=r"preset is 'papers' for task 'motion'; accepted: 'paper' or 'release'"):
+  with pytest.raises(
+    ValueError, match=r"preset is 'papers' for task 'motion'; accepted: 'paper' or 'release'"
+  ):
     preset('papers', 'motion', False)
   with pytest.raises(ValueError, match=r"preset is 'paper' for task 'style'"):
     preset('paper', 'style', False)
 
 
 def release_order(branches, injections, masked, step, block):
-  """The routes of one step and block as the release makes them: tensors edited in place, one line after another."""
-  held = {(b.kind, slot): {'inside': k, 'outside': k} for k, b in enumerate(branches) for slot in injection.SLOTS}
+  """The routes of one step and block as the release makes them: tensors edited in place, one line
+  after another.
+  """
+  held = {
+    (b.kind, slot): {'inside': k, 'outside': k}
+    for k, b in enumerate(branches)
+    for slot in injection.SLOTS
+  }
   on = lambda i: i.steps[0] <= step < i.steps[1] and i.blocks[0] <= block < i.blocks[1]
   kinds = [b.kind for b in branches]
 
@@ -128,7 +151,12 @@ def release_order(branches, injections, masked, step, block):
     assign('spatial_q', 'main', 'motion', sides('inside'))
   if on(injections.motion):
     for slot in ('temporal_q', 'temporal_k'):
-      assign(slot, 'main', 'motion', sides('inside') if injections.motion.masked else ('inside', 'outside'))
+      assign(
+        slot,
+        'main',
+        'motion',
+        sides('inside') if injections.motion.masked else ('inside', 'outside'),
+      )
   return held
 
 
@@ -142,18 +170,27 @@ def test_routes_equal_edits_in_place(name, task, masked):
     for slot in injection.SLOTS:
       for side in ('inside', 'outside'):
         expected = [held[b.kind, slot][side] for b in branches]
-        assert getattr(getattr(routes, slot), side)[step, block].tolist() == expected, (step, block, slot, side)
+        assert getattr(getattr(routes, slot), side)[step, block].tolist() == expected, (
+          step,
+          block,
+          slot,
+          side,
+        )
 
 
 def routes_of(injections, masked=True, branches=(R, M, T), steps=3):
   """compose for reading: {(slot, side): rows read by main at (step, block)}."""
   routes = compose(branches, [injections], steps, masked=masked)
-  return lambda slot, side, step, block, k=1: int(getattr(getattr(routes, slot), side)[step, block, k])
+  return lambda slot, side, step, block, k=1: int(
+    getattr(getattr(routes, slot), side)[step, block, k]
+  )
 
 
 def test_masked_query_reads_what_structure_control_has_replaced():
   query = Injection((0, 3), DECODER)
-  read = routes_of(Injections(structure=StructureControl((0, 2), branches=BOTH), motion_query=query))
+  read = routes_of(
+    Injections(structure=StructureControl((0, 2), branches=BOTH), motion_query=query)
+  )
   assert read('spatial_q', 'inside', 1, 10) == 0  # motion's q, which is reconstruction's here
   assert read('spatial_q', 'inside', 2, 10) == 2  # after structure control
   assert read('spatial_q', 'outside', 2, 10) == 1
@@ -195,7 +232,10 @@ def test_settings_share_the_reconstruction_and_nothing_else():
 def test_first_frame_is_read_where_content_is_preserved_and_by_that_setting_alone():
   branches = [R, M, T, Branch('main', 1), Branch('motion', 1)]
   content = ContentPreservation((1, 3), DECODER, ('k', 'v'))
-  settings = [Injections(content=content), Injections(content=dataclasses.replace(content, reference='first'))]
+  settings = [
+    Injections(content=content),
+    Injections(content=dataclasses.replace(content, reference='first')),
+  ]
   first = compose(branches, settings, 3).first_frame
   expected = np.zeros((3, 16, 5), bool)
   expected[1:3, 10:16, 3] = True
@@ -240,7 +280,9 @@ def test_every_fault_is_listed_with_field_value_and_what_is_accepted():
 
 def test_values_of_the_first_frame_need_its_keys():
   (fault,) = Injections(content=ContentPreservation((0, 2), reference='first')).faults(3)
-  assert fault.startswith("content.tensors is ('v',) with content.reference='first'; accepted: ('k', 'v')")
+  assert fault.startswith(
+    "content.tensors is ('v',) with content.reference='first'; accepted: ('k', 'v')"
+  )
 
 
 @pytest.mark.parametrize('name', ['motion_query', 'background', 'guided'])
@@ -252,9 +294,12 @@ def test_what_needs_masks_says_so(name):
 
 
 def test_a_branch_that_is_not_there():
-  with pytest.raises(ValueError, match='temporal_q of main is to be read from motion, a branch that is not there'):
+  with pytest.raises(
+    ValueError, match='temporal_q of main is to be read from motion, a branch that is not there'
+  ):
     compose([R, M], [Injections(motion=MotionInjection((0, 1)))], 3)
-  # A reader that is not there reads nothing: a motion setting of structure control fits appearance editing.
+  # A reader that is not there reads nothing: a motion setting of structure control fits appearance
+  # editing.
   compose([R, M], [Injections(structure=StructureControl((0, 1), branches=BOTH))], 3)
 
 

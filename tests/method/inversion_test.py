@@ -23,7 +23,9 @@ def test_ddim_inversion_agrees_with_the_original(wide, guidance):
   numbers = reference.golden('edit')
   null, source, _ = numbers['text']
   latents = reference.from_torch(numbers['latents'][0])
-  out = ddim_invert(wide.denoise, wide.params, latents, source, SCHEDULE, 4, guidance=guidance, null_text=null)
+  out = ddim_invert(
+    wide.denoise, wide.params, latents, source, SCHEDULE, 4, guidance=guidance, null_text=null
+  )
   assert agreement(reference.to_torch(out)[:, None], numbers[f'inversion_cfg{guidance:g}']) < EDIT
 
 
@@ -38,10 +40,14 @@ def test_null_text_agrees_with_the_original(tmp_path, name, threshold):
   plain = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
   subprocess.run(command, env=plain, check=True)
   found = np.load(path)
-  # Adam moves an element by its learning rate whatever the size of its gradient: the texts themselves differ.
-  np.testing.assert_allclose(found['losses'], numbers['losses'], rtol=NULL_TEXT_LOSS)  # and stops in the same place
+  # Adam moves an element by its learning rate whatever the size of its gradient: the texts
+  # themselves differ.
+  # and stops in the same place
+  np.testing.assert_allclose(found['losses'], numbers['losses'], rtol=NULL_TEXT_LOSS)
   assert np.isnan(numbers['losses']).any() == (name == 'null_text_stop')
-  assert agreement(reference.to_torch(found['latents'])[:, None], numbers['reconstruction']) < NULL_TEXT
+  assert (
+    agreement(reference.to_torch(found['latents'])[:, None], numbers['reconstruction']) < NULL_TEXT
+  )
   assert found['texts'].shape == (4, *numbers['text'][0].shape)
 
 
@@ -108,7 +114,9 @@ def test_inversion_predicts_at_the_noisier_level(clip):
   latents, text, _ = clip
   seen = []
   ramp = lambda params, x, timestep, text: params * timestep.astype(np.float32) / 1000 * x
-  trajectory = ddim_invert(ramp, np.float32(0.5), latents, text, SCHEDULE, 3, progress=lambda i: seen.append(i) or i)
+  trajectory = ddim_invert(
+    ramp, np.float32(0.5), latents, text, SCHEDULE, 3, progress=lambda i: seen.append(i) or i
+  )
   alphas, x = SCHEDULE.alphas_cumprod, latents
   for i, (before, after) in enumerate([(0, 1), (1, 334), (334, 667)]):
     x = ddim_update(alphas[before], alphas[after])(x, x, 0.5 * after / 1000 * x)
@@ -145,7 +153,9 @@ def test_inverting_with_the_null_text_itself_needs_one_half(clip):
 
 def test_guidance_needs_a_null_text(clip):
   latents, text, _ = clip
-  with pytest.raises(ValueError, match=r'inversion guidance is 7\.5 without a null text; accepted: 1'):
+  with pytest.raises(
+    ValueError, match=r'inversion guidance is 7\.5 without a null text; accepted: 1'
+  ):
     ddim_invert(lambda *_: None, {}, latents, text, SCHEDULE, 2, guidance=7.5)
 
 

@@ -18,7 +18,9 @@ def x(rng):
 
 def run(x, inside, outside, mask=None):
   one = lambda x, source: exchange(x, source, mask)
-  return np.asarray(jax.vmap(one, axis_name=ROW_AXIS)(x, Source(jnp.array(inside), jnp.array(outside))))
+  return np.asarray(
+    jax.vmap(one, axis_name=ROW_AXIS)(x, Source(jnp.array(inside), jnp.array(outside)))
+  )
 
 
 @pytest.mark.parametrize('masked', [False, True])
@@ -35,7 +37,9 @@ def test_every_row_reads_its_source(x):
 def test_mask_picks_inside_and_outside(x, rng):
   mask = rng.random((2, TOKENS, 1)) < 0.5
   inside, outside = [1, 2, 3, 0], [0, 1, 0, 2]
-  np.testing.assert_array_equal(run(x, inside, outside, mask), np.where(mask, x[inside], x[outside]))
+  np.testing.assert_array_equal(
+    run(x, inside, outside, mask), np.where(mask, x[inside], x[outside])
+  )
 
 
 def test_permuting_rows_with_their_sources_permutes_the_result(x, rng):

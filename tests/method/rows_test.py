@@ -1,23 +1,31 @@
 """The plan: row tables asserted step by step, and an oracle that evaluates rows symbolically.
 
-The oracle replaces every array by a symbol: two are the same symbol exactly when they were made by the same
-operations of the same inputs. What the plan merges, drops or splits may not change any symbol of the result.
-"""
+The oracle replaces every array by a symbol: two are the same symbol exactly when they were made by
+the same operations of the same inputs. What the plan merges, drops or splits may not change any
+symbol of the result."""
 
 import collections
 
 import numpy as np
 import pytest
 
-from uniedit_jax.method.injection import SLOTS, Branch, Injections, StructureControl, compose, preset
+from uniedit_jax.method.injection import (
+  SLOTS,
+  Branch,
+  Injections,
+  StructureControl,
+  compose,
+  preset,
+)
 from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.method.rows import COND, UNCOND, plan_rows
 
-# (preset, task, masked) -> rows of each phase of 50 steps, as [(rows, number of steps)], with the null prompt as
-# the source prompt.
+# (preset, task, masked) -> rows of each phase of 50 steps, as [(rows, number of steps)], with the
+# null prompt as the source prompt.
 NULL_PROMPT = {
   ('paper', 'motion', False): [(3, 1), (5, 49)],  # main and motion differ at once
-  ('paper', 'motion', True): [(4, 1), (5, 49)],  # mask-guided attention tells main's uncond row apart
+  # mask-guided attention tells main's uncond row apart
+  ('paper', 'motion', True): [(4, 1), (5, 49)],
   ('paper', 'appearance', False): [(2, 1), (3, 24), (2, 25)],
   ('paper', 'appearance', True): [(3, 25), (2, 25)],
   ('release', 'motion', False): [(2, 1), (3, 3), (5, 46)],  # main and motion are one until step 4
@@ -44,9 +52,13 @@ def table(phases):
 
 
 def planned(name, task, masked, steps=50, settings=1, **options):
-  """The layout of a preset; text 0 is the null prompt, `source=1` a source prompt, 2, 3, ... the targets."""
+  """The layout of a preset; text 0 is the null prompt, `source=1` a source prompt, 2, 3, ... the
+  targets.
+  """
   options = {'source': 0, 'targets': range(2, 2 + settings)} | options
-  return plan_edit(task, [preset(name, task, masked, steps)] * settings, steps, masked=masked, **options)
+  return plan_edit(
+    task, [preset(name, task, masked, steps)] * settings, steps, masked=masked, **options
+  )
 
 
 @pytest.mark.parametrize('key', NULL_PROMPT)
@@ -108,7 +120,9 @@ def test_stored_reconstruction_is_computed_only_to_be_read():
   plan = planned('release', 'appearance', False, stored=50).plan
   assert plan.rows == table([(2, 1), (3, 19), (2, 30)])
   assert not any(step.updated[0] for step in plan.steps)
-  wanted = planned('release', 'appearance', False, stored=50, wanted=('main', 'reconstruction')).plan
+  wanted = planned(
+    'release', 'appearance', False, stored=50, wanted=('main', 'reconstruction')
+  ).plan
   assert wanted.rows == plan.rows
 
 
@@ -135,11 +149,14 @@ def test_equal_settings_are_computed_once():
 def test_a_sweep_is_one_until_its_settings_differ():
   sweep = [Injections(structure=StructureControl((0, stop))) for stop in (2, 4)]
   plan = plan_edit('appearance', sweep, 6, targets=(1, 1)).plan
-  assert plan.rows == [2, 3, 5, 5, 4, 4]  # the first setting stops reading at step 2, the second at step 4
+  # the first setting stops reading at step 2, the second at step 4
+  assert plan.rows == [2, 3, 5, 5, 4, 4]
 
 
 class Symbols:
-  """Numbers every distinct operation on symbols; the same operation on the same symbols is the same symbol."""
+  """Numbers every distinct operation on symbols; the same operation on the same symbols is the same
+  symbol.
+  """
 
   def __init__(self):
     self.known = {}
@@ -150,29 +167,40 @@ class Symbols:
   def epsilons(self, latents, texts, routes):
     """The noise of rows i[R]; routes with leaves [R, L] hold rows."""
     hidden = [self('input', *pair) for pair in zip(latents, texts, strict=True)]
-    tables = np.stack([side for slot in SLOTS for side in getattr(routes, slot)], axis=-1)  # i[R, L, X]
+    # i[R, L, X]
+    tables = np.stack([side for slot in SLOTS for side in getattr(routes, slot)], axis=-1)
     for block in range(tables.shape[1]):
       reads = tables[:, block].tolist()
       guided = routes.guided[:, block].tolist()
       hidden = [
-        self('block', block, own, guided[r], *(hidden[source] for source in reads[r])) for r, own in enumerate(hidden)
+        self('block', block, own, guided[r], *(hidden[source] for source in reads[r]))
+        for r, own in enumerate(hidden)
       ]
     return hidden
 
 
 def brute_force(symbol, routes, texts, start, stored=None):
-  """Computes all 2 K rows: the symbols of the rows [S, K, 2] and of the latents after every step [S, K]."""
+  """Computes all 2 K rows: the symbols of the rows [S, K, 2] and of the latents after every step
+  [S, K].
+  """
   count, branches, _ = texts.shape
   latents, all_rows, all_latents = [symbol('start', s) for s in start], [], []
   before = latents
   for i in range(count):
     at = lambda table, i=i: np.asarray(table)[i].T  # [K, L]
-    one = routes._replace(**{s: type(getattr(routes, s))(*map(at, getattr(routes, s))) for s in SLOTS})
+    one = routes._replace(
+      **{s: type(getattr(routes, s))(*map(at, getattr(routes, s))) for s in SLOTS}
+    )
     one = one._replace(guided=at(routes.guided))
-    rows = np.stack([symbol.epsilons(latents, texts[i, :, half].tolist(), one) for half in (UNCOND, COND)], 1)
+    rows = np.stack(
+      [symbol.epsilons(latents, texts[i, :, half].tolist(), one) for half in (UNCOND, COND)], 1
+    )
     moved = [symbol('move', i, before[k], latents[k], *rows[k].tolist()) for k in range(branches)]
     before = latents
-    latents = [symbol('stored', i) if stored is not None and stored[i][k] else moved[k] for k in range(branches)]
+    latents = [
+      symbol('stored', i) if stored is not None and stored[i][k] else moved[k]
+      for k in range(branches)
+    ]
     all_rows.append(rows)
     all_latents.append(latents)
   return np.array(all_rows), np.array(all_latents)
@@ -186,7 +214,8 @@ def follow(symbol, plan, start, stored=None):
     for p in step.passes:
       rows += symbol.epsilons([latents[k] for k in p.branch], p.text.tolist(), p.routes)
     moved = [
-      symbol('move', i, before[k], latents[k], rows[step.uncond[k]], rows[step.cond[k]]) for k in range(len(latents))
+      symbol('move', i, before[k], latents[k], rows[step.uncond[k]], rows[step.cond[k]])
+      for k in range(len(latents))
     ]
     before = latents
     latents = [new if step.updated[k] else latents[k] for k, new in enumerate(moved)]
@@ -227,14 +256,21 @@ def test_oracle_of_presets(key, source):
   for steps in (1, 12):
     stored = (np.arange(12) < steps)[:, None] & (np.arange(len(wanted)) == 0)
     check(routes, texts, wanted, [0] * len(wanted), stored)
-  check(routes, np.where([True, False], 10 + np.arange(12)[:, None, None], texts), wanted, [0] * len(wanted))
+  check(
+    routes,
+    np.where([True, False], 10 + np.arange(12)[:, None, None], texts),
+    wanted,
+    [0] * len(wanted),
+  )
 
 
 def random_routes(rng, steps, branches, blocks=3):
   """Routes in which everybody may read everybody."""
   routes = compose([Branch('reconstruction')] * branches, [], steps, blocks)
   own = np.broadcast_to(np.arange(branches), (steps, blocks, branches))
-  table = lambda _: np.where(rng.random(own.shape) < 0.2, rng.integers(branches, size=own.shape), own)
+  table = lambda _: np.where(
+    rng.random(own.shape) < 0.2, rng.integers(branches, size=own.shape), own
+  )
   sources = {slot: type(routes.spatial_q)(table(0), table(1)) for slot in SLOTS}
   return routes._replace(**sources, guided=rng.random(own.shape) < 0.05)
 
@@ -243,7 +279,8 @@ def random_routes(rng, steps, branches, blocks=3):
 def test_oracle_of_random_routes(seed):
   rng = np.random.default_rng(seed)
   steps, branches = 3, 4
-  # Rows that differ only in blocks which nobody reads are merged by the oracle and not by the plan: not minimal.
+  # Rows that differ only in blocks which nobody reads are merged by the oracle and not by the plan:
+  # not minimal.
   check(
     random_routes(rng, steps, branches),
     rng.integers(2, size=(steps, branches, 2)),
@@ -256,7 +293,9 @@ def test_oracle_of_random_routes(seed):
 
 
 @pytest.mark.parametrize('limit', [2, 3, 4, 5])
-@pytest.mark.parametrize('key', [k for k in NULL_PROMPT if k[1] == 'appearance'] + [('release', 'motion', True)])
+@pytest.mark.parametrize(
+  'key', [k for k in NULL_PROMPT if k[1] == 'appearance'] + [('release', 'motion', True)]
+)
 def test_passes_keep_the_limit_and_hold_all_that_they_read(key, limit):
   if key[1] == 'motion' and limit == 2:
     pytest.skip('a row of main reads two others')
@@ -266,7 +305,10 @@ def test_passes_keep_the_limit_and_hold_all_that_they_read(key, limit):
     for rows in step.passes:
       assert 1 <= len(rows.branch) <= limit
       for slot in SLOTS:
-        assert all((side >= 0).all() and (side < len(rows.branch)).all() for side in getattr(rows.routes, slot))
+        assert all(
+          (side >= 0).all() and (side < len(rows.branch)).all()
+          for side in getattr(rows.routes, slot)
+        )
 
 
 def test_passes_split_halves_first():
@@ -279,5 +321,7 @@ def test_passes_split_halves_first():
 
 
 def test_limit_below_a_row_and_what_it_reads():
-  with pytest.raises(ValueError, match='rows_per_pass is 2; accepted: at least 3 for these injections'):
+  with pytest.raises(
+    ValueError, match='rows_per_pass is 2; accepted: at least 3 for these injections'
+  ):
     planned('release', 'motion', False, rows_per_pass=2)

@@ -1,4 +1,6 @@
-"""What must hold of sampling for any model, on a tiny one: invariants of rows, plans, programs and batches."""
+"""What must hold of sampling for any model, on a tiny one: invariants of rows, plans, programs and
+batches.
+"""
 
 import dataclasses
 import functools
@@ -46,14 +48,20 @@ def masks(tiny):
 
 def masks_of(tiny, seed):
   source, target = np.random.default_rng(seed).random((2, FRAMES, SIZE, SIZE)) < 0.5
-  return token_masks({'source': source, 'target': target}, tiny.config.grids(SIZE, SIZE), guided=True)
+  return token_masks(
+    {'source': source, 'target': target}, tiny.config.grids(SIZE, SIZE), guided=True
+  )
 
 
 def fit(injections):
-  """Cuts the ranges of blocks to those of the tiny model; (10, 16), the later blocks, becomes (2, 4)."""
+  """Cuts the ranges of blocks to those of the tiny model; (10, 16), the later blocks, becomes (2,
+  4).
+  """
   blocks = {(0, 16): (0, BLOCKS), (10, 16): (2, BLOCKS)}
   fields = ((f.name, getattr(injections, f.name)) for f in dataclasses.fields(injections))
-  return Injections(**{name: dataclasses.replace(i, blocks=blocks.get(i.blocks, i.blocks)) for name, i in fields})
+  return Injections(
+    **{name: dataclasses.replace(i, blocks=blocks.get(i.blocks, i.blocks)) for name, i in fields}
+  )
 
 
 def small_preset(name, task, masked):
@@ -63,7 +71,9 @@ def small_preset(name, task, masked):
 NOTHING = fit(Injections())
 
 
-lay_out_small = functools.partial(plan_edit, steps=STEPS, blocks=BLOCKS, source=1, targets=(2, 3, 4))
+lay_out_small = functools.partial(
+  plan_edit, steps=STEPS, blocks=BLOCKS, source=1, targets=(2, 3, 4)
+)
 
 
 def run(model, clip, layout, masks=None, **options):
@@ -86,7 +96,9 @@ def noise_of_rows(tiny, clip):
   def predict(routes, masks, order=(0, 1, 2)):
     order = np.array(order, np.int32)
     rows = Rows(order, order, routes)
-    return np.asarray(sampling.predict(tiny.apply, tiny.params, latents, texts, rows, np.int32(501), masks))
+    return np.asarray(
+      sampling.predict(tiny.apply, tiny.params, latents, texts, rows, np.int32(501), masks)
+    )
 
   return predict
 
@@ -102,14 +114,18 @@ def test_identity_routes_are_the_plain_model(tiny, clip, noise_of_rows, masks):
   found = noise_of_rows(routes_of(NOTHING), masks)
   plain = jax.jit(tiny.denoise)
   for row, latents in enumerate((start, 0.5 * start + 1, -start)):
-    assert agreement(found[row], plain(tiny.params, latents, np.int32(501), texts[row])) < 10 * MODULE
+    assert (
+      agreement(found[row], plain(tiny.params, latents, np.int32(501), texts[row])) < 10 * MODULE
+    )
 
 
 def test_permuting_rows_with_their_routes_permutes_the_noise(noise_of_rows, masks):
   routes = routes_of(small_preset('paper', 'motion', True))
   order = np.array([2, 0, 1])
   place = np.argsort(order)
-  moved = jax.tree.map(lambda table: place[table[order]].astype(np.int32), routes._replace(guided=None))
+  moved = jax.tree.map(
+    lambda table: place[table[order]].astype(np.int32), routes._replace(guided=None)
+  )
   permuted = noise_of_rows(moved._replace(guided=routes.guided[order]), masks, order)
   assert agreement(permuted, noise_of_rows(routes, masks)[order]) < 10 * MODULE
 
@@ -124,7 +140,9 @@ def test_routes_are_felt(noise_of_rows, masks):
 
 def test_reconstruction_does_not_depend_on_injections(tiny, clip, masks):
   wanted = ('reconstruction', 'main', 'motion')
-  lay = lambda injections: lay_out_small('motion', [injections], wanted=wanted, masked=True, exact_savings=False)
+  lay = lambda injections: lay_out_small(
+    'motion', [injections], wanted=wanted, masked=True, exact_savings=False
+  )
   plain = run(tiny, clip, lay(NOTHING), masks)
   injected = run(tiny, clip, lay(small_preset('paper', 'motion', True)), masks)
   np.testing.assert_array_equal(injected[R], plain[R])
@@ -133,24 +151,33 @@ def test_reconstruction_does_not_depend_on_injections(tiny, clip, masks):
 
 @pytest.mark.parametrize('source', [0, 1])
 @pytest.mark.parametrize('task', ['motion', 'appearance'])
-@pytest.mark.parametrize('name, masked', [('paper', False), ('paper', True), ('release', False), ('release', True)])
+@pytest.mark.parametrize(
+  'name, masked', [('paper', False), ('paper', True), ('release', False), ('release', True)]
+)
 def test_plan_equals_computing_every_row(tiny, clip, masks, name, task, masked, source):
-  lay = functools.partial(lay_out_small, task, [small_preset(name, task, masked)], masked=masked, source=source)
-  # One program serves presets with and without masks: routes that are equal inside and outside ignore them.
+  lay = functools.partial(
+    lay_out_small, task, [small_preset(name, task, masked)], masked=masked, source=source
+  )
+  # One program serves presets with and without masks: routes that are equal inside and outside
+  # ignore them.
   planned, full = lay(), lay(exact_savings=False)
   assert sum(planned.plan.rows) < sum(full.plan.rows)
   assert_agree(run(tiny, clip, planned, masks), run(tiny, clip, full, masks), UNET)
 
 
 def test_masks_without_masked_routes_change_nothing(tiny, clip, masks):
-  layout = lay_out_small('appearance', [small_preset('release', 'appearance', False)], exact_savings=False)
+  layout = lay_out_small(
+    'appearance', [small_preset('release', 'appearance', False)], exact_savings=False
+  )
   assert_agree(run(tiny, clip, layout, masks), run(tiny, clip, layout), 10 * MODULE)
 
 
 def test_passes_equal_one_pass(tiny, clip, masks):
   wanted = ('main', 'motion')
   settings = [small_preset('release', 'motion', True)]
-  lay = functools.partial(lay_out_small, 'motion', settings, masked=True, wanted=wanted, exact_savings=False)
+  lay = functools.partial(
+    lay_out_small, 'motion', settings, masked=True, wanted=wanted, exact_savings=False
+  )
   split = lay(rows_per_pass=3)
   assert [phase['passes'] for phase in split.plan.phases] == [[3, 3]]
   assert_agree(run(tiny, clip, split, masks), run(tiny, clip, lay(), masks), UNET)
@@ -169,12 +196,18 @@ def test_settings_sharing_rows_equal_one_by_one(tiny, clip, masks):
 
 def test_settings_may_read_other_frames(tiny, clip, masks):
   content = ContentPreservation((0, 3), (1, BLOCKS), ('k', 'v'))
-  settings = [fit(Injections(content=dataclasses.replace(content, reference=frame))) for frame in ('own', 'first')]
+  settings = [
+    fit(Injections(content=dataclasses.replace(content, reference=frame)))
+    for frame in ('own', 'first')
+  ]
   lay = functools.partial(lay_out_small, 'appearance', masked=True)
   together = run(tiny, clip, lay(settings, targets=(2, 2)), masks)
   first, second = (together[Branch('main', i)] for i in range(2))
-  assert agreement(second, first) > 1e-2  # equal in all but the frame that is read, so the plan must tell them apart
-  assert_agree(run(tiny, clip, lay(settings, targets=(2, 2), exact_savings=False), masks), together, UNET)
+  # equal in all but the frame that is read, so the plan must tell them apart
+  assert agreement(second, first) > 1e-2
+  assert_agree(
+    run(tiny, clip, lay(settings, targets=(2, 2), exact_savings=False), masks), together, UNET
+  )
   for found, setting in ((first, settings[0]), (second, settings[1])):
     assert agreement(found, run(tiny, clip, lay([setting]), masks)[M]) < UNET
 
@@ -194,17 +227,23 @@ def test_changed_values_add_no_program(tiny, clip, masks):
   start, texts = clip
 
   def sample(injections, masks, guidance=7.5, schedule=SCHEDULE, source=1, texts=texts):
-    layout = lay_out_small('appearance', [fit(injections)], masked=True, exact_savings=False, source=source)
+    layout = lay_out_small(
+      'appearance', [fit(injections)], masked=True, exact_savings=False, source=source
+    )
     edit(tiny.apply, tiny.params, start, texts, layout, schedule, guidance, masks=masks)
     return sampling.step._cache_size()
 
   structure = lambda steps, blocks: StructureControl(steps, blocks)
   before = sample(Injections(structure((0, 2), (0, 4))), masks)
   assert sample(Injections(structure((1, 3), (2, 3))), masks) == before
-  assert sample(Injections(content=ContentPreservation((0, 4), (1, 2), ('k', 'v'))), masks) == before
+  assert (
+    sample(Injections(content=ContentPreservation((0, 4), (1, 2), ('k', 'v'))), masks) == before
+  )
   assert sample(Injections(background=Injection((0, 1), (0, 4))), masks_of(tiny, 5)) == before
   assert sample(Injections(guided=Injection((0, 4), (0, 4))), masks, guidance=3.0) == before
-  assert sample(NOTHING, masks, 1.0, NoiseSchedule('scaled_linear', 0.00085, 0.012), 3, -texts) == before
+  assert (
+    sample(NOTHING, masks, 1.0, NoiseSchedule('scaled_linear', 0.00085, 0.012), 3, -texts) == before
+  )
 
 
 def test_committed_parameters_make_one_program(tiny, clip):
@@ -221,12 +260,15 @@ def test_stored_reconstruction(tiny, clip, masks):
   trajectory = rng.standard_normal((STEPS + 1, FRAMES, SIZE, SIZE, 4)).astype(np.float32)
   trajectory[-1] = clip[0]
   injections = small_preset('release', 'appearance', True)
-  lay = functools.partial(lay_out_small, 'appearance', [injections], wanted=('main', 'reconstruction'), masked=True)
+  lay = functools.partial(
+    lay_out_small, 'appearance', [injections], wanted=('main', 'reconstruction'), masked=True
+  )
   found = run(tiny, clip, lay(stored=STEPS), masks, trajectory=trajectory)
   np.testing.assert_array_equal(found[R], trajectory[0])
   full = run(tiny, clip, lay(stored=STEPS, exact_savings=False), masks, trajectory=trajectory)
   assert_agree(found, full, UNET)
-  # Main reads the stored latents: step i those of noise level S - i, so that the first and the last are not read.
+  # Main reads the stored latents: step i those of noise level S - i, so that the first and the last
+  # are not read.
   for changed, felt in ((0, False), (1, False), (2, False), (3, True)):
     other = trajectory.copy()
     other[changed] += 1
@@ -240,13 +282,18 @@ def test_obelm_reconstruction_comes_back_whatever_main_does(tiny, clip, masks):
   schedule = NoiseSchedule('scaled_linear', 0.00085, 0.012)
   trajectory = obelm_invert(tiny.denoise, tiny.params, start, texts[0], schedule, STEPS)
   layout = lay_out_small(
-    *('appearance', [small_preset('paper', 'appearance', False)]), source=0, wanted=('main', 'reconstruction'), stored=1
+    *('appearance', [small_preset('paper', 'appearance', False)]),
+    source=0,
+    wanted=('main', 'reconstruction'),
+    stored=1,
   )
   options = dict(trajectory=trajectory, sampler='obelm')
   found = edit(tiny.apply, tiny.params, trajectory[-1], texts, layout, schedule, **options)
   assert agreement(found[R], start) < UNET
   assert agreement(found[M], start) > 0.1
-  ddim = edit(tiny.apply, tiny.params, trajectory[-1], texts, layout, schedule, trajectory=trajectory)
+  ddim = edit(
+    tiny.apply, tiny.params, trajectory[-1], texts, layout, schedule, trajectory=trajectory
+  )
   assert agreement(ddim[R], start) > 1e-2
 
 
@@ -267,7 +314,13 @@ def batch(tiny, clip, count):
   layouts = [
     lay_out_small(
       'appearance',
-      [fit(Injections(StructureControl((0, 2), windows[i % 4]), background=Injection((0, 2), windows[-i % 4])))],
+      [
+        fit(
+          Injections(
+            StructureControl((0, 2), windows[i % 4]), background=Injection((0, 2), windows[-i % 4])
+          )
+        )
+      ],
       masked=True,
     )
     for i in range(count)
@@ -291,7 +344,15 @@ def test_sharded_batch_equals_single_edits(tiny, clip, mesh):
   latents = np.repeat(starts[:, None], 2, axis=1)
   stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *masks)
   found = sampling.sample_batch(
-    *(tiny.apply, tiny.params, latents, prompts, [layout.plan for layout in layouts], SCHEDULE, [7.5] * 8),
+    *(
+      tiny.apply,
+      tiny.params,
+      latents,
+      prompts,
+      [layout.plan for layout in layouts],
+      SCHEDULE,
+      [7.5] * 8,
+    ),
     **dict(mesh=mesh, masks=stacked),
   )
   assert len(found.sharding.device_set) == 4
@@ -301,27 +362,43 @@ def test_sharded_batch_equals_single_edits(tiny, clip, mesh):
 
 def test_a_batch_has_its_own_guidance_and_trajectories(tiny, clip, mesh):
   starts, prompts, *_ = batch(tiny, clip, 4)
-  trajectories = np.random.default_rng(7).standard_normal((4, STEPS + 1, *clip[0].shape)).astype(np.float32)
+  trajectories = (
+    np.random.default_rng(7).standard_normal((4, STEPS + 1, *clip[0].shape)).astype(np.float32)
+  )
   layouts = [
-    lay_out_small('motion', [fit(Injections(content=ContentPreservation((0, 4), blocks)))], stored=STEPS)
+    lay_out_small(
+      'motion', [fit(Injections(content=ContentPreservation((0, 4), blocks)))], stored=STEPS
+    )
     for blocks in ((0, 4), (0, 2), (1, 4), (2, 3))
   ]
   guidances = [1.0, 3.0, 5.0, 7.5]
   found = sampling.edit_batch(
-    *(tiny.apply, tiny.params, starts, prompts, layouts, SCHEDULE, guidances), mesh=mesh, trajectories=trajectories
+    *(tiny.apply, tiny.params, starts, prompts, layouts, SCHEDULE, guidances),
+    mesh=mesh,
+    trajectories=trajectories,
   )
   for i, (start, texts, layout) in enumerate(zip(starts, prompts, layouts, strict=True)):
-    alone = edit(*(tiny.apply, tiny.params, start, texts, layout, SCHEDULE, guidances[i]), trajectory=trajectories[i])
+    alone = edit(
+      *(tiny.apply, tiny.params, start, texts, layout, SCHEDULE, guidances[i]),
+      trajectory=trajectories[i],
+    )
     assert_agree(found[i], alone, UNET)
 
 
 def test_batches_that_do_not_fit(tiny, clip, mesh):
   starts, prompts, layouts, _ = batch(tiny, clip, 3)
   sample = functools.partial(
-    sampling.sample_batch, tiny.apply, tiny.params, np.repeat(starts[:, None], 2, axis=1), prompts, mesh=mesh
+    sampling.sample_batch,
+    tiny.apply,
+    tiny.params,
+    np.repeat(starts[:, None], 2, axis=1),
+    prompts,
+    mesh=mesh,
   )
   plans = [layout.plan for layout in layouts]
-  with pytest.raises(ValueError, match='3 edits on 4 devices; accepted: a multiple of the number of devices'):
+  with pytest.raises(
+    ValueError, match='3 edits on 4 devices; accepted: a multiple of the number of devices'
+  ):
     sample(plans, SCHEDULE, [7.5] * 3)
   other = lay_out_small('appearance', [NOTHING]).plan
   with pytest.raises(ValueError, match=r'plans have the row tables .*; accepted: equal ones'):

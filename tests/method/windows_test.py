@@ -29,9 +29,13 @@ def test_windows_cover_the_clip_evenly(frames, length, overlap, starts):
 
 
 def test_windows_that_do_not_fit():
-  with pytest.raises(ValueError, match=r'window\.frames is 17 for a clip of 16 frames; accepted: 1 to 16'):
+  with pytest.raises(
+    ValueError, match=r'window\.frames is 17 for a clip of 16 frames; accepted: 1 to 16'
+  ):
     window_starts(16, 17, 8)
-  with pytest.raises(ValueError, match=r'window\.overlap is 8 for windows of 8 frames; accepted: 0 to 7'):
+  with pytest.raises(
+    ValueError, match=r'window\.overlap is 8 for windows of 8 frames; accepted: 0 to 7'
+  ):
     window_starts(16, 8, 8)
 
 
@@ -53,7 +57,13 @@ def test_one_window_is_the_plain_model_and_rows_cross_in_all(tiny, rng):
   latents = rng.standard_normal((2, 5, 4, 4, 4)).astype(np.float32)
   texts = rng.standard_normal((3, 7, 16)).astype(np.float32)
   layout = plan_edit(
-    'appearance', [Injections(StructureControl((0, 1), (0, 4)))], 1, blocks=4, source=1, targets=[2], wanted=('main',)
+    'appearance',
+    [Injections(StructureControl((0, 1), (0, 4)))],
+    1,
+    blocks=4,
+    source=1,
+    targets=[2],
+    wanted=('main',),
   )
   (rows,) = layout.plan.steps[0].passes
   jitted = jax.jit(predict_rows, static_argnums=0)
@@ -62,6 +72,8 @@ def test_one_window_is_the_plain_model_and_rows_cross_in_all(tiny, rng):
   assert agreement(predict(windowed(tiny.apply, 5, 2), latents), whole) < UNET
   found = predict(windowed(tiny.apply, 3, 1), latents)
   parts = [predict(tiny.apply, latents[:, i : i + 3]) for i in (0, 2)]
-  expected = np.concatenate([parts[0][:, :2], (parts[0][:, 2:] + parts[1][:, :1]) / 2, parts[1][:, 1:]], axis=1)
+  expected = np.concatenate(
+    [parts[0][:, :2], (parts[0][:, 2:] + parts[1][:, :1]) / 2, parts[1][:, 1:]], axis=1
+  )
   assert agreement(found, expected) < UNET
   assert agreement(found, whole) > 1e-2

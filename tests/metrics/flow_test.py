@@ -12,13 +12,17 @@ MARGIN = 24
 
 @pytest.fixture(scope='module')
 def picture():
-  """A smooth random texture with contrast at all scales, f64[H + 2 margins, W + 2 margins, 3] in [0, 1]."""
+  """A smooth random texture with contrast at all scales, f64[H + 2 margins, W + 2 margins, 3] in
+  [0, 1].
+  """
   rng = np.random.default_rng(0)
   size = [length + 2 * MARGIN for length in SIZE]
   rows, columns = np.fft.fftfreq(size[0])[:, None], np.fft.fftfreq(size[1])[None]
   frequency = np.hypot(rows, columns)
   shape = np.exp(-8 * frequency**2) / np.maximum(frequency, 1e-2)
-  texture = np.stack([np.fft.ifft2(np.fft.fft2(rng.standard_normal(size)) * shape).real for _ in range(3)], axis=-1)
+  texture = np.stack(
+    [np.fft.ifft2(np.fft.fft2(rng.standard_normal(size)) * shape).real for _ in range(3)], axis=-1
+  )
   return (texture - texture.min()) / np.ptp(texture)
 
 
@@ -45,7 +49,9 @@ def test_translations(picture, velocity):
   overlap = np.prod([1 - abs(v) / length for v, length in zip(velocity, SIZE, strict=True)])
   assert 0.85 * overlap < found.trusted.mean() <= overlap + 1e-6
   diagonal = np.hypot(*SIZE)
-  assert motion.magnitude(found) == pytest.approx(100 * np.hypot(*velocity) / diagonal, rel=0.1, abs=0.01)
+  assert motion.magnitude(found) == pytest.approx(
+    100 * np.hypot(*velocity) / diagonal, rel=0.1, abs=0.01
+  )
 
 
 def test_warping_is_exact_for_whole_pixels(picture):
@@ -57,7 +63,9 @@ def test_warping_is_exact_for_whole_pixels(picture):
 
 
 def test_what_is_covered_is_not_trusted(picture):
-  """A square that moves over a still ground: the ground that it covers next is gone, and so is what leaves."""
+  """A square that moves over a still ground: the ground that it covers next is gone, and so is what
+  leaves.
+  """
   back = moving(picture, 0, 0, frames=2)
   square = back[0, 40:72, 10:42].copy()
   for frame, column in zip(back, (40, 52), strict=True):
@@ -94,7 +102,9 @@ def test_warp_error_without_a_trusted_pixel(picture):
 
 
 def test_directions(picture):
-  right, left, down, still = (motion.motion_of(moving(picture, *v)) for v in ((0, 3), (0, -3), (3, 0), (0, 0)))
+  right, left, down, still = (
+    motion.motion_of(moving(picture, *v)) for v in ((0, 3), (0, -3), (3, 0), (0, 0))
+  )
   assert motion.direction(right, right) == pytest.approx(1)
   assert motion.direction(right, left) == pytest.approx(-1, abs=0.05)
   assert abs(motion.direction(right, down)) < 0.1
@@ -106,7 +116,9 @@ def test_sizes_and_faults(picture):
   assert flow.shrink(clip).shape == (3, *SIZE, 3)
   big = clip.repeat(4, axis=1).repeat(4, axis=2)
   assert flow.shrink(big).shape == (3, 160, 213, 3)
-  assert motion.magnitude(motion.motion_of(big)) == pytest.approx(motion.magnitude(motion.motion_of(clip)), rel=0.1)
+  assert motion.magnitude(motion.motion_of(big)) == pytest.approx(
+    motion.magnitude(motion.motion_of(clip)), rel=0.1
+  )
   tiny = motion.motion_of(np.zeros((2, 8, 8, 3), np.uint8))
   assert motion.magnitude(tiny) == 0 and np.isfinite(jax.numpy.asarray(tiny.forward)).all()
   for wrong in (clip[:1], clip[..., :1], clip / 255):

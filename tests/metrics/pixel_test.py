@@ -38,7 +38,9 @@ def test_psnr_in_a_mask(clip):
 
 
 def test_ssim_against_the_formula(clip):
-  noisy = np.clip(clip + np.random.default_rng(1).normal(0, 30, clip.shape), 0, 255).astype(np.uint8)
+  noisy = np.clip(clip + np.random.default_rng(1).normal(0, 30, clip.shape), 0, 255).astype(
+    np.uint8
+  )
   x, y = clip / 255, noisy / 255
   i = np.arange(11) - 5
   window = np.exp(-(i[:, None] ** 2 + i[None] ** 2) / (2 * 1.5**2))
@@ -65,7 +67,9 @@ def test_ssim_limits(clip):
 
 
 def test_ssim_in_a_mask_sees_nothing_outside(clip):
-  noisy = np.clip(clip + np.random.default_rng(1).normal(0, 30, clip.shape), 0, 255).astype(np.uint8)
+  noisy = np.clip(clip + np.random.default_rng(1).normal(0, 30, clip.shape), 0, 255).astype(
+    np.uint8
+  )
   mask = np.zeros(clip.shape[:3], bool)
   mask[:, 2:15, 3:16] = True
   outside = noisy.copy()

@@ -39,17 +39,22 @@ def make_inputs(rng, batch, bias, groups):
 def expected(qkv, bias=0.0, q_group=None, k_group=None):
   allowed = True
   if q_group is not None:
-    allowed = ((q_group[..., None] < 0) | (q_group[..., None] == k_group[..., None, :]))[..., None, :, :]
+    allowed = ((q_group[..., None] < 0) | (q_group[..., None] == k_group[..., None, :]))[
+      ..., None, :, :
+    ]
   return plain_attention(*qkv, bias, allowed)
 
 
 ROW_BYTES = 4 * HEADS * M  # logits of one query
-# Everything in one piece, some batch elements, one, half of the queries, an awkward number, one query at a time.
+# Everything in one piece, some batch elements, one, half of the queries, an awkward number, one
+# query at a time.
 BUDGETS = [10**9, 3 * N * ROW_BYTES, N * ROW_BYTES, N * ROW_BYTES // 2, 5 * ROW_BYTES, ROW_BYTES, 1]
 
 
 @pytest.mark.parametrize('budget', BUDGETS)
-@pytest.mark.parametrize('batch, bias, groups', [((), True, False), ((6,), False, True), ((2, 3), True, True)])
+@pytest.mark.parametrize(
+  'batch, bias, groups', [((), True, False), ((6,), False, True), ((2, 3), True, True)]
+)
 def test_chunks_agree_with_the_whole(rng, batch, bias, groups, budget):
   qkv, options = make_inputs(rng, batch, bias, groups)
   out = attention_kernels.attend(*qkv, **options, logits_bytes=budget)
@@ -68,7 +73,8 @@ def test_gradients_of_chunks_agree_with_the_whole(rng, budget, groups):
     return jnp.sum(weights * attention_kernels.attend(*qkv, bias, **options, logits_bytes=budget))
 
   whole, chunked = (
-    jax.jit(jax.grad(functools.partial(loss, size), argnums=(0, 1, 2, 3)))(*qkv, bias) for size in (10**9, budget)
+    jax.jit(jax.grad(functools.partial(loss, size), argnums=(0, 1, 2, 3)))(*qkv, bias)
+    for size in (10**9, budget)
   )
   for a, b in zip(chunked, whole, strict=True):
     assert np.isfinite(a).all()
@@ -83,7 +89,9 @@ def largest_buffer(function, *inputs):
     sizes += [np.prod(v.aval.shape, dtype=int) for equation in jaxpr.eqns for v in equation.outvars]
     for equation in jaxpr.eqns:
       pending += [p.jaxpr for p in equation.params.values() if hasattr(p, 'jaxpr')]
-      pending += [p for p in equation.params.values() if hasattr(p, 'eqns') and not hasattr(p, 'jaxpr')]
+      pending += [
+        p for p in equation.params.values() if hasattr(p, 'eqns') and not hasattr(p, 'jaxpr')
+      ]
   return max(sizes)
 
 
@@ -122,9 +130,13 @@ def test_without_cudnn_a_gpu_falls_back_says_so_once_and_it_is_recorded(rng, mon
 
 def test_cudnn_is_taken_where_the_compiler_has_it(rng, monkeypatch):
   taken = []
-  monkeypatch.setattr(attention_kernels, '_has_cudnn', lambda n, m, heads, d, dtype: dtype == 'bfloat16')
   monkeypatch.setattr(
-    attention_kernels, '_cudnn', lambda q, k, v: taken.append(q.shape) or attention_kernels._whole(q, k, v, *[None] * 3)
+    attention_kernels, '_has_cudnn', lambda n, m, heads, d, dtype: dtype == 'bfloat16'
+  )
+  monkeypatch.setattr(
+    attention_kernels,
+    '_cudnn',
+    lambda q, k, v: taken.append(q.shape) or attention_kernels._whole(q, k, v, *[None] * 3),
   )
   q, k, v = rng.standard_normal((3, 2, 5, 96, 1, 8)).astype(jnp.bfloat16)
   attention_kernels.attend(q, k, v)

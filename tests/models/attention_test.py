@@ -26,7 +26,9 @@ def test_rotated_products_depend_on_the_distance_of_frames_alone(rng):
   q, k = (attention.rotate(np.broadcast_to(x, (9, 1, 32)), 32)[:, 0] for x in (q, k))
   products = np.asarray(q @ k.T)
   for distance in range(-8, 9):
-    np.testing.assert_allclose(np.diagonal(products, distance), products.diagonal(distance)[0], atol=2e-5)
+    np.testing.assert_allclose(
+      np.diagonal(products, distance), products.diagonal(distance)[0], atol=2e-5
+    )
   assert np.ptp(products) > 1
 
 
@@ -34,7 +36,8 @@ def test_relative_buckets():
   buckets = attention.relative_buckets(30, 32, 32)
   known = [*range(8), 8, 8, 9, 9, 10, 10, 11, 11, *[12] * 4, *[13] * 3, *[14] * 4, *[15] * 3]
   for i, j in np.ndindex(30, 30):
-    assert buckets[i, j] == known[abs(i - j)] + (16 if j > i else 0), (i, j)  # the future: upper half
+    # the future: upper half
+    assert buckets[i, j] == known[abs(i - j)] + (16 if j > i else 0), (i, j)
   used = np.unique(attention.relative_buckets(16, 32, 32)).tolist()
   assert used == [*range(12), *range(17, 28)]
 
@@ -48,13 +51,19 @@ def test_relative_bias_looks_up_heads_unscaled(rng):
 
 
 def guided_attention(q, k, v, foreground_q, foreground_k):
-  """Mask-guided attention as the paper writes it: two masked attentions, blended by the mask of the queries."""
-  inside, outside = (plain_attention(q, k, v, allowed=m[:, None, None, :]) for m in (foreground_k, ~foreground_k))
+  """Mask-guided attention as the paper writes it: two masked attentions, blended by the mask of the
+  queries.
+  """
+  inside, outside = (
+    plain_attention(q, k, v, allowed=m[:, None, None, :]) for m in (foreground_k, ~foreground_k)
+  )
   return np.where(foreground_q[:, :, None, None], inside, outside)
 
 
 def test_frame_positions_tell_equal_frames_apart(rng):
-  """Attention over equal values returns that value: without a table, a clip of equal frames stays one."""
+  """Attention over equal values returns that value: without a table, a clip of equal frames stays
+  one.
+  """
   tokens = np.broadcast_to(rng.standard_normal((1, 3, 32)), (5, 3, 32)).astype(np.float32)
   attn = attention.TemporalAttention(heads=1, frame_positions=6)
   params = attn.init(jax.random.key(0), tokens)['params']
@@ -63,7 +72,9 @@ def test_frame_positions_tell_equal_frames_apart(rng):
   assert spread(attn, params) > 0.05
   assert params.pop('frame_positions').shape == (6, 32)
   assert spread(attention.TemporalAttention(heads=1), params) < 1e-5
-  with pytest.raises(ValueError, match='the clip has 7 frames; accepted: at most frame_positions=6'):
+  with pytest.raises(
+    ValueError, match='the clip has 7 frames; accepted: at most frame_positions=6'
+  ):
     attn.init(jax.random.key(0), np.zeros((7, 3, 32)))
 
 
@@ -86,11 +97,14 @@ def test_keys_and_values_of_the_first_frame(rng, first, masked):
   masks = TokenMasks(guided_q=foreground[0], guided_k=foreground[1]) if masked else None
   module = attention.SpatialAttention(HEADS)
   params = jax.tree.map(
-    lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32), module.init(jax.random.key(0), x)
+    lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32),
+    module.init(jax.random.key(0), x),
   )
   taps = 'spatial_q', 'spatial_k', 'spatial_v'
   apply = lambda x: module.apply(params, x, override, masks, taps)
-  out, tapped = jax.tree.map(lambda leaf: np.asarray(leaf[0]), jax.vmap(apply, axis_name=ROW_AXIS)(x[None]))
+  out, tapped = jax.tree.map(
+    lambda leaf: np.asarray(leaf[0]), jax.vmap(apply, axis_name=ROW_AXIS)(x[None])
+  )
 
   _, plain = module.apply(params, x, taps=taps)
   q, k, v = (np.asarray(plain[name]) for name in taps)
@@ -101,7 +115,10 @@ def test_keys_and_values_of_the_first_frame(rng, first, masked):
   if masked:
     allowed = (foreground[0] == foreground[1][read].swapaxes(1, 2))[:, None]
   dense = params['params']['to_out_0']
-  expected = plain_attention(q, k[read], v[read], allowed=allowed).reshape(x.shape) @ dense['kernel'] + dense['bias']
+  expected = (
+    plain_attention(q, k[read], v[read], allowed=allowed).reshape(x.shape) @ dense['kernel']
+    + dense['bias']
+  )
   assert agreement(out, expected) < 5 * MODULE
 
 
@@ -123,14 +140,18 @@ def test_guidance_by_masks_can_be_off(rng):
   masks = rng.random((3, N, 1)) < 0.5, rng.random((3, M, 1)) < 0.5
   q_group, k_group = attention.guided_groups(*masks, np.bool_(False))
   np.testing.assert_array_equal(
-    attention_kernels.attend(q, k, v, q_group=q_group, k_group=k_group), attention_kernels.attend(q, k, v)
+    attention_kernels.attend(q, k, v, q_group=q_group, k_group=k_group),
+    attention_kernels.attend(q, k, v),
   )
 
 
 def test_text_attention_with_no_key_order(rng):
   """Every token sees the whole prompt: permuting the prompt's tokens changes nothing."""
   module = attention.TextAttention(HEADS)
-  x, text = rng.standard_normal((3, 5, 16)).astype(np.float32), rng.standard_normal((7, 6)).astype(np.float32)
+  x, text = (
+    rng.standard_normal((3, 5, 16)).astype(np.float32),
+    rng.standard_normal((7, 6)).astype(np.float32),
+  )
   variables = module.init(jax.random.key(0), x, text)
   out, tapped = module.apply(variables, x, text, ('text_map',))
   assert tapped['text_map'].shape == (HEADS, 3, 5, 7)

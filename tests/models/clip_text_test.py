@@ -1,4 +1,6 @@
-"""The text tower and its tokenizer: sizes, causality, padding, errors, and agreement with transformers."""
+"""The text tower and its tokenizer: sizes, causality, padding, errors, and agreement with
+transformers.
+"""
 
 import json
 
@@ -13,7 +15,9 @@ from uniedit_jax.models import clip_text
 from uniedit_jax.models.tokenizers import CLIPTokenizer
 from uniedit_jax.runtime import random_init
 
-TINY = clip_text.TextConfig(vocabulary=12, positions=8, width=16, layers=2, heads=2, mlp_width=32, bos=10, eos=11)
+TINY = clip_text.TextConfig(
+  vocabulary=12, positions=8, width=16, layers=2, heads=2, mlp_width=32, bos=10, eos=11
+)
 
 
 def abstract(config):
@@ -83,7 +87,9 @@ def test_tokenizer_never_truncates(vocabulary):
 
 
 def test_tokenizer_errors(vocabulary, tmp_path):
-  with pytest.raises(ValueError, match=r'begin and end tokens \(10, 11\); the text encoder expects'):
+  with pytest.raises(
+    ValueError, match=r'begin and end tokens \(10, 11\); the text encoder expects'
+  ):
     CLIPTokenizer(vocabulary, clip_text.TextConfig())
   (tmp_path / 'merges.txt').unlink()
   with pytest.raises(FileNotFoundError, match='merges'):
@@ -97,7 +103,9 @@ def test_agrees_with_transformers(prefix):
   import transformers
 
   torch.manual_seed(0)
-  config = clip_text.TextConfig(vocabulary=50, positions=77, width=64, layers=3, heads=4, mlp_width=160, bos=48, eos=49)
+  config = clip_text.TextConfig(
+    vocabulary=50, positions=77, width=64, layers=3, heads=4, mlp_width=160, bos=48, eos=49
+  )
   reference = transformers.CLIPTextModel(
     transformers.CLIPTextConfig(
       vocab_size=50,
@@ -115,7 +123,10 @@ def test_agrees_with_transformers(prefix):
     for parameter in reference.parameters():
       parameter.add_(0.1 * torch.randn_like(parameter))
   # transformers 5 drops the prefix that the files of Stable Diffusion 1.4 have.
-  state = {prefix + name.removeprefix('text_model.'): x.detach().numpy() for name, x in reference.state_dict().items()}
+  state = {
+    prefix + name.removeprefix('text_model.'): x.detach().numpy()
+    for name, x in reference.state_dict().items()
+  }
   state[f'{prefix}embeddings.position_ids'] = np.arange(77)[None]
   params = rules.convert(state, abstract(config))
 

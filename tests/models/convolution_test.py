@@ -18,7 +18,10 @@ def direct(x, kernel):
 
 @pytest.mark.parametrize('height, width', [(6, 8), (5, 8), (6, 7), (5, 3), (2, 2), (1, 1)])
 def test_winograd_is_the_convolution(rng, height, width):
-  x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, height, width, 12), (3, 3, 12, 5)))
+  x, kernel = (
+    rng.standard_normal(shape).astype(np.float32)
+    for shape in ((3, height, width, 12), (3, 3, 12, 5))
+  )
   with jax.enable_x64(True):
     expected = direct(np.float64(x), np.float64(kernel))
   assert agreement(convolution.winograd(x, kernel), expected) < 2 * MODULE
@@ -32,7 +35,8 @@ WINOGRAD, PLAIN = 1, 256
 
 
 @pytest.mark.parametrize(
-  'height, width, channels', [(5, 6, WINOGRAD), (6, 4, WINOGRAD), (5, 6, PLAIN), (2, 2, PLAIN), (1, 1, PLAIN)]
+  'height, width, channels',
+  [(5, 6, WINOGRAD), (6, 4, WINOGRAD), (5, 6, PLAIN), (2, 2, PLAIN), (1, 1, PLAIN)],
 )
 def test_gradients(rng, monkeypatch, height, width, channels):
   monkeypatch.setattr(convolution, 'CHANNELS', channels)
@@ -46,8 +50,12 @@ def test_gradients(rng, monkeypatch, height, width, channels):
   for argnum, wanted in enumerate(expected):
     assert agreement(gradients(convolve, *given, argnum), wanted) < 3 * MODULE
   work = 2 * 2 * height * width * 9 * 4 * 3
-  counted = [cost.flops(cost.products(lambda *a, n=n: gradients(convolve, *a, n), *given)) for n in (0, 1, (0, 1))]
-  assert counted == [2 * work, 2 * work, 3 * work]  # nothing is computed for what is not differentiated
+  counted = [
+    cost.flops(cost.products(lambda *a, n=n: gradients(convolve, *a, n), *given))
+    for n in (0, 1, (0, 1))
+  ]
+  # nothing is computed for what is not differentiated
+  assert counted == [2 * work, 2 * work, 3 * work]
 
 
 def products_of(shape, features, strides=1, platform=None):
@@ -55,14 +63,17 @@ def products_of(shape, features, strides=1, platform=None):
   conv = layers.Conv(features, strides=strides)
   x = jax.ShapeDtypeStruct(shape, np.float32)
   params = jax.eval_shape(conv.init, jax.random.key(0), x)
-  return cost.flops(cost.products(conv.apply, params, x)), jax.jit(conv.apply).lower(params, x).compile().as_text()
+  return cost.flops(cost.products(conv.apply, params, x)), jax.jit(conv.apply).lower(
+    params, x
+  ).compile().as_text()
 
 
 def test_wide_convolutions_of_many_tokens_have_fewer_products_on_a_cpu():
   wide = convolution.CHANNELS
   counted, text = products_of((4, 32, 32, wide), wide)
   assert ' convolution(' not in text and ' dot(' in text
-  assert counted == 2 * 4 * 32 * 32 * 9 * wide * wide  # what is counted is the work, and not a form of it
+  # what is counted is the work, and not a form of it
+  assert counted == 2 * 4 * 32 * 32 * 9 * wide * wide
   for shape, features, strides in (
     ((4, 32, 32, wide), wide - 8, 1),
     ((4, 32, 32, wide), wide, 2),
@@ -73,14 +84,19 @@ def test_wide_convolutions_of_many_tokens_have_fewer_products_on_a_cpu():
 
 def test_rows_and_edits_are_mapped_over_it(rng):
   wide = convolution.CHANNELS
-  x, kernel = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 4, 32, 32, wide), (3, 3, wide, wide)))
+  x, kernel = (
+    rng.standard_normal(shape).astype(np.float32)
+    for shape in ((2, 4, 32, 32, wide), (3, 3, wide, wide))
+  )
   convolve = lambda x: convolution.convolve(x, kernel, (1, 1), ((1, 1), (1, 1)), **OPTIONS)
   found = jax.vmap(convolve)(x)
   for row, out in zip(x, found, strict=True):
     assert agreement(out, direct(row, kernel)) < 5 * MODULE
 
 
-@pytest.mark.parametrize('size, strides', [((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 3), (1, 1)), ((2, 2), (2, 2))])
+@pytest.mark.parametrize(
+  'size, strides', [((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 3), (1, 1)), ((2, 2), (2, 2))]
+)
 def test_convolutions_of_tiny_grids(rng, size, strides):
   x = rng.standard_normal((5, *size, 6)).astype(np.float32)
   kernel = rng.standard_normal((3, 3, 6, 7)).astype(np.float32)

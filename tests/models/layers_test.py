@@ -12,7 +12,9 @@ from uniedit_jax.models import layers
 
 
 def normalise(x, axes, groups, epsilon):
-  """Group normalisation in float64; `axes` are those of x that share statistics with a group's channels."""
+  """Group normalisation in float64; `axes` are those of x that share statistics with a group's
+  channels.
+  """
   x = np.asarray(x, np.float64)
   grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
   axes = (*(axis - 1 for axis in axes), -1)
@@ -58,7 +60,8 @@ def test_variance_survives_a_large_mean(rng, kind, axes):
   x = (100 + 0.1 * rng.standard_normal((2, 16, 16, 8))).astype(np.float32)
   norm = kind(4)
   out = norm.apply(norm.init(jax.random.key(0), x), x)
-  # The rounding of a mean of 100 in units of .1 is all that may remain; E[x^2] - E[x]^2 is off by several 1e-2.
+  # The rounding of a mean of 100 in units of .1 is all that may remain; E[x^2] - E[x]^2 is off by
+  # several 1e-2.
   assert agreement(out, normalise(x, axes, 4, 1e-5)) < 2e-3
 
 
@@ -82,7 +85,10 @@ def test_group_norms_take_leading_dimensions(clip, rng, kind, axes, leading):
 def test_convolution_pads_symmetrically(rng, strides, size):
   x = rng.standard_normal((2, 5, 6, 3)).astype(np.float32)
   conv = layers.Conv(4, strides=strides)
-  params = {'kernel': rng.standard_normal((3, 3, 3, 4)).astype(np.float32), 'bias': np.ones(4, np.float32)}
+  params = {
+    'kernel': rng.standard_normal((3, 3, 3, 4)).astype(np.float32),
+    'bias': np.ones(4, np.float32),
+  }
   out = conv.apply({'params': params}, x)
   padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
   expected = np.ones((2, *size, 4))
@@ -92,7 +98,9 @@ def test_convolution_pads_symmetrically(rng, strides, size):
   assert agreement(out, expected) < MODULE
 
 
-@pytest.mark.parametrize('old, new', [((3, 4), (6, 8)), ((3, 4), (5, 7)), ((5, 8), (9, 15)), ((4, 4), (3, 2))])
+@pytest.mark.parametrize(
+  'old, new', [((3, 4), (6, 8)), ((3, 4), (5, 7)), ((5, 8), (9, 15)), ((4, 4), (3, 2))]
+)
 def test_resize_nearest_is_the_floor_rule(rng, old, new):
   x = rng.standard_normal((2, 3, *old, 2)).astype(np.float32)
   out = np.asarray(layers.resize_nearest(x, *new))
@@ -106,14 +114,17 @@ def test_timestep_embedding_is_cosines_then_sines():
   out = layers.timestep_embedding(981, 8)
   angles = 981 * 10000.0 ** (-np.arange(4) / 4)
   assert out.dtype == jnp.float32
-  np.testing.assert_allclose(out, [*np.cos(angles), *np.sin(angles)], atol=1e-4)  # float32 angles up to 981
+  # float32 angles up to 981
+  np.testing.assert_allclose(out, [*np.cos(angles), *np.sin(angles)], atol=1e-4)
   np.testing.assert_array_equal(layers.timestep_embedding(0, 6), [1, 1, 1, 0, 0, 0])
 
 
 def test_geglu_gates_the_first_half_with_the_exact_gelu(rng):
   x = 2 * rng.standard_normal((5, 3)).astype(np.float32)
   kernel = rng.standard_normal((3, 8)).astype(np.float32)
-  out = layers.GEGLU(4).apply({'params': {'proj': {'kernel': kernel, 'bias': np.zeros(8, np.float32)}}}, x)
+  out = layers.GEGLU(4).apply(
+    {'params': {'proj': {'kernel': kernel, 'bias': np.zeros(8, np.float32)}}}, x
+  )
   value, gate = np.split(x.astype(np.float64) @ kernel, 2, axis=-1)
   gelu = gate * (1 + np.vectorize(math.erf)(gate / math.sqrt(2))) / 2
   assert agreement(out, value * gelu) < MODULE

@@ -8,7 +8,9 @@ from uniedit_jax.models.clip_text import TextConfig
 from uniedit_jax.models.tokenizers import WordTokenizer
 
 WORDS = ['a', 'blue', 'red', 'square', 'squares']
-CONFIG = TextConfig(vocabulary=7, positions=6, width=8, layers=1, heads=1, mlp_width=8, bos=5, eos=6)
+CONFIG = TextConfig(
+  vocabulary=7, positions=6, width=8, layers=1, heads=1, mlp_width=8, bos=5, eos=6
+)
 
 
 def test_encodes_lowers_drops_punctuation_and_pads():
@@ -21,7 +23,9 @@ def test_unknown_words_list_the_vocabulary_and_the_nearest():
   with pytest.raises(ValueError) as error:
     WordTokenizer(WORDS, CONFIG).encode(['a red square', 'a rde squar, xyz xyz'])
   message = str(error.value)
-  assert message.startswith("prompt 'a rde squar, xyz xyz' has words that the model does not know: ")
+  assert message.startswith(
+    "prompt 'a rde squar, xyz xyz' has words that the model does not know: "
+  )
   assert re.search(r"'rde' \(nearest: red\)", message)
   assert "'squar' (nearest: square, squares)" in message
   assert message.count("'xyz'") == 1

@@ -54,7 +54,8 @@ def tapped(tiny):
   )
   names = tuple(f'{block}/{kind}' for block in (1, 3) for kind in KINDS)
   run = jax.jit(
-    lambda params, *inputs, taps=(): tiny.apply({'params': params}, *inputs, taps=taps), static_argnames='taps'
+    lambda params, *inputs, taps=(): tiny.apply({'params': params}, *inputs, taps=taps),
+    static_argnames='taps',
   )
   return run(tiny.params, *inputs), run(tiny.params, *inputs, taps=names)
 
@@ -92,7 +93,9 @@ def test_tapped_maps_are_probabilities_of_the_tapped_tensors(tapped):
   assert agreement(found['1/spatial_map'], weights / weights.sum(-1, keepdims=True)) < 1e-5
 
 
-@pytest.mark.parametrize('tap', ['4/spatial_q', '1/spatial', 'spatial_q', '-1/text_map', '1/spatial_map/x'])
+@pytest.mark.parametrize(
+  'tap', ['4/spatial_q', '1/spatial', 'spatial_q', '-1/text_map', '1/spatial_map/x']
+)
 def test_unknown_taps_are_an_error(tiny, tap):
   inputs = (jnp.zeros((1, 4, 4, 4)), 0, jnp.zeros((1, 16)))
   with pytest.raises(ValueError, match=rf"taps has '{tap}'; accepted: '<0..3>/<spatial_q\|"):
@@ -100,7 +103,10 @@ def test_unknown_taps_are_an_error(tiny, tap):
 
 
 def test_recomputing_activations_changes_no_value_and_no_gradient(tiny, rng):
-  x, text = rng.standard_normal((2, 4, 4, 4)).astype(np.float32), rng.standard_normal((7, 16)).astype(np.float32)
+  x, text = (
+    rng.standard_normal((2, 4, 4, 4)).astype(np.float32),
+    rng.standard_normal((7, 16)).astype(np.float32),
+  )
 
   def value_and_gradient(model):
     loss = lambda text: jnp.sum(model.denoise(model.params, x, 501, text) ** 2)
@@ -123,7 +129,9 @@ def test_output_is_float32_in_half_precision(tiny, rng):
   apply = UNet(tiny.config, dtype=jnp.bfloat16).apply
   x = jax.ShapeDtypeStruct((2, 4, 4, 4), jnp.float32)
   text = jax.ShapeDtypeStruct((7, 16), jnp.float32)
-  out, found = jax.eval_shape(lambda *a: apply({'params': tiny.params}, a[0], 1, a[1], taps=('0/spatial_q',)), x, text)
+  out, found = jax.eval_shape(
+    lambda *a: apply({'params': tiny.params}, a[0], 1, a[1], taps=('0/spatial_q',)), x, text
+  )
   assert out.dtype == jnp.float32
   assert found['0/spatial_q'].dtype == jnp.bfloat16
 
@@ -149,7 +157,10 @@ def test_grids_in_execution_order():
   config = UNetConfig()
   assert config.blocks == 16
   big, mid, low = (40, 64), (20, 32), (10, 16)
-  assert config.grids(40, 64) == [big] * 2 + [mid] * 2 + [low] * 2 + [(5, 8)] + [low] * 3 + [mid] * 3 + [big] * 3
+  assert (
+    config.grids(40, 64)
+    == [big] * 2 + [mid] * 2 + [low] * 2 + [(5, 8)] + [low] * 3 + [mid] * 3 + [big] * 3
+  )
   # Odd sizes round up on the way down, and come back on the way up.
   assert [config.grids(18, 30)[block] for block in (0, 2, 4, 6, 7, 10, 13)] == [
     *((18, 30), (9, 15), (5, 8), (3, 4), (5, 8), (9, 15), (18, 30))
@@ -161,11 +172,17 @@ def test_single_frames_bypass_temporal_attention(tiny):
   latents = rng.standard_normal((1, 4, 4, 4)).astype(np.float32)
   text = rng.standard_normal((5, 16)).astype(np.float32)
   run = jax.jit(
-    lambda params, temporal: tiny.apply({'params': params}, latents, 5, text, temporal=temporal)[0], static_argnums=1
+    lambda params, temporal: tiny.apply({'params': params}, latents, 5, text, temporal=temporal)[0],
+    static_argnums=1,
   )
-  temporal = lambda path: any(name in jax.tree_util.keystr(path) for name in ('attn_temp', 'norm_temp'))
-  changed = jax.tree_util.tree_map_with_path(lambda path, x: x + 1 if temporal(path) else x, tiny.params)
+  temporal = lambda path: any(
+    name in jax.tree_util.keystr(path) for name in ('attn_temp', 'norm_temp')
+  )
+  changed = jax.tree_util.tree_map_with_path(
+    lambda path, x: x + 1 if temporal(path) else x, tiny.params
+  )
   np.testing.assert_array_equal(run(tiny.params, False), run(changed, False))
   assert np.abs(run(tiny.params, True) - run(changed, True)).max() > 1e-3
-  # Without temporal attention the frame's residual stream lacks what SA-T adds even to a single frame.
+  # Without temporal attention the frame's residual stream lacks what SA-T adds even to a single
+  # frame.
   assert np.abs(run(tiny.params, True) - run(tiny.params, False)).max() > 1e-3

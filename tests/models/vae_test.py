@@ -103,16 +103,25 @@ def test_agrees_with_diffusers(channels, layers, names):
   # The reference runs in float64: its own float32 error in a decoder is above the limit.
   reference.double()
   with torch.no_grad(), jax.default_matmul_precision('highest'):
-    mean = reference.encode(torch.from_numpy(frames.transpose(0, 3, 1, 2)).double()).latent_dist.mean
+    mean = reference.encode(
+      torch.from_numpy(frames.transpose(0, 3, 1, 2)).double()
+    ).latent_dist.mean
     expected = reference.decode(mean).sample.permute(0, 2, 3, 1)
     reference_latents = 0.18215 * mean.permute(0, 2, 3, 1).numpy()
     latents = vae_lib.encode_frames(vae_lib.VAE(config), params, frames)
-    decoded = vae_lib.decode_frames(vae_lib.VAE(config), params, reference_latents.astype(np.float32))
+    decoded = vae_lib.decode_frames(
+      vae_lib.VAE(config), params, reference_latents.astype(np.float32)
+    )
   assert agreement(latents, reference_latents) <= VAE_TEXT
   assert agreement(decoded, expected) <= VAE_TEXT
 
 
 def _old_name(name):
-  for new, old in {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}.items():
+  for new, old in {
+    'to_q': 'query',
+    'to_k': 'key',
+    'to_v': 'value',
+    'to_out.0': 'proj_attn',
+  }.items():
     name = name.replace(f'attentions.0.{new}.', f'attentions.0.{old}.')
   return name

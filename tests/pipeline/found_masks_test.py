@@ -23,7 +23,11 @@ def test_words_are_found_with_all_their_tokens():
   assert word_positions(TOKENIZER, PROMPT, ['square']) == [4]
   assert word_positions(TOKENIZER, PROMPT, ['square', 'moving right']) == [4, 5, 6]
   assert word_positions(TOKENIZER, PROMPT, ['in the middle', 'the']) == [7, 8, 9]
-  for words, message in ((['blue'], "'blue' is not in the prompt"), (['right moving'], 'is not in'), ([], 'no words')):
+  for words, message in (
+    (['blue'], "'blue' is not in the prompt"),
+    (['right moving'], 'is not in'),
+    ([], 'no words'),
+  ):
     with pytest.raises(ValueError, match=message):
       word_positions(TOKENIZER, PROMPT, words)
 
@@ -65,7 +69,9 @@ def test_a_mask_is_where_the_map_is_high():
   assert wider.sum() > mask.sum() and (wider | ~mask).all()
   lone = np.zeros((1, 9, 9), np.float32)
   lone[0, 1:5, 1:5] = lone[0, 7, 7] = 1
-  shown = lambda smoothing: to_mask(lone, 9, 9, MapOptions(smoothing=smoothing))[0, [2, 7], [2, 7]].tolist()
+  shown = lambda smoothing: to_mask(lone, 9, 9, MapOptions(smoothing=smoothing))[
+    0, [2, 7], [2, 7]
+  ].tolist()
   assert (shown(0.0), shown(1.0)) == ([True, True], [True, False])
 
 
@@ -86,7 +92,13 @@ def test_a_search_looks_at_the_branches_and_the_words_asked_for():
   start[0, 1, 1], start[1, 2, 2] = 1, 1
   texts = np.stack([np.full((3, 2), value, np.float32) for value in (0, 0, 1)])
   layout = plan_edit(
-    'motion', [Injections()], steps, blocks=1, source=0, targets=[2], wanted=('reconstruction', 'motion')
+    'motion',
+    [Injections()],
+    steps,
+    blocks=1,
+    source=0,
+    targets=[2],
+    wanted=('reconstruction', 'motion'),
   )
   search = Search(layout, {'source': (1, [1]), 'target': (2, [1])}, MapOptions((0,), smoothing=0.0))
   found = find_masks(
@@ -97,9 +109,18 @@ def test_a_search_looks_at_the_branches_and_the_words_asked_for():
   np.testing.assert_array_equal(found['source'], start[..., 0] > 0)
   assert found['target'].shape == (2, 4, 4)
 
-  trajectory = np.stack([start] * steps + [np.zeros(shape, np.float32)])[::-1]  # z_0 is not looked at
+  # z_0 is not looked at
+  trajectory = np.stack([start] * steps + [np.zeros(shape, np.float32)])[::-1]
   stored = find_masks(
-    *(apply, {'w': np.zeros(1)}, start, texts, Search(None, {'source': (1, [1])}, search.options), [(4, 4)], (4, 4)),
+    *(
+      apply,
+      {'w': np.zeros(1)},
+      start,
+      texts,
+      Search(None, {'source': (1, [1])}, search.options),
+      [(4, 4)],
+      (4, 4),
+    ),
     *(NoiseSchedule(), 7.5),
     **dict(progress=lambda label: iter, trajectory=trajectory),
   )

@@ -33,7 +33,17 @@ def look_inside(tiny, clip, layout, every_row, masks, trajectory=None):
   inspected = inspection.Inspection(tuple(range(STEPS)), (1, 3), every_row)
   latents, looks = [], {}
   visit = inspection.visitor(
-    *(tiny.apply, tiny.params, texts, inspected, layout, SCHEDULE, GUIDANCE, masks, looks.__setitem__)
+    *(
+      tiny.apply,
+      tiny.params,
+      texts,
+      inspected,
+      layout,
+      SCHEDULE,
+      GUIDANCE,
+      masks,
+      looks.__setitem__,
+    )
   )
 
   def both(step, now):
@@ -41,22 +51,32 @@ def look_inside(tiny, clip, layout, every_row, masks, trajectory=None):
     visit(step, now)
 
   options = {'masks': masks, 'trajectory': trajectory, 'visit': both}
-  found = sampling.edit(tiny.apply, tiny.params, start, texts, layout, SCHEDULE, GUIDANCE, **options)
+  found = sampling.edit(
+    tiny.apply, tiny.params, start, texts, layout, SCHEDULE, GUIDANCE, **options
+  )
   return found, latents, looks
 
 
 @pytest.mark.parametrize('rows_per_pass', [None, 3])
 def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_per_pass):
   lay = lambda **options: lay_out_small(
-    'motion', [small_preset('release', 'motion', True)], wanted=('main', 'motion'), masked=True, **options
+    'motion',
+    [small_preset('release', 'motion', True)],
+    wanted=('main', 'motion'),
+    masked=True,
+    **options,
   )
   layout = lay(rows_per_pass=rows_per_pass)
-  found, latents, looks = look_inside(tiny, clip, layout, lay(rows_per_pass=rows_per_pass, exact_savings=False), masks)
+  found, latents, looks = look_inside(
+    tiny, clip, layout, lay(rows_per_pass=rows_per_pass, exact_savings=False), masks
+  )
   plain = sampling.edit(tiny.apply, tiny.params, *clip, layout, SCHEDULE, GUIDANCE, masks=masks)
   for branch, frames in plain.items():
     np.testing.assert_array_equal(found[branch], frames)
   levels = SCHEDULE.levels(STEPS)
-  latents.append(np.stack([found.get(branch, latents[-1][k]) for k, branch in enumerate(layout.branches)]))
+  latents.append(
+    np.stack([found.get(branch, latents[-1][k]) for k, branch in enumerate(layout.branches)])
+  )
   compared = 0
   for step in range(STEPS):
     updated = layout.plan.steps[step].updated
@@ -72,7 +92,8 @@ def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_p
 
 def test_maps_are_those_that_injections_leave(tiny, clip, masks):
   injections = dataclasses.replace(
-    small_preset('paper', 'motion', True), structure=StructureControl((0, 2), (0, 4), ('main', 'motion'))
+    small_preset('paper', 'motion', True),
+    structure=StructureControl((0, 2), (0, 4), ('main', 'motion')),
   )
   lay = lambda **options: lay_out_small(
     'motion', [injections], wanted=('main', 'motion', 'reconstruction'), masked=True, **options
@@ -80,7 +101,8 @@ def test_maps_are_those_that_injections_leave(tiny, clip, masks):
   _, _, looks = look_inside(tiny, clip, lay(), lay(exact_savings=False), masks)
   reconstruction, main, _ = lay().branches
   queried = lambda step: looks[step].maps[1]['spatial_q']
-  np.testing.assert_allclose(queried(1)[main], queried(1)[reconstruction], rtol=1e-6)  # structure control
+  # structure control
+  np.testing.assert_allclose(queried(1)[main], queried(1)[reconstruction], rtol=1e-6)
   assert agreement(queried(3)[main], queried(3)[reconstruction]) > 0.01
   for block, maps in looks[0].maps.items():
     tokens = np.prod(tiny.config.grids(SIZE, SIZE)[block])
@@ -91,14 +113,25 @@ def test_maps_are_those_that_injections_leave(tiny, clip, masks):
 
 
 def test_branches_whose_latents_are_stale_are_not_shown(tiny, clip, masks):
-  lay = lambda **options: lay_out_small('appearance', [small_preset('paper', 'appearance', False)], **options)
+  lay = lambda **options: lay_out_small(
+    'appearance', [small_preset('paper', 'appearance', False)], **options
+  )
   _, _, looks = look_inside(tiny, clip, lay(), lay(exact_savings=False), None)
   reconstruction, main = lay().branches
-  assert [reconstruction in looks[step].predicted for step in range(STEPS)] == [True, True, False, False]
+  assert [reconstruction in looks[step].predicted for step in range(STEPS)] == [
+    True,
+    True,
+    False,
+    False,
+  ]
   assert all(main in looks[step].predicted for step in range(STEPS))
-  trajectory = np.random.default_rng(0).standard_normal((STEPS + 1, *clip[0].shape)).astype(np.float32)
+  trajectory = (
+    np.random.default_rng(0).standard_normal((STEPS + 1, *clip[0].shape)).astype(np.float32)
+  )
   stored = lay(stored=STEPS)
-  _, latents, looks = look_inside(tiny, clip, stored, lay(stored=STEPS, exact_savings=False), None, trajectory)
+  _, latents, looks = look_inside(
+    tiny, clip, stored, lay(stored=STEPS, exact_savings=False), None, trajectory
+  )
   assert all(reconstruction in looks[step].predicted for step in range(STEPS))
   np.testing.assert_array_equal(latents[2][0], trajectory[STEPS - 2])
 
@@ -117,8 +150,14 @@ def test_sheets_show_every_place_of_every_frame():
   maps[4, 1, 2] = 1  # place 4 of a 2 x 3 grid attends from frame 1 to frame 2
   rows, labels = between_frames({'edit': maps}, (2, 3))
   assert labels == ['all places', '0 to 1', '1 to 2', '2 to 3']
-  brightest = [np.unravel_index(picture.sum(-1).argmax(), picture.shape[:2]) for picture in rows['edit']]
-  assert brightest[0] == (1, 2) and brightest[2] == (1, 1) and rows['edit'][1].max() == rows['edit'][1].min() + 3
+  brightest = [
+    np.unravel_index(picture.sum(-1).argmax(), picture.shape[:2]) for picture in rows['edit']
+  ]
+  assert (
+    brightest[0] == (1, 2)
+    and brightest[2] == (1, 1)
+    and rows['edit'][1].max() == rows['edit'][1].min() + 3
+  )
   attention = np.zeros((12, 6, 5), np.float32)
   attention[11, 2, 3] = 1
   rows, labels = of_words(attention, {'fox': [3], 'a': [1]}, (2, 3))
@@ -137,9 +176,12 @@ def test_equal_queries_have_equal_colours(rng):
 def test_an_inspected_run_is_the_run(tmp_path_factory):
   folder = make_folder(tmp_path_factory)
   plain = config_of(motion, folder, source_prompt='a cat')
-  inspected = config_of(motion, folder, source_prompt='a cat', inspect__steps=(0, 1), inspect__blocks=(13,))
+  inspected = config_of(
+    motion, folder, source_prompt='a cat', inspect__steps=(0, 1), inspect__blocks=(13,)
+  )
   wanted, found = (
-    edit.run(config, read_edit(config), folder / name) for name, config in (('plain', plain), ('inside', inspected))
+    edit.run(config, read_edit(config), folder / name)
+    for name, config in (('plain', plain), ('inside', inspected))
   )
   for name, frames in wanted.items():
     np.testing.assert_array_equal(found[name], frames)
@@ -148,7 +190,11 @@ def test_an_inspected_run_is_the_run(tmp_path_factory):
   branches = ('edit', 'motion_reference', 'reconstruction')
   assert names == {
     *(f'predicted_{branch}' for branch in branches),
-    *(f'{kind}_step_{step:03d}_block_13' for kind in ('spatial_q', 'temporal_map') for step in (0, 1)),
+    *(
+      f'{kind}_step_{step:03d}_block_13'
+      for kind in ('spatial_q', 'temporal_map')
+      for step in (0, 1)
+    ),
     *(f'text_map_step_{step:03d}_block_13_{branch}' for step in (0, 1) for branch in branches),
   }
   text = (folder / 'inside/report.html').read_text()
@@ -158,7 +204,9 @@ def test_an_inspected_run_is_the_run(tmp_path_factory):
 
 def test_an_inspection_that_cannot_be(tmp_path_factory):
   folder = make_folder(tmp_path_factory)
-  with pytest.raises(ValueError, match=r'inspect.steps is \(2,\); accepted: a tuple of numbers from 0 to 1'):
+  with pytest.raises(
+    ValueError, match=r'inspect.steps is \(2,\); accepted: a tuple of numbers from 0 to 1'
+  ):
     read_edit(config_of(motion, folder, inspect__steps=(2,)))
   with pytest.raises(ValueError, match=r'inspect.steps is \(0,\) for a clip in windows of'):
     read_edit(config_of(motion, folder, inspect__steps=(0,), window__frames=2, window__overlap=1))

@@ -11,12 +11,15 @@ from uniedit_jax.pipeline.invert import InversionOptions
 DOCS = pathlib.Path(__file__).parents[2] / 'docs' / 'metrics.md'
 
 
-@pytest.mark.parametrize('method, knob', [('ddim', 'inversion.method=fixed_point or obelm'), ('obelm', 'more steps')])
+@pytest.mark.parametrize(
+  'method, knob', [('ddim', 'inversion.method=fixed_point or obelm'), ('obelm', 'more steps')]
+)
 def test_a_reconstruction_far_below_the_floor_is_not_trusted(method, knob):
   measures = {'vae_round_trip_psnr_db': 33.0, 'reconstruction_psnr_db': 22.9}
   assert f'the reconstruction by {method} inversion has 22.9 dB' in distrust(measures, method)
   assert knob in distrust(measures, method)
-  # Of direct inversion, the stored reconstruction is as good as the floor; what main does is seen in the free one.
+  # Of direct inversion, the stored reconstruction is as good as the floor; what main does is seen
+  # in the free one.
   free = {'free_running_reconstruction_psnr_db': 22.9}
   assert '22.9 dB' in distrust({**measures, 'reconstruction_psnr_db': 33.0, **free}, 'direct')
 
@@ -29,11 +32,18 @@ def test_others_are(reconstruction):
 
 
 def test_inversion_options():
-  assert [InversionOptions(m).repetitions for m in ('ddim', 'fixed_point', 'null_text')] == [0, 2, 10]
+  assert [InversionOptions(m).repetitions for m in ('ddim', 'fixed_point', 'null_text')] == [
+    0,
+    2,
+    10,
+  ]
   assert InversionOptions('fixed_point', inner_steps=5).repetitions == 5
   assert [InversionOptions(m).stored(20) for m in ('ddim', 'direct', 'obelm')] == [0, 20, 1]
   assert not InversionOptions('fixed_point', inner_steps=1).faults()
-  for wrong in (InversionOptions('obelm', inner_steps=2), InversionOptions('null_text', inner_steps=0)):
+  for wrong in (
+    InversionOptions('obelm', inner_steps=2),
+    InversionOptions('null_text', inner_steps=0),
+  ):
     assert 'accepted: at least 1, with fixed_point or null_text' in wrong.faults()[0]
 
 
@@ -49,14 +59,35 @@ def test_measures_of_an_edit_and_the_source_beside_it():
   alone = {'frame_difference', 'flicker', 'warp_error', 'warp_share', 'motion_magnitude'}
   assert of('source') == alone and of('edit_2') < of('edit')
   background = {'source_background_psnr_db', 'source_background_ssim'}
-  with_source = {'source_psnr_db', 'source_ssim', 'source_warp_error', 'source_motion_direction'} | background
+  with_source = {
+    'source_psnr_db',
+    'source_ssim',
+    'source_warp_error',
+    'source_motion_direction',
+  } | background
   assert of('edit_2') == alone | with_source
-  assert measures['edit_2_source_psnr_db'] == float('inf') and measures['edit_2_source_background_ssim'] == 1
-  assert measures['edit_source_motion_direction'] < -0.5 < 0.99 < measures['edit_2_source_motion_direction']
-  assert measures['edit_2_source_warp_error'] == measures['source_warp_error'] < measures['edit_source_warp_error']
+  assert (
+    measures['edit_2_source_psnr_db'] == float('inf')
+    and measures['edit_2_source_background_ssim'] == 1
+  )
+  assert (
+    measures['edit_source_motion_direction']
+    < -0.5
+    < 0.99
+    < measures['edit_2_source_motion_direction']
+  )
+  assert (
+    measures['edit_2_source_warp_error']
+    == measures['source_warp_error']
+    < measures['edit_source_warp_error']
+  )
   explained = DOCS.read_text()
   assert all(f'`{name}`' in explained for name in alone | with_source)
   generated = measure_clips({'reconstruction': source, 'edit': edits['edit']})
   assert {key.removeprefix('edit_') for key in generated} == alone
   still = measure_clips({'source': source[:1], 'edit': source[:1]})
-  assert still['edit_flicker'] is None and 'edit_warp_error' not in still and still['edit_source_ssim'] == 1
+  assert (
+    still['edit_flicker'] is None
+    and 'edit_warp_error' not in still
+    and still['edit_source_ssim'] == 1
+  )

@@ -8,7 +8,9 @@ import pytest
 from tests.reports.study_test import EDITS, METHODS, write_comparison
 from uniedit_jax.reports import comparison
 
-CONSISTENCY, ALIGNMENT = (f'clip_{name}_vitl14' for name in ('frame_consistency_allpairs', 'text_alignment_framemean'))
+CONSISTENCY, ALIGNMENT = (
+  f'clip_{name}_vitl14' for name in ('frame_consistency_allpairs', 'text_alignment_framemean')
+)
 USER = {'task': 'motion', 'method': 'okapi', 'mean': 4.25, 'low': 3.5, 'high': 4.75, 'answers': 8}
 
 
@@ -19,7 +21,9 @@ def rows_of(methods=('source', *METHODS), **measures):
     for j, method in enumerate(methods):
       named = {'edit': edit, 'task': fields['task'], 'kind': fields['task'], 'method': method}
       seconds = None if method == 'source' else 10.0**i * j
-      rows.append({**named, 'seconds': seconds, **{name: of(i, j) for name, of in measures.items()}})
+      rows.append(
+        {**named, 'seconds': seconds, **{name: of(i, j) for name, of in measures.items()}}
+      )
   return rows
 
 
@@ -37,7 +41,9 @@ def table(text, task):
   """{title: cells} of a table."""
   lines = text.split(f'## {task} edits')[1].split('##')[0].splitlines()[2:]
   cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line]
-  return {title: dict(zip(cells[0][1:], rest, strict=True)) for title, *rest in [cells[0], *cells[2:]]}
+  return {
+    title: dict(zip(cells[0][1:], rest, strict=True)) for title, *rest in [cells[0], *cells[2:]]
+  }
 
 
 def test_tables_of_motion_and_of_appearance(compared):
@@ -47,7 +53,9 @@ def test_tables_of_motion_and_of_appearance(compared):
     'attributes_right': lambda i, j: 1.0 if j > i else 0.5,
     'background_psnr': lambda i, j: 20.0 + 2 * i + j if j else float('inf'),
   }
-  text = write(compared, rows_of(**known, **{CONSISTENCY: lambda i, j: 0.9, ALIGNMENT: lambda i, j: 20.0 + i}))
+  text = write(
+    compared, rows_of(**known, **{CONSISTENCY: lambda i, j: 0.9, ALIGNMENT: lambda i, j: 20.0 + i})
+  )
   motion, appearance = (table(text, task) for task in ('Motion', 'Appearance'))
   assert 'Motion edits (n = 2)' in text and 'Appearance edits (n = 1)' in text
   assert list(motion) == ['method', 'Source, unedited', *METHODS.values()]

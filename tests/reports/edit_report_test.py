@@ -113,7 +113,9 @@ def test_values_have_units(workdir):
 
 
 def test_phases_are_drawn_to_scale(workdir):
-  bars = re.findall(r'<rect x="([\d.]+)%" width="([\d.]+)%" y="[\d.]+" height="([\d.]+)"', write(workdir))
+  bars = re.findall(
+    r'<rect x="([\d.]+)%" width="([\d.]+)%" y="[\d.]+" height="([\d.]+)"', write(workdir)
+  )
   assert [tuple(map(float, bar)) for bar in bars] == [(0, 25, 60), (25, 75, 30)]
 
 

@@ -1,4 +1,6 @@
-"""A rater in a real browser: answers everything by keys and by touch, reloads, saves; the sums are the known ones."""
+"""A rater in a real browser: answers everything by keys and by touch, reloads, saves; the sums are
+the known ones.
+"""
 
 import json
 import time
@@ -10,7 +12,9 @@ from tests.reports.study_test import EDITS, METHODS, write_comparison
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.reports.study import answer_key, answers, page
 
-pytestmark = pytest.mark.skipif(not chromium.program(), reason=f'none of {", ".join(chromium.PROGRAMS)} is on the PATH')
+pytestmark = pytest.mark.skipif(
+  not chromium.program(), reason=f'none of {", ".join(chromium.PROGRAMS)} is on the PATH'
+)
 
 SCORES = {'zebra_net': (2, 1), 'okapi': (5, 4), 'walrus-2': (3, 3)}  # consistency, alignment
 RANKS = ('okapi', 'walrus-2', 'zebra_net')  # the better one of a pair comes first
@@ -44,7 +48,10 @@ def visit(browser, folder, tmp_path):
   yield visit
   for opened in pages:
     assert not opened.found('Runtime.exceptionThrown')
-    asked = {request['request']['url'].split(':')[0] for request in opened.found('Network.requestWillBeSent')}
+    asked = {
+      request['request']['url'].split(':')[0]
+      for request in opened.found('Network.requestWillBeSent')
+    }
     assert asked <= {'file', 'data', 'blob'}
     opened.close()
 
@@ -118,7 +125,9 @@ def test_a_rater_completes_both_modes(visit, tmp_path):
       assert opened.evaluate("get('count').value") == '11 of 18'
   assert opened.evaluate("get('question').hidden && !get('end').hidden")
   assert opened.evaluate("get('left').textContent") == 'All questions are answered. Thank you!'
-  assert sorted((edit, *methods) for edit, methods in seen[:9]) == sorted((e, m) for e in EDITS for m in METHODS)
+  assert sorted((edit, *methods) for edit, methods in seen[:9]) == sorted(
+    (e, m) for e in EDITS for m in METHODS
+  )
   # The methods of an edit come in a row.
   assert all(len({edit for edit, _ in seen[i : i + 3]}) == 1 for i in range(0, 18, 3))
 
@@ -128,11 +137,21 @@ def test_a_rater_completes_both_modes(visit, tmp_path):
   assert not [name for name in METHODS if name in path.read_text()]
   answers.write_results(tmp_path, [path], drawn)
   results = json.loads((tmp_path / 'results.json').read_text())['results']
-  found = {(row['method'], row['measure'], row['against']): row['mean'] for row in results if row['task'] == 'all'}
+  found = {
+    (row['method'], row['measure'], row['against']): row['mean']
+    for row in results
+    if row['task'] == 'all'
+  }
   for method, (consistency, alignment) in SCORES.items():
-    assert found[method, 'consistency', ''] == consistency and found[method, 'alignment', ''] == alignment
+    assert (
+      found[method, 'consistency', ''] == consistency
+      and found[method, 'alignment', ''] == alignment
+    )
   assert [found[method, 'preferred', ''] for method in RANKS] == [1, 0.5, 0]
-  assert found['okapi', 'preferred', 'walrus-2'] == 1 and found['zebra_net', 'preferred', 'walrus-2'] == 0
+  assert (
+    found['okapi', 'preferred', 'walrus-2'] == 1
+    and found['zebra_net', 'preferred', 'walrus-2'] == 0
+  )
 
 
 def test_questions_can_be_skipped_and_corrected(visit, tmp_path):

@@ -20,10 +20,17 @@ def swept(tmp_path):
   rows = []
   for i, (end, first) in enumerate(itertools.product(ENDS, FIRSTS)):
     video.write_mp4(tmp_path / f'settings/{i:03d}/edit.mp4', clip, 8)
-    config = {'structure': {'steps': end}, 'content': {'blocks': first}, 'guided': {'steps': [0, 2 * i]}, 'seed': 0}
+    config = {
+      'structure': {'steps': end},
+      'content': {'blocks': first},
+      'guided': {'steps': [0, 2 * i]},
+      'seed': 0,
+    }
     (tmp_path / f'settings/{i:03d}/config.json').write_text(json.dumps(config))
     measures = {'psnr': 20.0 + i, 'ssim': 0.5, 'background': None if i == 0 else 2.0 * i}
-    rows.append({'setting': i, 'pass': 0, 'structure.steps': end, 'content.blocks': first, **measures})
+    rows.append(
+      {'setting': i, 'pass': 0, 'structure.steps': end, 'content.blocks': first, **measures}
+    )
   for name in ('source', 'reconstruction'):
     video.write_mp4(tmp_path / f'sources/000/{name}.mp4', clip, 8)
   return tmp_path, rows
@@ -36,15 +43,23 @@ def page(folder, rows, fields=('structure.steps', 'content.blocks')):
 
 def test_two_fields_make_a_grid(swept):
   text = page(*swept)
-  assert text.count('<video') == 2 + 6 and 'a &lt;sweep&gt;' in text and '@' not in text.split('<body>')[1][:200]
+  assert (
+    text.count('<video') == 2 + 6
+    and 'a &lt;sweep&gt;' in text
+    and '@' not in text.split('<body>')[1][:200]
+  )
   assert 'grid-template-columns: max-content repeat(2, ' in text
   heads = re.findall(r'<div class="head">(.*?)</div>', text)
   assert heads[1:3] == ['content.blocks<br><b>4 to 16</b>', 'content.blocks<br><b>10 to 16</b>']
-  assert heads[3:] == [f'structure.steps<br><b>{shown}</b>' for shown in ('off', '0 to 5', '0 to 10')]
+  assert heads[3:] == [
+    f'structure.steps<br><b>{shown}</b>' for shown in ('off', '0 to 5', '0 to 10')
+  ]
   assert re.findall(r'<b>setting (\d)</b>', text) == list('012345')
   assert '<dt>psnr</dt><dd>23</dd>' in text and '<dt>background</dt><dd></dd>' in text
   assert (
-    'The same in all settings: ssim 0.5.' in text and '<dt>ssim</dt>' not in text and text.count('data:image/png') == 2
+    'The same in all settings: ssim 0.5.' in text
+    and '<dt>ssim</dt>' not in text
+    and text.count('data:image/png') == 2
   )  # what never changes tells nothing
   assert '&quot;edit&quot;: 1.5' in text
 
@@ -67,8 +82,13 @@ def test_a_swept_field_with_one_value_is_not_told_everywhere(swept):
 def test_other_sweeps_are_a_list_that_names_the_values(swept):
   folder, rows = swept
   text = page(folder, rows[:5])
-  assert '<b>structure.steps 0 to 5, content.blocks 10 to 16</b>' in text and 'grid-template-columns: max' not in text
-  one_field = [{key: value for key, value in row.items() if key != 'content.blocks'} for row in rows[::2]]
+  assert (
+    '<b>structure.steps 0 to 5, content.blocks 10 to 16</b>' in text
+    and 'grid-template-columns: max' not in text
+  )
+  one_field = [
+    {key: value for key, value in row.items() if key != 'content.blocks'} for row in rows[::2]
+  ]
   assert '<b>structure.steps 0 to 10</b>' in page(folder, one_field, ['structure.steps'])
 
 
@@ -104,7 +124,9 @@ def test_lines_of_a_plot(swept, monkeypatch):
   import matplotlib.axes
 
   drawn = []
-  keep = lambda axes, x, mean, errors, **options: drawn.append((options['label'], list(x), list(mean), errors))
+  keep = lambda axes, x, mean, errors, **options: drawn.append(
+    (options['label'], list(x), list(mean), errors)
+  )
   monkeypatch.setattr(matplotlib.axes.Axes, 'errorbar', keep)
   monkeypatch.setattr(matplotlib.axes.Axes, 'legend', lambda *_, **__: None)
   _, rows = swept
@@ -113,4 +135,5 @@ def test_lines_of_a_plot(swept, monkeypatch):
   (first, x, mean, errors), (second, *_) = drawn
   assert (first, second) == ('content.blocks 4 to 16', 'content.blocks 10 to 16')
   assert x == [0, 5, 10] and mean == [21, 23, 25]
-  np.testing.assert_allclose(errors, 1)  # of two seeds, every mean from the one to the other is drawn
+  # of two seeds, every mean from the one to the other is drawn
+  np.testing.assert_allclose(errors, 1)

@@ -15,7 +15,11 @@ def test_csv_holds_every_row(tmp_path):
   tables.write_csv(tmp_path / 'results.csv', ROWS)
   with open(tmp_path / 'results.csv', newline='') as file:
     found = list(csv.DictReader(file))
-  assert found[1] == {'kind': 'motion', 'right': '1', 'psnr': ''} and found[2]['psnr'] == '25.25' and len(found) == 3
+  assert (
+    found[1] == {'kind': 'motion', 'right': '1', 'psnr': ''}
+    and found[2]['psnr'] == '25.25'
+    and len(found) == 3
+  )
 
 
 def test_means_by_kind_leave_out_what_is_missing(tmp_path):

@@ -76,8 +76,12 @@ def test_hash_follows_parameters_and_config(saved, text_params, tmp_path):
   changed = jax.tree.map(np.copy, text_params)
   changed['text_model']['final_layer_norm']['bias'][0] += 1e-3
   other = dataclasses.replace(CONFIG, frames=9)
-  for i, (config, params) in enumerate([(CONFIG, text_params), (CONFIG, changed), (other, text_params)]):
-    with checkpoint.creating(tmp_path / str(i), config, random_init.byte_tokenizer(config.text)) as staging:
+  for i, (config, params) in enumerate(
+    [(CONFIG, text_params), (CONFIG, changed), (other, text_params)]
+  ):
+    with checkpoint.creating(
+      tmp_path / str(i), config, random_init.byte_tokenizer(config.text)
+    ) as staging:
       checkpoint.save_params(staging, 'text', params)
     hashes.add(checkpoint.load(tmp_path / str(i), parts=()).hash)
   assert len(hashes) == 3
@@ -113,7 +117,9 @@ def test_nothing_is_overwritten(saved, tmp_path):
 
 
 def test_a_folder_that_is_no_checkpoint(saved, tmp_path):
-  with pytest.raises(FileNotFoundError, match=r'lacks: config.json, .*unet, .*convert.lavie.*sprites'):
+  with pytest.raises(
+    FileNotFoundError, match=r'lacks: config.json, .*unet, .*convert.lavie.*sprites'
+  ):
     checkpoint.load(tmp_path)
   with pytest.raises(FileNotFoundError, match='lacks: unet, vae'):
     checkpoint.load(saved)
@@ -123,7 +129,9 @@ def test_other_parameters_list_both_sides(text_params, tmp_path):
   params = jax.tree.map(np.copy, text_params)
   norm = params['text_model']['final_layer_norm']
   norm['gain'], norm['bias'] = norm.pop('scale'), np.zeros(3, np.float32)
-  with checkpoint.creating(tmp_path / 'model', CONFIG, random_init.byte_tokenizer(CONFIG.text)) as staging:
+  with checkpoint.creating(
+    tmp_path / 'model', CONFIG, random_init.byte_tokenizer(CONFIG.text)
+  ) as staging:
     checkpoint.save_params(staging, 'text', params)
   with pytest.raises(ValueError, match=r'does not match its config\.json') as error:
     checkpoint.load(tmp_path / 'model', parts=('text',))
@@ -168,9 +176,9 @@ def test_parts_must_fit_together():
 def test_random_small_model_is_sane(random_small):
   model = checkpoint.load(random_small)
   config, size = model.config, (2, model.config.height, model.config.width, 3)
-  apply = lambda part, *inputs, **kw: jax.jit(lambda p, *x: network(config, part).apply({'params': p}, *x, **kw))(
-    model.params[part], *inputs
-  )
+  apply = lambda part, *inputs, **kw: jax.jit(
+    lambda p, *x: network(config, part).apply({'params': p}, *x, **kw)
+  )(model.params[part], *inputs)
   text = apply('text', model.tokenizer.encode(['a cat']))[0]
   frames = np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32)
   latents = apply('vae', frames, method='encode')
@@ -206,7 +214,9 @@ def test_loading_is_quiet(saved, caplog):
 
 
 def test_compact_parts_are_float16_files(text_params, tmp_path):
-  with checkpoint.creating(tmp_path / 'model', CONFIG, random_init.byte_tokenizer(CONFIG.text)) as staging:
+  with checkpoint.creating(
+    tmp_path / 'model', CONFIG, random_init.byte_tokenizer(CONFIG.text)
+  ) as staging:
     checkpoint.save_params(staging, 'text', text_params, compact=True)
   assert not (tmp_path / 'model' / 'text').exists()
   size = (tmp_path / 'model' / 'text.safetensors').stat().st_size
@@ -224,7 +234,9 @@ def test_compact_parts_of_another_shape_are_refused(text_params, tmp_path):
     checkpoint.save_params(staging, 'text', params, compact=True)
     for name, text in random_init.byte_tokenizer(CONFIG.text).items():
       (staging / 'tokenizer' / name).write_text(text)
-  with pytest.raises(ValueError, match=r'text.safetensors does not match[\s\S]*final_layer_norm/bias \(3,\)'):
+  with pytest.raises(
+    ValueError, match=r'text.safetensors does not match[\s\S]*final_layer_norm/bias \(3,\)'
+  ):
     checkpoint.load(tmp_path / 'model', parts=('text',))
 
 
@@ -268,7 +280,9 @@ def test_remote_files_are_read(compact):
       (there / path.relative_to(folder).as_posix()).write_bytes(path.read_bytes())
     assert checkpoint.count_parameters(there) == count(stored)
     params = checkpoint.load(there, 'bfloat16').params
-  jax.tree.map(np.testing.assert_array_equal, params, jax.tree.map(lambda x: x.astype(jnp.bfloat16), stored))
+  jax.tree.map(
+    np.testing.assert_array_equal, params, jax.tree.map(lambda x: x.astype(jnp.bfloat16), stored)
+  )
 
 
 @pytest.mark.parametrize('content', [b'', b'no safetensors'])
@@ -298,5 +312,7 @@ def test_the_shipped_model_goes_by_name():
   assert model.config.name == 'sprites' and model.config.unet.blocks == 16
   assert model.tokenizer.encode(['a big red square jumping']).shape == (1, 16)
   folder = checkpoint.locate('sprites')
-  assert sum(path.stat().st_size for path in pathlib.Path(folder).rglob('*') if path.is_file()) <= 25e6
+  assert (
+    sum(path.stat().st_size for path in pathlib.Path(folder).rglob('*') if path.is_file()) <= 25e6
+  )
   assert checkpoint.locate('./sprites') != folder

@@ -15,7 +15,9 @@ CLEAR = 0.75
 
 @pytest.fixture(scope='module')
 def masks():
-  return np.stack([render(scene).masks for scene in attention_evidence.draw_scenes(seed=1, per_motion=3)])
+  return np.stack(
+    [render(scene).masks for scene in attention_evidence.draw_scenes(seed=1, per_motion=3)]
+  )
 
 
 def same(shown):
@@ -24,7 +26,9 @@ def same(shown):
 
 
 def maps_of(masks, make):
-  """Maps of all blocks; `make` has states i8[clips, G, N] and positions i64[N, dimensions], and gives a block's."""
+  """Maps of all blocks; `make` has states i8[clips, G, N] and positions i64[N, dimensions], and
+  gives a block's.
+  """
   found = {}
   for block, grid in enumerate(GRIDS):
     shown = attention_evidence.states(masks, grid, CLEAR)
@@ -43,7 +47,9 @@ def measured(masks, make):
 
 def test_as_many_scenes_of_every_motion():
   scenes = attention_evidence.draw_scenes(seed=3, per_motion=2)
-  assert collections.Counter(scene.motion for scene in scenes) == dict.fromkeys(ATTRIBUTES['motion'], 2)
+  assert collections.Counter(scene.motion for scene in scenes) == dict.fromkeys(
+    ATTRIBUTES['motion'], 2
+  )
   assert (
     scenes
     == attention_evidence.draw_scenes(seed=3, per_motion=2)
@@ -54,7 +60,8 @@ def test_as_many_scenes_of_every_motion():
 
 def test_a_cell_is_clearly_object_or_background_or_neither():
   mask = np.zeros((1, 8, 8), bool)
-  mask[0, :4, :4] = mask[0, :3, 4:] = mask[0, 4:6, :4] = mask[0, 4, 4:] = True  # 100, 75, 50 and 25 %
+  # 100, 75, 50 and 25 %
+  mask[0, :4, :4] = mask[0, :3, 4:] = mask[0, 4:6, :4] = mask[0, 4, 4:] = True
   assert attention_evidence.states(mask, (2, 2), 0.75).tolist() == [[1, 1, 0, -1]]
   assert attention_evidence.states(mask, (2, 2), 0.8).tolist() == [[1, 0, 0, 0]]
 
@@ -67,14 +74,16 @@ def test_keys_equally_far_from_a_query():
 
 def test_auc_by_hand():
   triples = attention_evidence.equidistant(np.arange(4)[:, None])
-  shown = np.int8([[1, 1, -1, -1]])  # query 1 is the object and has keys 0 and 2; query 2 is background: 1 and 3
+  # query 1 is the object and has keys 0 and 2; query 2 is background: 1 and 3
+  shown = np.int8([[1, 1, -1, -1]])
   attention = np.zeros((1, 4, 4))
   assert attention_evidence.auc(attention, shown, triples) == 0.5
   attention[0, 1, 0] = 1
   assert attention_evidence.auc(attention, shown, triples) == 0.75
   attention[0, 2, 1] = 1
   assert attention_evidence.auc(attention, shown, triples) == 0.5
-  assert attention_evidence.auc(attention.swapaxes(1, 2), shown, triples) == 0.25  # columns are keys
+  # columns are keys
+  assert attention_evidence.auc(attention.swapaxes(1, 2), shown, triples) == 0.25
   attention[0, 1, 0] = 0
   assert attention_evidence.auc(attention, shown, triples) == 0.25
   assert (
@@ -95,7 +104,8 @@ def test_what_is_like_in_all_clips_is_no_evidence(masks):
 
   def of_position(shown, positions):
     maps = rng.normal(size=(1, *shown.shape[1:], len(positions)))
-    return maps + 1e-7 * rng.normal(size=(len(shown), *maps.shape[1:]))  # what float32 leaves of equal maps
+    # what float32 leaves of equal maps
+    return maps + 1e-7 * rng.normal(size=(len(shown), *maps.shape[1:]))
 
   assert {row['mean'] for row in measured(masks, of_position)} == {0.5}
 
@@ -110,7 +120,9 @@ def test_a_reach_that_differs_from_clip_to_clip_is_no_evidence(masks):
 
 
 def test_keys_that_all_queries_look_at_are_no_evidence(masks):
-  salient = lambda shown, _: np.repeat(1.0 * (shown[..., None, :] == attention_evidence.OBJECT), shown.shape[-1], -2)
+  salient = lambda shown, _: np.repeat(
+    1.0 * (shown[..., None, :] == attention_evidence.OBJECT), shown.shape[-1], -2
+  )
   assert {row['mean'] for row in measured(masks, salient)} == {0.5}
 
 
@@ -123,7 +135,9 @@ def test_noise_is_no_evidence(masks):
 
 def test_weak_evidence_is_found_and_its_interval_holds_it(masks):
   rng = np.random.default_rng(0)
-  for row in measured(masks, lambda shown, _: same(shown) + rng.normal(size=(*shown.shape, shown.shape[-1]))):
+  for row in measured(
+    masks, lambda shown, _: same(shown) + rng.normal(size=(*shown.shape, shown.shape[-1]))
+  ):
     assert row['low'] < row['mean'] < row['high'] and 0.6 < row['mean'] < 0.85
     assert row['low'] > max(row['control'], 0.5)
 
@@ -133,14 +147,19 @@ def test_grids_too_coarse_and_too_few_clips_are_left_out(masks):
   assert not {row['grid'] for row in rows} & {'2x2', '1x1'}
   moving = [row['clips'] for row in rows if (row['kind'], row['block']) == ('temporal', 0)]
   layout = [row['clips'] for row in rows if (row['kind'], row['block']) == ('spatial', 0)]
-  assert moving[0] < layout[0] == len(masks)  # nothing enters or leaves a place where the object stands still
+  # nothing enters or leaves a place where the object stands still
+  assert moving[0] < layout[0] == len(masks)
   few = maps_of(masks[:2], lambda shown, _: same(shown))
   assert attention_evidence.measure_blocks(few, masks[:2], GRIDS, CLEAR) == []
 
 
 def test_the_table_and_the_picture(masks, tmp_path):
   rows = measured(masks, lambda shown, _: same(shown))
-  rows = [{'timestep': t, 'signal': 0.5, **row, 'mean': row['mean'] - t / 1000} for t in (100, 500) for row in rows]
+  rows = [
+    {'timestep': t, 'signal': 0.5, **row, 'mean': row['mean'] - t / 1000}
+    for t in (100, 500)
+    for row in rows
+  ]
   attention_evidence_report.write_table(tmp_path / 'table.md', rows)
   lines = (tmp_path / 'table.md').read_text().splitlines()
   assert lines[0] == '| kind | block | grid | clips | t = 100 | t = 500 | other clips |'

@@ -25,9 +25,13 @@ from uniedit_jax.sprites.scenes import KINDS, Edit, Scene, draw_edits, vocabular
 WORDS = len(vocabulary())
 TINY = ModelConfig(
   name='tiny',
-  unet=UNetConfig(channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=4, text_width=16),
+  unet=UNetConfig(
+    channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=4, text_width=16
+  ),
   vae=VAEConfig(channels=(4, 4, 4), layers=1, groups=2, latent_channels=4),
-  text=TextConfig(WORDS + 2, positions=16, width=16, layers=1, heads=1, mlp_width=16, bos=WORDS, eos=WORDS + 1),
+  text=TextConfig(
+    WORDS + 2, positions=16, width=16, layers=1, heads=1, mlp_width=16, bos=WORDS, eos=WORDS + 1
+  ),
   frames=4,
   height=32,
   width=32,
@@ -90,24 +94,39 @@ def finished(folder):
 
 
 def test_a_run_leaves_everything(finished):
-  assert all((finished / name).stat().st_size > 300 for name in ('results.csv', 'index.html', 'config.json'))
-  summary, told = (json.loads((finished / name).read_text()) for name in ('summary.json', 'run.json'))
+  assert all(
+    (finished / name).stat().st_size > 300 for name in ('results.csv', 'index.html', 'config.json')
+  )
+  summary, told = (
+    json.loads((finished / name).read_text()) for name in ('summary.json', 'run.json')
+  )
   with open(finished / 'results.csv', newline='') as file:
     rows = list(csv.DictReader(file))
   per_edit = {name: ['vae floor', 'reconstruction', *methods] for name, methods in METHODS.items()}
-  wanted = [(str(i), method) for i in range(5) for method in per_edit['appearance' if i else 'motion']]
+  wanted = [
+    (str(i), method) for i in range(5) for method in per_edit['appearance' if i else 'motion']
+  ]
   assert [(row['edit'], row['method']) for row in rows] == wanted
-  assert len({row['psnr'] for row in rows[:7]}) == 7  # no two methods of the motion edit came to the same
+  # no two methods of the motion edit came to the same
+  assert len({row['psnr'] for row in rows[:7]}) == 7
   assert {kind: list(methods) for kind, methods in summary['kinds'].items()} == {
     'motion': per_edit['motion'],
-    **dict.fromkeys(('style', 'background', 'rigid object', 'non-rigid object'), per_edit['appearance']),
+    **dict.fromkeys(
+      ('style', 'background', 'rigid object', 'non-rigid object'), per_edit['appearance']
+    ),
     scores.ALL_KINDS: per_edit['appearance'],
   }
   assert summary['methods']['motion']['all'] == ['structure', 'content', 'motion']
   assert summary['text_to_video']['held out']['all together']['count'] == 2
   assert summary['probe'] == {'exact_targets_changed': 1.0, 'unedited_sources_changed': 0.0}
-  assert told['checkpoint_hash'] and set(told['seconds']) >= {'check the probe', 'text to video', 'edit', 'write'}
-  # The reconstruction with the null prompt, and two halves of each method: the other motion references equal one.
+  assert told['checkpoint_hash'] and set(told['seconds']) >= {
+    'check the probe',
+    'text to video',
+    'edit',
+    'write',
+  }
+  # The reconstruction with the null prompt, and two halves of each method: the other motion
+  # references equal one.
   assert max(phase['rows'] for phase in told['phases']['motion']) == 1 + 2 * 5
   info = video.probe(finished / 'edits' / '000.mp4')
   assert (info.frames, info.width) == (4, 9 * 96 + 8 * 4)
@@ -116,7 +135,9 @@ def test_a_run_leaves_everything(finished):
 
 def test_a_finished_run_is_not_repeated(folder, finished):
   config = config_of(folder)
-  assert not record.begin(finished, evaluate.resolve_benchmark(config, evaluate.read_benchmark(config)))
+  assert not record.begin(
+    finished, evaluate.resolve_benchmark(config, evaluate.read_benchmark(config))
+  )
   config.motion.guidance = 3.0
   with pytest.raises(ValueError, match='differs in motion'):
     record.begin(finished, evaluate.resolve_benchmark(config, evaluate.read_benchmark(config)))
@@ -139,7 +160,9 @@ def test_a_killed_run_goes_on_to_the_same_results(folder, finished, monkeypatch)
     run(config_of(folder), folder / 'killed')
   assert len(made) == 3 and not (folder / 'killed' / 'summary.json').exists()
   asked = []
-  monkeypatch.setattr(scoring, 'read_text_to_video', lambda *args, **kw: asked.append(args) or read(*args, **kw))
+  monkeypatch.setattr(
+    scoring, 'read_text_to_video', lambda *args, **kw: asked.append(args) or read(*args, **kw)
+  )
   monkeypatch.setattr(scoring, 'invert', killed_at(None))
   run(config_of(folder), folder / 'killed')
   assert made == draw_edits(scoring.SPLITS['benchmark'], 1) and asked == []
@@ -155,7 +178,9 @@ def test_leftovers_of_another_config_are_not_taken(tmp_path):
 
 def test_captions_and_noise_do_not_depend_on_the_batch(folder, monkeypatch):
   loaded, noises, scenes = checkpoint.load(folder / 'tiny'), [], []
-  monkeypatch.setattr(scoring.sampling, 'sample_prompts', lambda a, p, noise, *_: noises.append(noise) or noise)
+  monkeypatch.setattr(
+    scoring.sampling, 'sample_prompts', lambda a, p, noise, *_: noises.append(noise) or noise
+  )
   monkeypatch.setattr(scoring, '_right', lambda clip, scene: scenes.append(scene))
   options = dict(seed=0, steps=2, guidance=4.0, dtype='float32')
   for group, numbers in (
@@ -189,19 +214,27 @@ def test_methods_made_together_are_those_made_alone(folder):
   together, _ = clips_of(folder)
   off = {'motion__content__steps': (0, 0), 'motion__motion__steps': (0, 0)}
   alone, task = clips_of(folder, **off)
-  assert list(task.settings) == ['inversion', 'all'] and scoring.parts(task.settings['all']) == ['structure']
+  assert list(task.settings) == ['inversion', 'all'] and scoring.parts(task.settings['all']) == [
+    'structure'
+  ]
   assert close(together['structure'], alone['all']) and not close(together['all'], alone['all'])
   for name in ('inversion', 'reconstruction', 'vae floor'):
     assert close(together[name], alone[name])
 
 
-@pytest.mark.parametrize('method, given', [('ddim', 'null'), ('ddim', 'caption'), ('direct', 'null')])
+@pytest.mark.parametrize(
+  'method, given', [('ddim', 'null'), ('ddim', 'caption'), ('direct', 'null')]
+)
 def test_what_inversion_and_reconstruction_are_conditioned_on(folder, monkeypatch, method, given):
   asked = {}
 
   def invert(model, latents, text, source_prompt, schedule, steps, options, *_):
     asked.update(
-      noisy=latents + steps, text=text, source_prompt=source_prompt, prompt=options.prompt, method=options.method
+      noisy=latents + steps,
+      text=text,
+      source_prompt=source_prompt,
+      prompt=options.prompt,
+      method=options.method,
     )
     return Inversion(np.stack([latents + i for i in range(steps + 1)])), False
 
@@ -216,11 +249,14 @@ def test_what_inversion_and_reconstruction_are_conditioned_on(folder, monkeypatc
   assert asked['source_prompt'] == asked['prompt'] == caption and asked['method'] == method
   assert asked['stored'].any() == (method == 'direct') and asked['sampler'] == 'ddim'
   np.testing.assert_array_equal(asked['start'], asked['noisy'])
-  # Main and motion reference have the target's caption in their cond half, and the null prompt in the other.
+  # Main and motion reference have the target's caption in their cond half, and the null prompt in
+  # the other.
   assert list(asked['text']) == ['', TURNED.source.caption, TURNED.target.caption]
   np.testing.assert_array_equal(asked['texts'], np.stack(list(asked['text'].values())))
   texts = task.layout.texts
-  assert (texts[:, 0, 1] == ['', TURNED.source.caption].index(caption)).all() and not texts[:, :, 0].any()
+  assert (texts[:, 0, 1] == ['', TURNED.source.caption].index(caption)).all() and not texts[
+    :, :, 0
+  ].any()
   assert (texts[:, 1:, 1] == 2).all()
   assert list(clips) == ['vae floor', 'reconstruction', *METHODS['motion']]
 
@@ -230,7 +266,10 @@ def test_the_shipped_configs_fit_the_shipped_model(folder):
   config = sprites_benchmark.get_config()
   config.checkpoint = str(folder / 'sprites')
   tasks = evaluate.read_benchmark(config).tasks
-  assert {name: list(task.settings)[-1] for name, task in tasks.items()} == {'motion': 'all', 'appearance': 'all'}
+  assert {name: list(task.settings)[-1] for name, task in tasks.items()} == {
+    'motion': 'all',
+    'appearance': 'all',
+  }
   assert 'motion' in scoring.parts(tasks['motion'].settings['all'])
 
 
@@ -257,15 +296,36 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   )
   with pytest.raises(ValueError) as caught:
     evaluate.read_benchmark(config)
-  expected = ("checkpoint is '/nowhere'", "split is 'test'", 'per_kind is 0', 'seed is -1', "source_prompt is ''")
-  expected += ("dtype is 'f32'", 'text_to_video.clips is -1', 'text_to_video.batch is 0', 'text_to_video: steps is 0')
-  expected += ('motion.structure.steps is (0, 3)', "motion.inversion.method is 'magic'", "appearance.preset is 'papr'")
-  expected += ("appearance.inversion.method is 'magic'", 'appearance.steps is 0', "appearance.task is 'motion'")
+  expected = (
+    "checkpoint is '/nowhere'",
+    "split is 'test'",
+    'per_kind is 0',
+    'seed is -1',
+    "source_prompt is ''",
+  )
+  expected += (
+    "dtype is 'f32'",
+    'text_to_video.clips is -1',
+    'text_to_video.batch is 0',
+    'text_to_video: steps is 0',
+  )
+  expected += (
+    'motion.structure.steps is (0, 3)',
+    "motion.inversion.method is 'magic'",
+    "appearance.preset is 'papr'",
+  )
+  expected += (
+    "appearance.inversion.method is 'magic'",
+    'appearance.steps is 0',
+    "appearance.task is 'motion'",
+  )
   expected += ('appearance.betas',)
   assert [fault for fault in expected if fault not in str(caught.value)] == []
 
 
-@pytest.mark.parametrize('change, message', [({'height': 64}, 'clips of (64, 32) pixels'), ({}, 'does not know')])
+@pytest.mark.parametrize(
+  'change, message', [({'height': 64}, 'clips of (64, 32) pixels'), ({}, 'does not know')]
+)
 def test_a_model_of_another_world_is_refused(folder, tmp_path, change, message):
   text = dataclasses.replace(TINY.text, vocabulary=514, bos=512, eos=513, positions=77)
   other = dataclasses.replace(TINY, text=text, **change)
@@ -283,11 +343,17 @@ def test_inversions_are_compared(folder, tmp_path):
     config.methods = ('ddim', 'obelm')
     config.motion.steps = config.appearance.steps = 4
   requests = inversions.read_inversions(config)
-  assert [request.tasks['motion'].inversion.method for request in requests.values()] == ['ddim', 'obelm']
+  assert [request.tasks['motion'].inversion.method for request in requests.values()] == [
+    'ddim',
+    'obelm',
+  ]
   inversions.run(config, requests, tmp_path)
   with open(tmp_path / 'results.csv', newline='') as file:
     rows = list(csv.DictReader(file))
-  assert [(row['method'], row['kind']) for row in rows[::5]] == [('ddim', 'motion'), ('obelm', 'motion')]
+  assert [(row['method'], row['kind']) for row in rows[::5]] == [
+    ('ddim', 'motion'),
+    ('obelm', 'motion'),
+  ]
   assert len(rows) == 10 and {row['calls'] for row in rows} == {'4', '12'}
   for row in rows[5:]:
     assert abs(float(row['free_psnr']) - float(row['floor_psnr'])) < 0.1  # O-BELM is exact
@@ -309,7 +375,9 @@ def test_found_masks_are_compared_with_true_ones(folder, tmp_path):
     rows = list(csv.DictReader(file))
   assert [row['masks'] for row in rows] == ['none', 'found', 'true'] * 5
   for row in rows:
-    assert 0 <= float(row['source_iou']) <= 1 and (row['target_iou'] == '') == (row['kind'] != 'motion')
+    assert 0 <= float(row['source_iou']) <= 1 and (row['target_iou'] == '') == (
+      row['kind'] != 'motion'
+    )
   psnr = {row['masks']: row['psnr'] for row in rows if row['kind'] == 'motion'}
   assert len(set(psnr.values())) == 3  # each kind of masks changes the edit
   lines = (tmp_path / 'table.md').read_text().splitlines()
@@ -322,4 +390,6 @@ def test_found_masks_are_compared_with_true_ones(folder, tmp_path):
     config.motion.mask.threshold = 2.0
   with pytest.raises(ValueError) as caught:
     masks.read_masks(config)
-  assert "words is 'all'" in str(caught.value) and 'motion.mask.threshold is 2.0' in str(caught.value)
+  assert "words is 'all'" in str(caught.value) and 'motion.mask.threshold is 2.0' in str(
+    caught.value
+  )

@@ -41,17 +41,23 @@ def to_blocks(frames):
 
 
 def compressed(frames, blocks, kept=8):
-  """Frames whose 4x4 blocks are projected onto the `kept` main components of `blocks`: what a VAE is like."""
+  """Frames whose 4x4 blocks are projected onto the `kept` main components of `blocks`: what a VAE
+  is like.
+  """
   mean = blocks.mean(0)
   components = np.linalg.eigh(np.cov(blocks.T))[1][:, -kept:]
   projected = (to_blocks(frames) - mean) @ components @ components.T + mean
   f, h, w, _ = frames.shape
-  return quantised(projected.reshape(f, h // 4, w // 4, 4, 4, 3).swapaxes(2, 3).reshape(frames.shape))
+  return quantised(
+    projected.reshape(f, h // 4, w // 4, 4, 4, 3).swapaxes(2, 3).reshape(frames.shape)
+  )
 
 
 def share_right(clips, degrade=lambda frames: frames):
   """The share of clips of which every attribute is read right."""
-  return np.mean([all(reader.read(degrade(frames)).matches(scene).values()) for scene, (frames, *_) in clips])
+  return np.mean(
+    [all(reader.read(degrade(frames)).matches(scene).values()) for scene, (frames, *_) in clips]
+  )
 
 
 def moved(scene, x=0.0, y=0.0):
@@ -83,7 +89,9 @@ def test_brightness(clips, gain):
 
 def test_trembling(clips):
   rng = np.random.default_rng(0)
-  trembling = lambda scene: np.stack([render(moved(scene, *rng.uniform(-1, 1, 2))).frames[i] for i in range(16)])
+  trembling = lambda scene: np.stack(
+    [render(moved(scene, *rng.uniform(-1, 1, 2))).frames[i] for i in range(16)]
+  )
   right = [all(reader.read(trembling(scene)).matches(scene).values()) for scene, _ in clips[:12]]
   assert np.mean(right) >= 0.9
 
@@ -99,12 +107,16 @@ def test_positions_beyond_the_nominal_range(clips, x, y):
 
 def test_edits_are_told_from_their_sources():
   for edit in draw_edits(0, 4):
-    target, source = (reader.read(render(scene).frames).matches(edit.target) for scene in (edit.target, edit.source))
+    target, source = (
+      reader.read(render(scene).frames).matches(edit.target) for scene in (edit.target, edit.source)
+    )
     assert all(target.values()), edit
     assert [name for name, right in source.items() if not right] == [edit.attribute], edit
 
 
-@pytest.mark.parametrize('degrade', [lambda frames: frames, lambda frames: blurred(frames, noise=12)])
+@pytest.mark.parametrize(
+  'degrade', [lambda frames: frames, lambda frames: blurred(frames, noise=12)]
+)
 def test_clips_without_an_object(rng, degrade):
   for style, background in itertools.product(ATTRIBUTES['style'], ATTRIBUTES['background']):
     scene = dataclasses.replace(random_scene(rng), style=style, background=background)
@@ -116,7 +128,9 @@ def test_clips_without_an_object(rng, degrade):
     assert not any(reading.margins[name] for name in OBJECT)
 
 
-@pytest.mark.parametrize('frames', [np.zeros((4, 32, 32, 3)), np.random.default_rng(0).uniform(0, 256, (4, 32, 32, 3))])
+@pytest.mark.parametrize(
+  'frames', [np.zeros((4, 32, 32, 3)), np.random.default_rng(0).uniform(0, 256, (4, 32, 32, 3))]
+)
 def test_clips_that_show_nothing_of_the_world(frames):
   assert not reader.read(frames.astype(np.uint8)).visible
 
@@ -125,10 +139,15 @@ def test_an_object_without_a_path_has_neither_motion_nor_place(clips):
   rng = np.random.default_rng(0)
   for (scene, _), motion in zip(clips[:10], itertools.cycle(('spinning', 'growing')), strict=False):
     scene = dataclasses.replace(scene, motion=motion)
-    reading = reader.read(np.stack([render(moved(scene, *rng.uniform(-8, 8, 2))).frames[i] for i in range(16)]))
+    reading = reader.read(
+      np.stack([render(moved(scene, *rng.uniform(-8, 8, 2))).frames[i] for i in range(16)])
+    )
     assert reading.visible and reading.steadiness < 0.6
     assert (reading.values['motion'], reading.values['place']) == (None, None)
-    assert [name for name, right in reading.matches(scene).items() if not right] == ['motion', 'place'], scene
+    assert [name for name, right in reading.matches(scene).items() if not right] == [
+      'motion',
+      'place',
+    ], scene
 
 
 @pytest.mark.parametrize('size, frames', [(64, 16), (32, 8), (32, 4)])

@@ -16,8 +16,14 @@ DIGEST = '71cd6f612292c032dea08e5cef3478ff39ec4ddba07eabc40155b6fcfa180a96'
 def sample():
   """Eight scenes that have every value of every attribute."""
   longest = max(map(len, ATTRIBUTES.values()))
-  rows = zip(*(itertools.islice(itertools.cycle(values), longest) for values in ATTRIBUTES.values()), strict=True)
-  return [Scene(*row, shift=(0.25 * i, 0.5 - 0.1 * i), texture=(i, 15 - 2 * i)) for i, row in enumerate(rows)]
+  rows = zip(
+    *(itertools.islice(itertools.cycle(values), longest) for values in ATTRIBUTES.values()),
+    strict=True,
+  )
+  return [
+    Scene(*row, shift=(0.25 * i, 0.5 - 0.1 * i), texture=(i, 15 - 2 * i))
+    for i, row in enumerate(rows)
+  ]
 
 
 def dilated(masks, pixels):
@@ -54,10 +60,14 @@ def test_shapes_and_dtypes():
 def test_larger_frames_show_the_same_scene(scene):
   small, large = render(scene, 32, 4), render(scene, 128, 4)
   averaged = lambda x: x.reshape(4, 32, 4, 32, 4, -1).mean((2, 4))
-  # The ink of a sketch depends on the size of a pixel, most of all on sand, whose waves are four units long.
-  assert np.abs(averaged(large.frames) - small.frames).mean() < (20 if scene.style == 'sketch' else 3)
+  # The ink of a sketch depends on the size of a pixel, most of all on sand, whose waves are four
+  # units long.
+  assert np.abs(averaged(large.frames) - small.frames).mean() < (
+    20 if scene.style == 'sketch' else 3
+  )
   covered = averaged(large.masks)[..., 0]
-  # A mask has the pixels whose middle is covered. A corner of 60 degrees there covers a sixth of the pixel.
+  # A mask has the pixels whose middle is covered. A corner of 60 degrees there covers a sixth of
+  # the pixel.
   assert small.masks[covered > 5 / 6].all()
   assert not small.masks[covered < 0.15].any()
 
@@ -67,8 +77,8 @@ def test_masks_are_where_the_object_is(rng, style):
   for scene in (dataclasses.replace(random_scene(rng), style=style) for _ in range(20)):
     frames, masks, background = render(scene)
     differs = (frames != background).any(-1)
-    # Masks leave out edges that cover less than half of a pixel: two pixels at the tip of a triangle, else one.
-    # The ink of a sketch spreads by one more.
+    # Masks leave out edges that cover less than half of a pixel: two pixels at the tip of a
+    # triangle, else one. The ink of a sketch spreads by one more.
     reach = 1 + (scene.shape == 'triangle') + (style == 'sketch')
     assert not differs[~dilated(masks, reach)].any(), scene
     assert differs[masks].all(), scene
@@ -84,12 +94,15 @@ def test_light_rises(rng):
     frames, _, background = render(random_scene(rng))
     lights = light(16)[:, None, None, None]
     # Half a step of rounding on both sides.
-    np.testing.assert_allclose(background / lights, np.broadcast_to(background[-1], background.shape), atol=1.5)
+    np.testing.assert_allclose(
+      background / lights, np.broadcast_to(background[-1], background.shape), atol=1.5
+    )
     assert (np.diff(frames.mean((1, 2, 3))) > 0).all()
 
 
 @pytest.mark.parametrize(
-  'motion, way', [('moving left', (-1, 0)), ('moving right', (1, 0)), ('rising', (0, -1)), ('falling', (0, 1))]
+  'motion, way',
+  [('moving left', (-1, 0)), ('moving right', (1, 0)), ('rising', (0, -1)), ('falling', (0, 1))],
 )
 def test_straight_motions(motion, way):
   steps = np.diff(centres(render(Scene(motion=motion, size='small'), 64).masks), axis=0)
@@ -123,7 +136,9 @@ def test_growing():
 
 def test_sizes_and_places():
   areas = {size: render(Scene(size=size), 128, 2).masks[0].sum() for size in ATTRIBUTES['size']}
-  assert areas['big'] / areas['small'] == pytest.approx((RADIUS['big'] / RADIUS['small']) ** 2, rel=0.1)
+  assert areas['big'] / areas['small'] == pytest.approx(
+    (RADIUS['big'] / RADIUS['small']) ** 2, rel=0.1
+  )
   for place, y in PLACE.items():
     centre = centres(render(Scene(place=place, shift=(2.0, -1.0)), frames=2).masks)[0]
     np.testing.assert_allclose(centre, (EXTENT / 2 + 2, EXTENT / 2 + y - 1), atol=0.1)
@@ -132,14 +147,18 @@ def test_sizes_and_places():
 def test_a_style_changes_the_whole_frame(rng):
   for _ in range(10):
     scene = random_scene(rng)
-    pictures = [render(dataclasses.replace(scene, style=style)).frames[-1:] for style in ATTRIBUTES['style']]
+    pictures = [
+      render(dataclasses.replace(scene, style=style)).frames[-1:] for style in ATTRIBUTES['style']
+    ]
     for one, other in itertools.combinations(pictures, 2):
       assert (np.abs(one.astype(int) - other).max(-1) > 8).mean() > 0.95, scene
 
 
 @pytest.mark.parametrize('background', ATTRIBUTES['background'])
 def test_textures_repeat_and_move(background):
-  last = lambda texture: render(Scene(background=background, texture=texture), frames=2).background[-1]
+  last = lambda texture: render(Scene(background=background, texture=texture), frames=2).background[
+    -1
+  ]
   here, there = last((0, 0)), last((3, 5))
   np.testing.assert_array_equal(here, np.roll(here, (TEXTURE_PERIOD, TEXTURE_PERIOD), (0, 1)))
   np.testing.assert_array_equal(there, np.roll(here, (-5, -3), (0, 1)))

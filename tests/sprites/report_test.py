@@ -36,11 +36,16 @@ def row(number, kind, method, wrong=()):
 def folder(tmp_path):
   """A page of two edits, one of which has clips; and what it is made of."""
   rows = [row(0, 'style', method) for method in METHODS]
-  rows += [row(1, 'motion', method, ('size', 'shape') if method == 'all' else ()) for method in METHODS]
+  rows += [
+    row(1, 'motion', method, ('size', 'shape') if method == 'all' else ()) for method in METHODS
+  ]
   right = dict.fromkeys(ATTRIBUTES, True)
   summary = {
     **{'split': 'benchmark', 'edits': 2},
-    'methods': {'motion': {'inversion': [], 'all': ['structure', 'motion']}, 'appearance': {'all': ['structure']}},
+    'methods': {
+      'motion': {'inversion': [], 'all': ['structure', 'motion']},
+      'appearance': {'all': ['structure']},
+    },
     'probe': {'exact_targets_changed': 0.995, 'unedited_sources_changed': 0.012},
     'text_to_video': {
       'trained': scores.summarise_captions([right, right]),
@@ -73,7 +78,14 @@ def test_clips_are_enlarged_and_embedded(folder):
 
 def test_text_to_video_comes_first_then_components_then_edits(folder):
   shown = text(read(folder))
-  parts = ('2 edits.', 'Text to video', 'trained (2 clips)', 'background PSNR', 'Every edit', '000 style')
+  parts = (
+    '2 edits.',
+    'Text to video',
+    'trained (2 clips)',
+    'background PSNR',
+    'Every edit',
+    '000 style',
+  )
   places = [shown.index(part) for part in parts]
   assert places == sorted(places)
   assert re.search(r'shape 100% 34% to 100% 50% 9% to 91%', shown)
@@ -84,22 +96,34 @@ def test_text_to_video_comes_first_then_components_then_edits(folder):
 def test_the_table_has_every_kind_and_method(folder):
   table = read(folder).split('<h2>Edits</h2>')[1].split('</table>')[0]
   bodies = [text(body) for body in table.split('<tbody>')[1:]]
-  assert [body.split(' vae floor')[0].strip() for body in bodies] == ['style', 'motion', scores.ALL_KINDS]
+  assert [body.split(' vae floor')[0].strip() for body in bodies] == [
+    'style',
+    'motion',
+    scores.ALL_KINDS,
+  ]
   assert all(method in body for body in bodies for method in METHODS)
-  assert 'all 100% 21% to 100% 100% 21% to 100% 30.5, 30.5 +0.00 (0.00 to 0.00) over inversion' in bodies[0]
+  assert (
+    'all 100% 21% to 100% 100% 21% to 100% 30.5, 30.5 +0.00 (0.00 to 0.00) over inversion'
+    in bodies[0]
+  )
   assert bodies[0].rstrip().endswith('25.2, 25.2 0.900, 0.900 0.0100, 0.0200')
   assert 'all 0% 0% to 79% 100% 21% to 100%' in bodies[1]
 
 
 def test_every_edit_has_its_captions_and_marks(folder):
   first, second = re.findall(r'<article.*?</article>', read(folder), re.DOTALL)
-  assert 'data-kind="style" data-success="1"' in first and 'data-kind="motion" data-success="0"' in second
+  assert (
+    'data-kind="style" data-success="1"' in first
+    and 'data-kind="motion" data-success="0"' in second
+  )
   assert 'a small <del>&lt;red&gt;</del> <ins>blue</ins> square' in first
   assert first.count('class="good"') == len(METHODS) and 'class="bad"' not in first
   assert '<div class="bad">✗ all<small>size, shape</small></div>' in second
   assert second.count('class="good"') == len(METHODS) - 1
   # The marks stand under the clips, of which the first two are not judged.
-  assert first.split('class="marks">')[1].startswith('<div></div>' * 2 + '<div class="good">✓ vae floor')
+  assert first.split('class="marks">')[1].startswith(
+    '<div></div>' * 2 + '<div class="good">✓ vae floor'
+  )
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ def test_every_value_is_held_out_in_some_combinations_and_trained_in_others():
 
 def test_nothing_else_decides_what_is_held_out(rng):
   for combination in itertools.islice(combinations(), 0, None, 31):
-    others = {name: rng.choice(ATTRIBUTES[name]).item() for name in ATTRIBUTES.keys() - combination.keys()}
+    others = {
+      name: rng.choice(ATTRIBUTES[name]).item() for name in ATTRIBUTES.keys() - combination.keys()
+    }
     moved = Scene(**combination, **others, shift=(1.0, -0.5), texture=(3, 4))
     assert moved.held_out == Scene(**combination).held_out
 
@@ -52,7 +54,9 @@ def test_edits_change_one_attribute():
   assert [edit.kind for edit in edits] == [kind for kind in KINDS for _ in range(40)]
   for edit in edits:
     changed = [
-      f.name for f in dataclasses.fields(Scene) if getattr(edit.source, f.name) != getattr(edit.target, f.name)
+      f.name
+      for f in dataclasses.fields(Scene)
+      if getattr(edit.source, f.name) != getattr(edit.target, f.name)
     ]
     assert changed == [edit.attribute] == [KINDS[edit.kind]]
     assert not edit.source.held_out and not edit.target.held_out
@@ -70,11 +74,15 @@ def test_every_edit_of_an_attribute_is_drawn():
     kind: {(getattr(e.source, e.attribute), getattr(e.target, e.attribute)) for e in edits}
     for kind, edits in itertools.groupby(scenes.draw_edits(0, 400), lambda edit: edit.kind)
   }
-  assert values == {kind: set(itertools.permutations(ATTRIBUTES[name], 2)) for kind, name in KINDS.items()}
+  assert values == {
+    kind: set(itertools.permutations(ATTRIBUTES[name], 2)) for kind, name in KINDS.items()
+  }
 
 
 def test_captions_have_at_most_14_words_of_the_vocabulary():
-  scenes_of = lambda names: (dict(zip(names, v, strict=True)) for v in itertools.product(*map(ATTRIBUTES.get, names)))
+  scenes_of = lambda names: (
+    dict(zip(names, v, strict=True)) for v in itertools.product(*map(ATTRIBUTES.get, names))
+  )
   captions = {Scene(**values).caption for values in scenes_of(ATTRIBUTES)}
   assert len(captions) == np.prod([len(values) for values in ATTRIBUTES.values()])
   words = [caption.replace(',', '').split() for caption in captions]

@@ -14,7 +14,9 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, KINDS, Edit, Scene, draw_edit
 
 STEPS, BLOCKS = 10, 16
 SIZE, FRAMES = 32, 8
-MOTION, APPEARANCE = (preset('paper', task, False, STEPS, BLOCKS) for task in ('motion', 'appearance'))
+MOTION, APPEARANCE = (
+  preset('paper', task, False, STEPS, BLOCKS) for task in ('motion', 'appearance')
+)
 TURNED = Edit('motion', Scene(motion='rising'), Scene(motion='falling'))
 
 
@@ -26,7 +28,13 @@ def judged(edit, **clips):
 
 def outcome(kind='motion', method='all', changed=True, success=True, psnr=20.0):
   measures = ('background_psnr', 'psnr', 'ssim', 'frame_difference', 'exact_frame_difference')
-  return {'kind': kind, 'method': method, 'changed': changed, 'success': success, **dict.fromkeys(measures, psnr)}
+  return {
+    'kind': kind,
+    'method': method,
+    'changed': changed,
+    'success': success,
+    **dict.fromkeys(measures, psnr),
+  }
 
 
 @pytest.mark.parametrize(
@@ -61,7 +69,9 @@ def test_what_equals_all_is_not_listed_twice():
 
 def test_motion_injection_alone_is_plain_inversion():
   alone = Injections(motion=MOTION.motion)
-  rows = lambda *settings: plan_edit('motion', settings, STEPS, targets=[1, 1], blocks=BLOCKS).plan.rows
+  rows = lambda *settings: (
+    plan_edit('motion', settings, STEPS, targets=[1, 1], blocks=BLOCKS).plan.rows
+  )
   assert rows(Injections(), alone) == rows(Injections())
   assert rows(Injections(), Injections(content=MOTION.content)) != rows(Injections())
 
@@ -71,8 +81,15 @@ def test_the_exact_target_is_a_success():
     row = judged(edit, all=render(edit.target, SIZE, FRAMES).frames)['all']
     assert row['success'] and row['changed'] and all(row[f'{name}_right'] for name in ATTRIBUTES)
     assert row['psnr'] == row['background_psnr'] == np.inf and row['ssim'] == 1
-    assert row['frame_difference'] == row['exact_frame_difference'] > 0 or edit.target.motion == 'standing still'
-    assert (row['kind'], row['source'], row['target']) == (edit.kind, edit.source.caption, edit.target.caption)
+    assert (
+      row['frame_difference'] == row['exact_frame_difference'] > 0
+      or edit.target.motion == 'standing still'
+    )
+    assert (row['kind'], row['source'], row['target']) == (
+      edit.kind,
+      edit.source.caption,
+      edit.target.caption,
+    )
 
 
 def test_the_unedited_source_is_not_changed_and_nothing_else_is_wrong():
@@ -80,7 +97,8 @@ def test_the_unedited_source_is_not_changed_and_nothing_else_is_wrong():
     row = judged(edit, all=render(edit.source, SIZE, FRAMES).frames)['all']
     assert not row['changed'] and not row['success']
     assert [name for name in ATTRIBUTES if not row[f'{name}_right']] == [KINDS[edit.kind]]
-    # The background of most kinds is the source's, but for the ink of sketches, which reaches a little further.
+    # The background of most kinds is the source's, but for the ink of sketches, which reaches a
+    # little further.
     assert (row['background_psnr'] > 30) == (edit.kind not in ('style', 'background'))
 
 
@@ -103,7 +121,9 @@ def test_the_background_is_outside_of_both_objects_and_their_edges():
   near = scoring._grown(source.masks | target.masks)
   for spoiled, kept in ((near, True), (~near, False)):
     frames = np.where(spoiled[..., None], 255 - target.frames, target.frames)
-    assert (scoring.judge(TURNED, source, target, {'all': frames})[0]['background_psnr'] == np.inf) == kept
+    assert (
+      scoring.judge(TURNED, source, target, {'all': frames})[0]['background_psnr'] == np.inf
+    ) == kept
   assert not (source.masks & ~near).any() and not (target.masks & ~near).any()
 
 
@@ -113,7 +133,9 @@ def test_masks_grow_by_one_pixel_and_not_into_other_frames():
   grown = scoring._grown(masks)
   wanted = np.zeros((5, 5), bool)
   wanted[1:4, 1:4] = wanted[:2, :2] = True
-  np.testing.assert_array_equal(grown, np.stack([np.zeros_like(wanted), wanted, np.zeros_like(wanted)]))
+  np.testing.assert_array_equal(
+    grown, np.stack([np.zeros_like(wanted), wanted, np.zeros_like(wanted)])
+  )
 
 
 def test_the_probe_is_checked():
@@ -123,7 +145,9 @@ def test_the_probe_is_checked():
   }
 
 
-@pytest.mark.parametrize('answer, message', [(False, '0.0% of the exact targets'), (True, '100.0% of the unedited')])
+@pytest.mark.parametrize(
+  'answer, message', [(False, '0.0% of the exact targets'), (True, '100.0% of the unedited')]
+)
 def test_a_bad_probe_stops_the_run(monkeypatch, answer, message):
   class Reading:
     def matches(self, scene):
@@ -146,7 +170,10 @@ def test_rates_and_means_by_kind_and_method():
     scores.ALL_KINDS: ['all'],
   }
   found = summary['motion']['all']
-  assert found['psnr'] == {'mean': 40, 'median': 40} and summary[scores.ALL_KINDS]['all']['psnr']['mean'] == 40
+  assert (
+    found['psnr'] == {'mean': 40, 'median': 40}
+    and summary[scores.ALL_KINDS]['all']['psnr']['mean'] == 40
+  )
   assert found['success'] == {'rate': 0.5, 'low': 0.15, 'high': 0.85, 'count': 4}
   assert found['changed']['rate'] == 1 and summary['motion']['structure']['changed']['rate'] == 0
   assert summary[scores.ALL_KINDS]['all']['success']['rate'] == 0.4
@@ -161,7 +188,10 @@ def test_gains_are_paired():
 
 
 def test_gains_are_over_plain_inversion():
-  rows = [{**outcome(method=method), 'background_psnr': value} for method, value in (('inversion', 30), ('all', 32.5))]
+  rows = [
+    {**outcome(method=method), 'background_psnr': value}
+    for method, value in (('inversion', 30), ('all', 32.5))
+  ]
   found = scores.summarise([*rows, outcome(method='reconstruction')])['motion']
   assert found['all']['background_gain']['mean'] == 2.5
   assert not any('background_gain' in found[method] for method in ('inversion', 'reconstruction'))
@@ -170,6 +200,8 @@ def test_gains_are_over_plain_inversion():
 
 def test_captions_are_right_as_a_whole_only_if_every_attribute_is():
   right = dict.fromkeys(ATTRIBUTES, True)
-  found = scores.summarise_captions([right, right, {**right, 'shape': False}, {**right, 'size': False}])
+  found = scores.summarise_captions(
+    [right, right, {**right, 'shape': False}, {**right, 'size': False}]
+  )
   assert found['shape']['rate'] == found['size']['rate'] == 0.75 and found['colour']['rate'] == 1
   assert found['all together']['rate'] == 0.5 and list(found) == [*ATTRIBUTES, 'all together']

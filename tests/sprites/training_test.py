@@ -16,7 +16,9 @@ from uniedit_jax.runtime import sharding
 from uniedit_jax.sprites import data, losses, training, training_curves
 
 TEXT = TextConfig(vocabulary=9, positions=4, width=8, layers=1, heads=1, mlp_width=8, bos=7, eos=8)
-UNET = UNetConfig(channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8)
+UNET = UNetConfig(
+  channels=(32,), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8
+)
 SCHEDULE = NoiseSchedule('scaled_linear', 0.00085, 0.012)
 NULL = np.array([7, 8, 8, 8], np.int32)
 WEIGHT = 0.01
@@ -64,7 +66,9 @@ def leaves(tree, *names):
 def samples(latents, others, tokens=None):
   """`losses.Samples` without words."""
   tokens = np.zeros((len(latents), 4), np.int32) if tokens is None else tokens
-  return losses.Samples(latents, others, tokens, np.zeros(tokens.shape, bool), np.ones(latents.shape[:4], np.float32))
+  return losses.Samples(
+    latents, others, tokens, np.zeros(tokens.shape, bool), np.ones(latents.shape[:4], np.float32)
+  )
 
 
 def test_the_untrained_unet_predicts_no_noise(bank, model):
@@ -72,12 +76,18 @@ def test_the_untrained_unet_predicts_no_noise(bank, model):
   value, parts = jax.jit(loss)(params, batch(bank, 0), jax.random.key(0))
   # Noise of unit variance, times weights between 1 and sqrt(8).
   assert 1 < parts['images'] < 15 and 1 < parts['clips'] < 15
-  means = [(parts[name] + WEIGHT * parts[f'{name}_localization']) / 2 for name in ('images', 'clips')]
+  means = [
+    (parts[name] + WEIGHT * parts[f'{name}_localization']) / 2 for name in ('images', 'clips')
+  ]
   np.testing.assert_allclose(value, sum(means), rtol=1e-6)
 
 
 def test_temporal_attention_starts_by_looking_back_and_ahead_in_turn():
-  unet = UNet(UNetConfig(channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8))
+  unet = UNet(
+    UNetConfig(
+      channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8
+    )
+  )
   latents = np.zeros((1, 4, 4, 2), np.float32)
   params = tasks.initial(unet, TextEncoder(TEXT), 0, latents, NULL)['unet']
   tables, _ = leaves(params, 'relative_attention_bias')
@@ -95,7 +105,9 @@ def test_single_frames_bypass_temporal_attention_and_clips_do_not(bank, model):
   gradient = jax.jit(jax.grad(lambda *inputs: loss(*inputs)[0]))
   for images, clips in ((4, 0), (0, 4)):
     temporal, spatial = leaves(
-      gradient(noisy, batch(bank, 0, images, clips), jax.random.key(0))['unet'], 'attn_temp', 'norm_temp'
+      gradient(noisy, batch(bank, 0, images, clips), jax.random.key(0))['unet'],
+      'attn_temp',
+      'norm_temp',
     )
     assert any(np.abs(x).max() > 0 for x in temporal) == bool(clips)
     assert all(np.abs(x).max() > 0 for x in spatial if x.ndim > 1)
@@ -107,7 +119,9 @@ def test_weights_of_the_loss():
   weights, timesteps = np.sqrt(np.maximum((1 - alphas) / alphas, 1)), np.arange(len(alphas))
   # The target of noise alone is noise / sqrt(1 - alpha).
   starts = np.mean((weights * (1 + 1 / (1 - alphas)) / 2)[timesteps >= 900])
-  expected = losses.STARTS * starts + (1 - losses.STARTS) * np.average(weights, weights=timesteps + 0.5)
+  expected = losses.STARTS * starts + (1 - losses.STARTS) * np.average(
+    weights, weights=timesteps + 0.5
+  )
 
   class Zero:
     def apply(self, params, latents, timestep, text, routes, masks, taps, temporal):
@@ -119,12 +133,16 @@ def test_weights_of_the_loss():
 
   loss = losses.denoising_loss(Zero(), Text(), SCHEDULE, (0,), 0.0)
   latents = np.zeros((512, 1, 4, 4, 2), np.float32)
-  value, _ = loss({'unet': {}, 'text': {}}, {'images': samples(latents, latents)}, jax.random.key(0))
+  value, _ = loss(
+    {'unet': {}, 'text': {}}, {'images': samples(latents, latents)}, jax.random.key(0)
+  )
   np.testing.assert_allclose(value, expected, rtol=0.02)
 
 
 def test_the_loss_asks_for_what_leads_to_the_clip():
-  """A UNet that knows the clip has no loss; some of what it is shown is noise, or has another clip's signal."""
+  """A UNet that knows the clip has no loss; some of what it is shown is noise, or has another
+  clip's signal.
+  """
   alphas, seen = jnp.asarray(SCHEDULE.alphas_cumprod), []
   clip = np.random.default_rng(0).standard_normal((1, 32, 32, 16)).astype(np.float32)
   signs = np.tile([1, -1], 200)  # the prompt tells which clip it is; the other one is its negative
@@ -132,7 +150,9 @@ def test_the_loss_asks_for_what_leads_to_the_clip():
   class Knowing:
     def apply(self, params, noisy, timestep, text, routes, masks, taps, temporal):
       alpha, latents = alphas[timestep], text[0, 0] * clip
-      jax.debug.callback(lambda *x: seen.append(x), timestep, jnp.vdot(noisy, latents) / jnp.vdot(clip, clip))
+      jax.debug.callback(
+        lambda *x: seen.append(x), timestep, jnp.vdot(noisy, latents) / jnp.vdot(clip, clip)
+      )
       return (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha), no_map(noisy, taps)
 
   class Text:
@@ -158,10 +178,12 @@ def test_localization_is_the_divergence_from_the_object_to_where_its_words_are_a
   coverage = np.zeros((2, 2, 2), np.float32)
   coverage[0, 0, 0] = coverage[1, 1, 1] = 1
   points = coverage.reshape(2, 4, 1)
-  maps = np.concatenate([np.ones_like(points), 0.3 * points + 1e-9, 1 - points + 1e-9], axis=-1)  # f[F, N, T]
+  # f[F, N, T]
+  maps = np.concatenate([np.ones_like(points), 0.3 * points + 1e-9, 1 - points + 1e-9], axis=-1)
   only = lambda *chosen: np.isin(np.arange(3), chosen)
   value = lambda *chosen: float(losses.localization(maps, only(*chosen), coverage))
-  np.testing.assert_allclose(value(0), np.log(4), rtol=1e-6)  # all 8 places for the two of the object
+  # all 8 places for the two of the object
+  np.testing.assert_allclose(value(0), np.log(4), rtol=1e-6)
   np.testing.assert_allclose(value(1), 0, atol=1e-6)
   assert value(2) > 10
   np.testing.assert_allclose(value(0, 1), np.log(4) / 2, rtol=1e-6)
@@ -176,12 +198,16 @@ def test_cover_is_the_share_of_every_cell():
 
 def test_a_resumed_run_has_the_same_losses(bank, model, tmp_path):
   loss, params = model
-  optimizer = training.make_optimizer(training.learning_rate([(4, 1e-2, 1e-3), (4, 1e-3, 0.0)], warmup=2))
+  optimizer = training.make_optimizer(
+    training.learning_rate([(4, 1e-2, 1e-3), (4, 1e-3, 0.0)], warmup=2)
+  )
 
   def advance(state, steps):
     values = []
     for step in range(int(state.step), int(state.step) + steps):
-      state, measures = training.update(loss, optimizer, state, batch(bank, step), jax.random.key(1), 0.9)
+      state, measures = training.update(
+        loss, optimizer, state, batch(bank, step), jax.random.key(1), 0.9
+      )
       values.append(float(measures['loss']))
     return state, values
 
@@ -213,7 +239,9 @@ def test_sharded_equals_unsharded(bank, model):
     mesh = sharding.data_mesh(devices)
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     state = jax.device_put(training.start(copied(params), optimizer), everywhere)
-    state, measures = training.update(loss, optimizer, state, data.shard(batch(bank, 0), mesh), jax.random.key(1), 0.9)
+    state, measures = training.update(
+      loss, optimizer, state, data.shard(batch(bank, 0), mesh), jax.random.key(1), 0.9
+    )
     results.append((float(measures['loss']), jax.tree.map(np.asarray, state.params)))
   (one, params_one), (many, params_many) = results
   np.testing.assert_allclose(one, many, rtol=1e-5)
@@ -234,7 +262,9 @@ def test_the_average_follows_the_parameters():
 
 def test_learning_rate_warms_up_and_falls_within_each_stage():
   rate = training.learning_rate([(10, 1.0, 0.5), (10, 0.2, 0.0)], warmup=2)
-  np.testing.assert_allclose([rate(step) for step in (0, 1, 5, 10, 15, 20)], [0.5, 0.95, 0.75, 0.2, 0.1, 0], atol=1e-6)
+  np.testing.assert_allclose(
+    [rate(step) for step in (0, 1, 5, 10, 15, 20)], [0.5, 0.95, 0.75, 0.2, 0.1, 0], atol=1e-6
+  )
 
 
 def test_batches_depend_on_seed_and_step_alone(bank):
@@ -250,7 +280,11 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
   np.testing.assert_array_equal(drawn.others[1:], drawn.latents[:-1])
   dropped = 0
   for clip, _, prompt, words, coverage in zip(*drawn, strict=True):
-    (i,) = [i for i in range(len(bank.latents)) if np.array_equal(bank.latents[i].astype(np.float32), clip)]
+    (i,) = [
+      i
+      for i in range(len(bank.latents))
+      if np.array_equal(bank.latents[i].astype(np.float32), clip)
+    ]
     np.testing.assert_array_equal(coverage, bank.coverage[i].astype(np.float32))
     if np.array_equal(prompt, NULL):
       dropped += 1
@@ -262,7 +296,11 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
 
 
 def test_curves_are_cut_where_a_run_goes_on(tmp_path):
-  rows = [{'step': 20, 'loss': 1.5}, {'step': 40, 'loss': 1.25, 'psnr': 20.0}, {'step': 60, 'loss': 1.0}]
+  rows = [
+    {'step': 20, 'loss': 1.5},
+    {'step': 40, 'loss': 1.25, 'psnr': 20.0},
+    {'step': 60, 'loss': 1.0},
+  ]
   write_csv(tmp_path / 'losses.csv', rows)
   assert training_curves.read(tmp_path / 'losses.csv', until=40) == rows[:2]
   assert training_curves.read(tmp_path / 'none.csv', until=40) == []

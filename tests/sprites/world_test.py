@@ -45,7 +45,11 @@ def test_the_shipped_clip_shows_what_the_configs_say():
 def test_prompts_name_attributes_in_the_words_of_captions():
   scene = Scene(style='night', motion='moving right', place='at the top', size='small')
   assert world.named_values(scene.caption) == {name: getattr(scene, name) for name in ATTRIBUTES}
-  assert world.named_values('A Red square, jumping') == {'colour': 'red', 'shape': 'square', 'motion': 'jumping'}
+  assert world.named_values('A Red square, jumping') == {
+    'colour': 'red',
+    'shape': 'square',
+    'motion': 'jumping',
+  }
   assert world.named_values('redder than bars') == {}
 
 

@@ -1,8 +1,9 @@
-"""FateZero (Qi et al. 2023): the attention maps that inversion saw take the place of the edit's own.
+"""FateZero (Qi et al. 2023): the attention maps that inversion saw take the place of the edit's
+own.
 
-No map is stored: a source row that is given the latents of the inversion, one level cleaner than the edit's, at the
-same timestep makes them again. The edit's conditional row then reads it: queries and keys of spatial self-attention,
-which are its map, and the probabilities of text attention.
+No map is stored: a source row that is given the latents of the inversion, one level cleaner than
+the edit's, at the same timestep makes them again. The edit's conditional row then reads it: queries
+and keys of spatial self-attention, which are its map, and the probabilities of text attention.
 """
 
 import dataclasses
@@ -25,13 +26,13 @@ class FateZero:
   """The method and its options.
 
   Attributes:
-    self_share, cross_share: share of the steps, from the first, in which maps of spatial self-attention and of text
-      attention are the source's.
+    self_share, cross_share: share of the steps, from the first, in which maps of spatial
+      self-attention and of text attention are the source's.
     replace: whether prompts are aligned word by word, or by their tokens.
     words: of the target prompt whose text attention is multiplied by `emphasis`.
     emphasis: the factor.
-    temporal: the whole text-to-video model with the own frame's keys and values; False: the image model inside, where
-      frames read those of the middle one.
+    temporal: the whole text-to-video model with the own frame's keys and values; False: the image
+      model inside, where frames read those of the middle one.
   """
 
   self_share: float = 0.8
@@ -57,7 +58,9 @@ class FateZero:
     return faults
 
   def stops(self, steps):
-    """The steps before which (self, text) maps are the source's; the authors count one more step for the latter."""
+    """The steps before which (self, text) maps are the source's; the authors count one more step
+    for the latter.
+    """
     return int(steps * self.self_share), int(self.cross_share * (steps + 1))
 
   def text_tables(self, setup):
@@ -109,7 +112,9 @@ class FateZero:
     all_kept = np.ones((rows, count, len(kept)), np.float32)
     all_taken[2, blocks], all_kept[2, blocks] = taken, kept
     maps = TextMaps(routes.spatial_q, all_taken, all_kept)
-    return read(AttentionOverride(text_maps=maps), 'text_maps', reader=2, source=0, blocks=blocks).text_maps
+    return read(
+      AttentionOverride(text_maps=maps), 'text_maps', reader=2, source=0, blocks=blocks
+    ).text_maps
 
   def cost(self, setup):
     """What is computed beside the rows of the layout."""
@@ -121,7 +126,16 @@ class FateZero:
     routes = None if frames is None else AttentionOverride(frames=frames)
     trajectory = invert(run, params, routes, self.temporal)
     apply = unet_apply(run.model.config, run.dtype, temporal=self.temporal)
-    return sample(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance, run.progress('edit'))
+    return sample(
+      apply,
+      params,
+      trajectory,
+      run.texts,
+      run.layout,
+      run.schedule,
+      run.guidance,
+      run.progress('edit'),
+    )
 
 
 def sample(apply, params, trajectory, texts, layout, schedule, guidance, progress=iter):
@@ -136,11 +150,22 @@ def sample(apply, params, trajectory, texts, layout, schedule, guidance, progres
     ({`MAIN`: f32[F, H, W, C]}, {}).
   """
   if len(layout.branches) == 1:  # nothing of the source is read
-    return sampling.edit(apply, params, trajectory[-1], texts, layout, schedule, guidance, progress=progress), {}
-  # Shifted by a step: inversion predicted at every timestep from the latents that are a level cleaner.
+    return sampling.edit(
+      apply, params, trajectory[-1], texts, layout, schedule, guidance, progress=progress
+    ), {}
+  # Shifted by a step: inversion predicted at every timestep from the latents that are a level
+  # cleaner.
   cleaner = jnp.concatenate([trajectory[:1], trajectory[:-1]])
   latents = sampling.sample(
-    *(apply, params, jnp.stack([cleaner[-1], trajectory[-1]]), texts, layout.plan, schedule, guidance),
+    *(
+      apply,
+      params,
+      jnp.stack([cleaner[-1], trajectory[-1]]),
+      texts,
+      layout.plan,
+      schedule,
+      guidance,
+    ),
     **dict(stored=layout.stored, trajectory=cleaner, progress=progress),
   )
   return {MAIN: latents[layout.branches.index(MAIN)]}, {}

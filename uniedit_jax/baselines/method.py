@@ -1,4 +1,5 @@
-"""What the comparison methods share: what they are given, layouts of fixed rows, and the inversion they begin with.
+"""What the comparison methods share: what they are given, layouts of fixed rows, and the inversion
+they begin with.
 
 A method is a frozen dataclass of its options (the fields of `config.baseline`) with
 
@@ -29,8 +30,8 @@ class Setup(NamedTuple):
 
   Attributes:
     steps, frames, blocks: their numbers S, F, L.
-    uncond, source, inverted, target: the numbers of the texts of the unconditional half, of the source, of the
-      inversion and of the edit.
+    uncond, source, inverted, target: the numbers of the texts of the unconditional half, of the
+      source, of the inversion and of the edit.
     prompts: all texts.
     tokenizer: has `encode` (list of P prompts -> i32[P, T]).
     seed: of every random number.
@@ -50,7 +51,9 @@ class Setup(NamedTuple):
   def window(self, first, last=BLOCKS):
     """bool[L], which blocks are in a half-open range that is written for 16 blocks."""
     place = np.arange(self.blocks)
-    return (place >= round(first * self.blocks / BLOCKS)) & (place < round(last * self.blocks / BLOCKS))
+    return (place >= round(first * self.blocks / BLOCKS)) & (
+      place < round(last * self.blocks / BLOCKS)
+    )
 
 
 class Run(NamedTuple):
@@ -89,10 +92,12 @@ class Row(NamedTuple):
 
 
 def lay_out_rows(rows, routes):
-  """A layout whose rows the method itself has chosen; a reconstruction among them is a stored trajectory.
+  """A layout whose rows the method itself has chosen; a reconstruction among them is a stored
+  trajectory.
 
-  `rows.plan_rows` knows branches whose halves read alike; here one half is edited alone, or both read one row.
-  Of a branch, the first row is the unconditional half and the last the conditional one; a single row is both.
+  `rows.plan_rows` knows branches whose halves read alike; here one half is edited alone, or both
+  read one row. Of a branch, the first row is the unconditional half and the last the conditional
+  one; a single row is both.
 
   Args:
     rows: list of S lists of `Row`, the first of which has all branches.
@@ -111,7 +116,9 @@ def lay_out_rows(rows, routes):
         halves[:, k] = own[0], own[-1]
         texts[i, k] = here[own[0]].text, here[own[-1]].text
     branch, text = np.array([(branches.index(row.branch), row.text) for row in here], np.int32).T
-    steps.append(Step((Rows(branch, text, table),), *halves, np.array([b == MAIN for b in branches])))
+    steps.append(
+      Step((Rows(branch, text, table),), *halves, np.array([b == MAIN for b in branches]))
+    )
   stored = np.array([[branch == SOURCE for branch in branches]] * len(rows))
   return EditPlan(branches, texts, RowPlan(tuple(steps)), ('main',), stored)
 
@@ -141,12 +148,16 @@ def read(routes, slot, reader, source, blocks):
   table = getattr(whole, 'source', whole).inside.copy()
   table[reader, blocks] = source
   changed = Source(table, table)
-  return routes._replace(**{slot: whole._replace(source=changed) if hasattr(whole, 'source') else changed})
+  return routes._replace(
+    **{slot: whole._replace(source=changed) if hasattr(whole, 'source') else changed}
+  )
 
 
 @functools.cache
 def denoiser(config, dtype, temporal=True, remat=False):
-  """The UNet as `inversion` wants it; its parameters are the pair (parameters, routes with leaves [L, ...])."""
+  """The UNet as `inversion` wants it; its parameters are the pair (parameters, routes with leaves
+  [L, ...]).
+  """
   apply = unet_apply(config, dtype, remat=remat, temporal=temporal)
 
   def denoise(state, latents, timestep, text):

@@ -1,4 +1,5 @@
-"""Plug-and-Play (Tumanyan et al. 2023): features of the inversion, at its own latents, keep the edit's layout.
+"""Plug-and-Play (Tumanyan et al. 2023): features of the inversion, at its own latents, keep the
+edit's layout.
 
 TokenFlow edits with it, and here it stands in for Rerender-A-Video's ControlNet.
 """
@@ -45,7 +46,8 @@ def plug(routes, setup, step, shares):
   """`routes` of `rows_of` in which both halves of the edit read the source's features at a step.
 
   Args:
-    routes: `AttentionOverride` with leaves [3, L, ...]; spatial q, k and residual are the own rows'.
+    routes: `AttentionOverride` with leaves [3, L, ...]; spatial q, k and residual are the own
+      rows'.
     setup: `Setup`.
     step: its index.
     shares: `Shares`.

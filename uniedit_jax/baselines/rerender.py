@@ -1,8 +1,10 @@
-"""Rerender-A-Video (Yang et al. 2023) without ControlNet and pixel-aware fusion: frames follow the first one.
+"""Rerender-A-Video (Yang et al. 2023) without ControlNet and pixel-aware fusion: frames follow the
+first one.
 
-Late blocks attend to the first frame and the one before instead of to the own; in the first steps the clean latents
-that are predicted are those of the first frame, warped by optical flow where nothing is hidden; colours may follow
-it too. As nothing of the finished frame before is needed, all frames are sampled at once.
+Late blocks attend to the first frame and the one before instead of to the own; in the first steps
+the clean latents that are predicted are those of the first frame, warped by optical flow where
+nothing is hidden; colours may follow it too. As nothing of the finished frame before is needed, all
+frames are sampled at once.
 """
 
 import dataclasses
@@ -52,7 +54,9 @@ class Rerender:
     for name in ('cross', 'warp', 'tone'):
       value = getattr(self, name)
       if len(value) != 2 or not 0 <= value[0] <= 1 or not 0 <= value[1] <= 1:
-        faults.append(f'baseline.{name} is {value}; accepted: (first, last), shares of the steps from 0 to 1')
+        faults.append(
+          f'baseline.{name} is {value}; accepted: (first, last), shares of the steps from 0 to 1'
+        )
     return faults
 
   def at(self, name, setup, step):
@@ -71,7 +75,10 @@ class Rerender:
 
   def lay_out(self, setup):
     """Three rows for as long as the source is read; then the two of the edit."""
-    rows, last = plug_and_play.rows_of(setup), int(setup.steps * max(self.attention_share, self.residual_share))
+    rows, last = (
+      plug_and_play.rows_of(setup),
+      int(setup.steps * max(self.attention_share, self.residual_share)),
+    )
     own = own_routes(3, setup.blocks)
     tables, routes = [], []
     for i in range(setup.steps):
@@ -113,6 +120,8 @@ class Rerender:
     apply = unet_apply(run.model.config, run.dtype, temporal=False)
     sampled = plug_and_play.sample(
       *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance),
-      **dict(clean=self.clean_edits(setup, run.schedule, tokens, seen), progress=run.progress('edit')),
+      **dict(
+        clean=self.clean_edits(setup, run.schedule, tokens, seen), progress=run.progress('edit')
+      ),
     )
     return sampled, {'first_frame_seen': float(seen[1:].mean()) if len(seen) > 1 else 1.0}

@@ -1,8 +1,10 @@
-"""TokenFlow (Geyer et al. 2023) with Plug-and-Play: keyframes are edited together, the others follow their tokens.
+"""TokenFlow (Geyer et al. 2023) with Plug-and-Play: keyframes are edited together, the others
+follow their tokens.
 
-In every step one frame of each segment is drawn. These keyframes attend to one another; in every block, a token of
-any frame then takes what attention gave to the keyframe's token that it is nearest to in the source. In the image
-model frames meet nowhere else, so keyframes are further frames of the same row, and no second pass is needed.
+In every step one frame of each segment is drawn. These keyframes attend to one another; in every
+block, a token of any frame then takes what attention gave to the keyframe's token that it is
+nearest to in the source. In the image model frames meet nowhere else, so keyframes are further
+frames of the same row, and no second pass is needed.
 """
 
 import dataclasses
@@ -41,7 +43,9 @@ class TokenFlow:
     """What is wrong with the options, as a list of sentences."""
     faults = self.shares.faults()
     if self.segment < 1 or setup.frames % self.segment:
-      faults.append(f'baseline.segment is {self.segment}; accepted: a divisor of the {setup.frames} frames')
+      faults.append(
+        f'baseline.segment is {self.segment}; accepted: a divisor of the {setup.frames} frames'
+      )
     return faults
 
   def lay_out(self, setup):
@@ -62,7 +66,9 @@ class TokenFlow:
     tables = []
     for i in range(setup.steps):
       drawn = np.arange(keyframes) * self.segment + random.integers(self.segment, size=keyframes)
-      flow = Flow(Source(source, source), every(drawn.astype(np.int32)), every(pairs), every(weights))
+      flow = Flow(
+        Source(source, source), every(drawn.astype(np.int32)), every(pairs), every(weights)
+      )
       here = routes._replace(frames=frames, residual=routes.spatial_q, flow=flow)
       tables.append(plug_and_play.plug(here, setup, i, self.shares))
     return lay_out_rows([plug_and_play.rows_of(setup)] * setup.steps, tables)
@@ -77,7 +83,8 @@ class TokenFlow:
     trajectory = invert(run, params, temporal=False)
     apply = with_keyframes(unet_apply(run.model.config, run.dtype, temporal=False))
     sampled = plug_and_play.sample(
-      *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance), progress=run.progress('edit')
+      *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance),
+      progress=run.progress('edit'),
     )
     return sampled, {}
 
@@ -85,8 +92,8 @@ class TokenFlow:
 def segment_neighbours(frames, segment):
   """The keyframes that each frame takes from, and the share of the first.
 
-  They are that of its segment and that of the segment before, each as if it were the middle one: the code's rule, in
-  which the share is never less than a half.
+  They are that of its segment and that of the segment before, each as if it were the middle one:
+  the code's rule, in which the share is never less than a half.
 
   Args:
     frames: their number F.

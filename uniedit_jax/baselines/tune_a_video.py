@@ -1,7 +1,9 @@
-"""Tune-A-Video (Wu et al. 2023): the model is tuned on the one clip, then samples it from its inversion.
+"""Tune-A-Video (Wu et al. 2023): the model is tuned on the one clip, then samples it from its
+inversion.
 
-Every frame attends to the first and the one before it (sparse-causal attention), never to itself; temporal attention
-and the queries of both other attentions are tuned to predict the noise of the clip.
+Every frame attends to the first and the one before it (sparse-causal attention), never to itself;
+temporal attention and the queries of both other attentions are tuned to predict the noise of the
+clip.
 """
 
 import dataclasses
@@ -17,7 +19,8 @@ from uniedit_jax.method import sampling
 from uniedit_jax.method.overrides import AttentionOverride
 from uniedit_jax.pipeline.model import unet_apply
 
-# Modules whose parameters are tuned; a table of positions in them is fixed, as the rotary frequencies are.
+# Modules whose parameters are tuned; a table of positions in them is fixed, as the rotary
+# frequencies are.
 TUNED, FIXED = (('attn1', 'to_q'), ('attn2', 'to_q'), ('attn_temp',)), 'frame_positions'
 WEIGHT_DECAY, LARGEST_GRADIENT = 1e-2, 1.0
 
@@ -29,7 +32,8 @@ class TuneAVideo:
   Attributes:
     tuning_steps: updates of the parameters.
     learning_rate: of AdamW, constant.
-    sparse_causal: whether spatial attention reads the first frame and the one before; False: its own, as LaVie's.
+    sparse_causal: whether spatial attention reads the first frame and the one before; False: its
+      own, as LaVie's.
   """
 
   tuning_steps: int = 500
@@ -76,13 +80,16 @@ class TuneAVideo:
     start = trajectory[-1]
     apply = unet_apply(config, run.dtype)
     sampled = sampling.edit(
-      *(apply, params, start, run.texts, run.layout, run.schedule, run.guidance), progress=run.progress('edit')
+      *(apply, params, start, run.texts, run.layout, run.schedule, run.guidance),
+      progress=run.progress('edit'),
     )
     return sampled, {'tuning_losses': losses}
 
 
 def sparse_causal_frames(frames):
-  """The first frame and the one before each, i32[F, 2]; frame 0 sees itself twice, and so does frame 1 see frame 0."""
+  """The first frame and the one before each, i32[F, 2]; frame 0 sees itself twice, and so does
+  frame 1 see frame 0.
+  """
   before = np.maximum(np.arange(frames) - 1, 0)
   return np.stack([np.zeros_like(before), before], axis=1).astype(np.int32)
 
@@ -101,7 +108,9 @@ def _is_tuned(path):
 
 @functools.cache
 def _optimizer(learning_rate):
-  """AdamW after clipping; it knows the tuned parameters alone, and so does the norm of their gradient."""
+  """AdamW after clipping; it knows the tuned parameters alone, and so does the norm of their
+  gradient.
+  """
   import optax  # late: other methods do not need it
 
   adam = optax.adamw(learning_rate, weight_decay=WEIGHT_DECAY)
@@ -110,7 +119,9 @@ def _optimizer(learning_rate):
 
 @functools.partial(jax.jit, static_argnums=0)
 def noise_loss(denoise, tuned, frozen, routes, latents, text, alphas, key):
-  """The mean squared error of the noise that is predicted at one random timestep of the whole clip, f32[]."""
+  """The mean squared error of the noise that is predicted at one random timestep of the whole clip,
+  f32[].
+  """
   time_key, noise_key = jax.random.split(key)
   timestep = jax.random.randint(time_key, (), 0, len(alphas))
   noise = jax.random.normal(noise_key, latents.shape)
@@ -152,8 +163,16 @@ def tune(denoise, params, routes, latents, text, schedule, options, seed, progre
   tuned = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32), tuned)
   optimizer, key = _optimizer(options.learning_rate), jax.random.key(seed)
   state, losses = optimizer.init(tuned), []
-  inputs = frozen, routes, jnp.asarray(latents, jnp.float32), text, jnp.asarray(schedule.alphas_cumprod)
+  inputs = (
+    frozen,
+    routes,
+    jnp.asarray(latents, jnp.float32),
+    text,
+    jnp.asarray(schedule.alphas_cumprod),
+  )
   for i in progress(range(options.tuning_steps)):
-    tuned, state, loss = _update(denoise, optimizer, tuned, state, *inputs, jax.random.fold_in(key, i))
+    tuned, state, loss = _update(
+      denoise, optimizer, tuned, state, *inputs, jax.random.fold_in(key, i)
+    )
     losses.append(float(loss))
   return traverse_util.unflatten_dict({**frozen, **tuned}), losses

@@ -1,4 +1,6 @@
-"""Which tokens of two prompts belong together (prompt-to-prompt, Hertz et al. 2022; FateZero). numpy only."""
+"""Which tokens of two prompts belong together (prompt-to-prompt, Hertz et al. 2022; FateZero).
+numpy only.
+"""
 
 import numpy as np
 
@@ -51,7 +53,8 @@ def refine(source, target):
     source, target: i32[T], padded token ids.
 
   Returns:
-    (taken f32[T, T], one source token for each target token that has one; kept f32[T], 1 for the others).
+    (taken f32[T, T], one source token for each target token that has one; kept f32[T], 1 for the
+    others).
   """
   found = align(source, target)
   taken = np.zeros((len(target), len(target)), np.float32)
@@ -98,6 +101,8 @@ def _spans(tokenizer, prompt, words):
   """The slice of tokens of each word."""
   counts = [token_count(ids) - 2 for ids in tokenizer.encode(words)] if words else []
   if sum(counts) != token_count(tokenizer.encode([prompt])[0]) - 2:
-    raise ValueError(f'the words of {prompt!r} have other tokens than it has; accepted: words between single spaces')
+    raise ValueError(
+      f'the words of {prompt!r} have other tokens than it has; accepted: words between single spaces'
+    )
   stops = 1 + np.cumsum(counts)
   return [slice(int(stop - count), int(stop)) for stop, count in zip(stops, counts, strict=True)]

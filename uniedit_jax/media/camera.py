@@ -1,9 +1,11 @@
-"""A still photo to a pseudo source clip by a simulated camera move, for editing an image with text (TI2V).
+"""A still photo to a pseudo source clip by a simulated camera move, for editing an image with text
+(TI2V).
 
-Every move is one pose per frame (centre x, y, zoom, degrees), and a frame is the picture seen through the turned
-window of that pose. The window at zoom 1 is the largest that no frame of the move takes over the edge: there are no
-borders to fill. x and y are fractions of the picture's width and height from its top left corner; degrees turn the
-camera clockwise, and so the contents counterclockwise. numpy and PIL only.
+Every move is one pose per frame (centre x, y, zoom, degrees), and a frame is the picture seen
+through the turned window of that pose. The window at zoom 1 is the largest that no frame of the
+move takes over the edge: there are no borders to fill. x and y are fractions of the picture's width
+and height from its top left corner; degrees turn the camera clockwise, and so the contents
+counterclockwise. numpy and PIL only.
 """
 
 import dataclasses
@@ -44,14 +46,16 @@ class CameraMove:
 
   Attributes:
     kind: 'pan', 'tilt', 'zoom', 'rotate', 'arc' or 'key_frames'.
-    amount: how far it goes; None takes the default of the kind. pan, tilt: fraction of the picture's width, height
-      that the centre travels, positive to the right, down. zoom: last zoom over first, above 1 goes in, below 1
-      out. rotate: degrees. arc: radius as a fraction of the picture's sides; the camera passes over the top of the
-      circle, and through its bottom if the radius is negative.
+    amount: how far it goes; None takes the default of the kind. pan, tilt: fraction of the
+      picture's width, height that the centre travels, positive to the right, down. zoom: last zoom
+      over first, above 1 goes in, below 1 out. rotate: degrees. arc: radius as a fraction of the
+      picture's sides; the camera passes over the top of the circle, and through its bottom if the
+      radius is negative.
     sweep: arc only, degrees of the circle, positive clockwise; None takes 180.
     easing: 'linear', 'ease_in', 'ease_out' or 'ease_in_out'.
-    key_frames: key_frames only, (time, x, y, zoom, degrees) each, times from 0 to 1 increasing. Easing holds between
-      neighbours. Zooms count relative to each other, as the window at zoom 1 is what fits.
+    key_frames: key_frames only, (time, x, y, zoom, degrees) each, times from 0 to 1 increasing.
+      Easing holds between neighbours. Zooms count relative to each other, as the window at zoom 1
+      is what fits.
   """
 
   kind: str = 'zoom'
@@ -63,11 +67,21 @@ class CameraMove:
   def faults(self):
     """Lists what is wrong with the move on any picture, as sentences."""
     known = ', '.join(map(repr, EASINGS))
-    faults = [] if self.easing in tuple(EASINGS) else [f'move.easing is {self.easing!r}; accepted: {known}']
+    faults = (
+      []
+      if self.easing in tuple(EASINGS)
+      else [f'move.easing is {self.easing!r}; accepted: {known}']
+    )
     if self.kind not in KINDS:
       return [f'move.kind is {self.kind!r}; accepted: {", ".join(map(repr, KINDS))}', *faults]
-    for name, limits in (('amount', AMOUNTS.get(self.kind)), ('sweep', SWEEP if self.kind == 'arc' else None)):
-      value, given = getattr(self, name), f'move.{name} is {getattr(self, name)!r} with kind {self.kind!r}'
+    for name, limits in (
+      ('amount', AMOUNTS.get(self.kind)),
+      ('sweep', SWEEP if self.kind == 'arc' else None),
+    ):
+      value, given = (
+        getattr(self, name),
+        f'move.{name} is {getattr(self, name)!r} with kind {self.kind!r}',
+      )
       if value is not None and limits is None:
         faults.append(f'{given}, which has none; accepted: None')
       elif value is not None and not (_is_number(value) and limits[1] <= value <= limits[2]):
@@ -75,7 +89,9 @@ class CameraMove:
     if self.kind == 'key_frames':
       faults += _key_frame_faults(self.key_frames)
     elif self.key_frames:
-      faults.append(f"move.key_frames is given with kind {self.kind!r}; accepted: () or kind 'key_frames'")
+      faults.append(
+        f"move.key_frames is given with kind {self.kind!r}; accepted: () or kind 'key_frames'"
+      )
     return faults
 
 
@@ -100,7 +116,12 @@ def poses(move, frames):
     sweep = math.radians(SWEEP[0] if move.sweep is None else move.sweep)
     angle = sweep * (ease(time) - 0.5)  # from the top of the circle
     middle = (1 + math.cos(sweep / 2)) / 2  # of the arc's height: it is centred on the picture
-    out = [0.5 + amount * np.sin(angle), 0.5 + amount * (middle - np.cos(angle)), np.ones(frames), np.zeros(frames)]
+    out = [
+      0.5 + amount * np.sin(angle),
+      0.5 + amount * (middle - np.cos(angle)),
+      np.ones(frames),
+      np.zeros(frames),
+    ]
     return np.stack(out, -1)
   half = amount / 2
   keys = {
@@ -120,7 +141,8 @@ def poses(move, frames):
 
 
 def scales(poses, picture, height, width):
-  """How much of the picture each frame shows, when the window at zoom 1 is the largest that fits all frames.
+  """How much of the picture each frame shows, when the window at zoom 1 is the largest that fits
+  all frames.
 
   Args:
     poses: f[F, 4].
@@ -128,14 +150,17 @@ def scales(poses, picture, height, width):
     height, width: size of the frames.
 
   Returns:
-    f64[F] pixels of the picture per pixel of the frame, not positive if a centre is not inside; and the number of
-    the frame that allows no larger window.
+    f64[F] pixels of the picture per pixel of the frame, not positive if a centre is not inside; and
+    the number of the frame that allows no larger window.
   """
   x, y, zoom, degrees = np.asarray(poses, np.float64).T
   cosine, sine = np.abs(np.cos(np.radians(degrees))), np.abs(np.sin(np.radians(degrees)))
-  # A turned window touches the edge with a corner; this far the corners reach from the centre, per unit of scale.
+  # A turned window touches the edge with a corner; this far the corners reach from the centre, per
+  # unit of scale.
   across, down = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
-  largest = np.minimum(np.minimum(x, 1 - x) * picture[1] / across, np.minimum(y, 1 - y) * picture[0] / down)
+  largest = np.minimum(
+    np.minimum(x, 1 - x) * picture[1] / across, np.minimum(y, 1 - y) * picture[0] / down
+  )
   closest = int(np.argmin(largest * zoom))
   return (largest * zoom)[closest] / zoom, closest
 
@@ -159,9 +184,12 @@ def render(image, poses, height, width):
   old_height, old_width = image.shape[:2]
   scale, closest = scales(poses, (old_height, old_width), height, width)
   if not scale.min() > 0:
-    raise ValueError(f'pose {closest} is {tuple(poses[closest])}; accepted: a centre inside the picture, zoom > 0')
-  # Everything at twice the density: the picture is resized to two pixels per pixel of the frame, sampled with two
-  # per pixel, and halved. So nothing aliases, and fine texture does not flicker as it moves between the pixels.
+    raise ValueError(
+      f'pose {closest} is {tuple(poses[closest])}; accepted: a centre inside the picture, zoom > 0'
+    )
+  # Everything at twice the density: the picture is resized to two pixels per pixel of the frame,
+  # sampled with two per pixel, and halved. So nothing aliases, and fine texture does not flicker as
+  # it moves between the pixels.
   right, down = np.meshgrid(np.arange(0.5, 2 * width) - width, np.arange(0.5, 2 * height) - height)
   size, out = None, []
   for (x, y, _, degrees), step in zip(poses, scale / 2, strict=True):
@@ -170,14 +198,17 @@ def render(image, poses, height, width):
     cosine, sine = step * math.cos(math.radians(degrees)), step * math.sin(math.radians(degrees))
     across = (x + (cosine * right - sine * down) / old_width) * size[0]
     along = (y + (sine * right + cosine * down) / old_height) * size[1]
-    bands = [Image.fromarray(band) for band in np.moveaxis(_interpolate(source, across, along), -1, 0)]
+    bands = [
+      Image.fromarray(band) for band in np.moveaxis(_interpolate(source, across, along), -1, 0)
+    ]
     frame = np.stack([band.resize((width, height), Image.Resampling.LANCZOS) for band in bands], -1)
     out.append(np.clip(np.round(frame), 0, 255).astype(np.uint8))
   return np.stack(out)
 
 
 def read_image(path):
-  """Reads a still: turned upright, on white where it is transparent, the first picture of a file with several.
+  """Reads a still: turned upright, on white where it is transparent, the first picture of a file
+  with several.
 
   Args:
     path: a file that PIL reads, local or remote.
@@ -195,13 +226,18 @@ def read_image(path):
   try:
     with local_copy(path) as name, Image.open(name) as image:
       return _to_rgb(ImageOps.exif_transpose(image))
-  # PIL's decoders raise many types when a file is damaged: SyntaxError, struct.error, IndexError, ...
+  # PIL's decoders raise many types when a file is damaged: SyntaxError, struct.error, IndexError,
+  # ...
   except Exception as error:
-    raise ValueError(f'image is {path!r}, which cannot be read ({error}); accepted: {ACCEPTED}') from error
+    raise ValueError(
+      f'image is {path!r}, which cannot be read ({error}); accepted: {ACCEPTED}'
+    ) from error
 
 
 def check_image(path, move, frames, height, width):
-  """Lists what is wrong with a request to `film_image` (same arguments), as sentences, without rendering."""
+  """Lists what is wrong with a request to `film_image` (same arguments), as sentences, without
+  rendering.
+  """
   return _inspect(path, move, frames, height, width)[0]
 
 
@@ -230,7 +266,9 @@ def _inspect(path, move, frames, height, width):
   """The faults of a request, and the picture if it could be read."""
   wrong = lambda value: not isinstance(value, int | np.integer) or value < 1
   sizes = {'frames': frames, 'height': height, 'width': width}.items()
-  faults = [f'{name} is {value!r}; accepted: a whole number >= 1' for name, value in sizes if wrong(value)]
+  faults = [
+    f'{name} is {value!r}; accepted: a whole number >= 1' for name, value in sizes if wrong(value)
+  ]
   faults += move.faults()
   try:
     image = read_image(path)
@@ -256,12 +294,23 @@ def _key_frame_faults(keys):
     return [f'move.key_frames is {keys!r}; accepted: two or more of (time, x, y, zoom, degrees)']
   faults = []
   for i, key in enumerate(keys):
-    if not isinstance(key, tuple | list) or len(key) != 5 or not all(map(_is_number, key)) or key[3] <= 0:
-      faults.append(f'move.key_frames[{i}] is {key!r}; accepted: numbers (time, x, y, zoom > 0, degrees)')
+    if (
+      not isinstance(key, tuple | list)
+      or len(key) != 5
+      or not all(map(_is_number, key))
+      or key[3] <= 0
+    ):
+      faults.append(
+        f'move.key_frames[{i}] is {key!r}; accepted: numbers (time, x, y, zoom > 0, degrees)'
+      )
     elif not (0 < key[1] < 1 and 0 < key[2] < 1):
-      faults.append(f'move.key_frames[{i}] is {key!r}, whose centre leaves the image; accepted: 0 < x < 1, 0 < y < 1')
+      faults.append(
+        f'move.key_frames[{i}] is {key!r}, whose centre leaves the image; accepted: 0 < x < 1, 0 < y < 1'
+      )
   times = [] if faults else [key[0] for key in keys]
-  if times and not (times[0] == 0 and times[-1] == 1 and all(a < b for a, b in itertools.pairwise(times))):
+  if times and not (
+    times[0] == 0 and times[-1] == 1 and all(a < b for a, b in itertools.pairwise(times))
+  ):
     faults.append(f'move.key_frames has the times {times}; accepted: 0 first, 1 last, increasing')
   return faults
 
@@ -286,16 +335,25 @@ def _to_rgb(image):
 
 
 def _interpolate(source, x, y):
-  """Catmull-Rom splines through uint8[H, W, C] at x, y f64[h, w], counted from the top left corner: f32[h, w, C].
+  """Catmull-Rom splines through uint8[H, W, C] at x, y f64[h, w], counted from the top left corner:
+  f32[h, w, C].
 
-  They are exact for ramps; those of PIL's transform are not and would let the picture swim by tenths of a pixel.
+  They are exact for ramps; those of PIL's transform are not and would let the picture swim by
+  tenths of a pixel.
   """
 
   def taps(position, size):
     first = np.floor(position - 0.5).astype(int)
     t = (position - 0.5 - first).astype(np.float32)[..., None]
-    weights = ((2 * t - 1 - t * t) * t, 2 + (3 * t - 5) * t * t, (1 + (4 - 3 * t) * t) * t, (t - 1) * t * t)
+    weights = (
+      (2 * t - 1 - t * t) * t,
+      2 + (3 * t - 5) * t * t,
+      (1 + (4 - 3 * t) * t) * t,
+      (t - 1) * t * t,
+    )
     return [(np.clip(first + i - 1, 0, size - 1), weight / 2) for i, weight in enumerate(weights)]
 
   rows, columns = taps(y, source.shape[0]), taps(x, source.shape[1])
-  return sum(down * sum(across * source[row, column] for column, across in columns) for row, down in rows)
+  return sum(
+    down * sum(across * source[row, column] for column, across in columns) for row, down in rows
+  )

@@ -20,16 +20,21 @@ def _natural(name):
 
 
 def crop_middle(frames, height, width, axis=0):
-  """The middle of frames with the aspect ratio of height x width; H and W are the axes from `axis` on."""
+  """The middle of frames with the aspect ratio of height x width; H and W are the axes from `axis`
+  on.
+  """
   old_height, old_width = frames.shape[axis : axis + 2]
   new_height = min(old_height, max(1, round(old_width * height / width)))
   new_width = min(old_width, max(1, round(old_height * width / height)))
   top, left = (old_height - new_height) // 2, (old_width - new_width) // 2
-  return frames[(slice(None),) * axis + (slice(top, top + new_height), slice(left, left + new_width))]
+  return frames[
+    (slice(None),) * axis + (slice(top, top + new_height), slice(left, left + new_width))
+  ]
 
 
 def resize_bilinear(frames, height, width):
-  """Bilinear resize without antialiasing, half-pixel centres (cv2's INTER_LINEAR up to 1 level of rounding).
+  """Bilinear resize without antialiasing, half-pixel centres (cv2's INTER_LINEAR up to 1 level of
+  rounding).
 
   Args:
     frames: uint8[*b, H, W, C].
@@ -45,11 +50,15 @@ def resize_bilinear(frames, height, width):
   )
   down, across = down[:, None, None], across[:, None]
   rows = frames[..., top, :, :] * (1 - down) + frames[..., bottom, :, :] * down
-  return np.floor(rows[..., left, :] * (1 - across) + rows[..., right, :] * across + 0.5).astype(np.uint8)
+  return np.floor(rows[..., left, :] * (1 - across) + rows[..., right, :] * across + 0.5).astype(
+    np.uint8
+  )
 
 
 def _neighbours(size, new):
-  """The two source indices of each new pixel, i64[new] each, and the weight of the second, f32[new]."""
+  """The two source indices of each new pixel, i64[new] each, and the weight of the second,
+  f32[new].
+  """
   centre = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
   first = centre.astype(int)
   return first, np.minimum(first + 1, size - 1), (centre - first).astype(np.float32)

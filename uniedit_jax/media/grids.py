@@ -53,7 +53,11 @@ def sheet(rows, columns):
     u8[H, W, 3].
   """
   widths = [max(row[i].shape[1] for row in rows.values()) + 2 for i in range(len(columns))]
-  parts = [np.concatenate([_label(text, width, 16) for text, width in zip(columns, widths, strict=True)], axis=1)]
+  parts = [
+    np.concatenate(
+      [_label(text, width, 16) for text, width in zip(columns, widths, strict=True)], axis=1
+    )
+  ]
   for label, pictures in rows.items():
     height = max(len(picture) for picture in pictures)
     cells = [

@@ -19,11 +19,12 @@ ACCEPTED = 'a folder with one png per frame, an .npz file or a mask video'
 def read_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
   """Reads the masks of the frames that `video.read_clip` takes with the same numbers.
 
-  Values are cut at half of their range: 127.5 for 8-bit pictures, 0.5 for floats and for arrays of 0 and 1.
+  Values are cut at half of their range: 127.5 for 8-bit pictures, 0.5 for floats and for arrays of
+  0 and 1.
 
   Args:
-    path: a folder of pictures in natural order, an .npz file (key 'masks', otherwise the first array;
-      [F, H, W] or [F, H, W, 1]), or a video.
+    path: a folder of pictures in natural order, an .npz file (key 'masks', otherwise the first
+      array; [F, H, W] or [F, H, W, 1]), or a video.
     frames: number of masks F.
     height, width: size in pixels of the result; masks of any size are resized by `resize_nearest`.
     start: index of the first mask in the file.
@@ -48,7 +49,8 @@ def check_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
   """Lists what is wrong with a request to `read_masks` (same arguments).
 
   Returns:
-    list of str, empty if all is well: missing or unreadable file, too few masks, a clip all 0 or all 1.
+    list of str, empty if all is well: missing or unreadable file, too few masks, a clip all 0 or
+    all 1.
   """
   with local_copy(path) as name:
     return _inspect(path, name, frames, height, width, start, stride, fit)[0]
@@ -79,11 +81,15 @@ def _inspect(path, name, frames, height, width, start, stride, fit):
     return [f'masks is {path!s}, which cannot be read ({error}); accepted: {ACCEPTED}'], None
   if min(frames, stride, height, width) < 1 or start < 0:
     sizes = f'frames={frames}, height={height}, width={width}, start={start}, stride={stride}'
-    return [f'masks cannot be checked against {sizes}; accepted: positive numbers, start from 0'], None
+    return [
+      f'masks cannot be checked against {sizes}; accepted: positive numbers, start from 0'
+    ], None
   needed = start + (frames - 1) * stride + 1
   if len(masks) < needed:
     wish = f'start={start}, frames={frames} with stride={stride}'
-    return [f'masks has {len(masks)} masks, but {wish} needs {needed}: one for each frame of the source'], None
+    return [
+      f'masks has {len(masks)} masks, but {wish} needs {needed}: one for each frame of the source'
+    ], None
   masks = masks[start::stride][:frames]
   if fit == 'crop':
     masks = crop_middle(masks, height, width, axis=1)
@@ -96,7 +102,9 @@ def _inspect(path, name, frames, height, width, start, stride, fit):
 
 
 def _load(path):
-  """All masks of a folder, npz or video, [F, H, W] of the dtype found, resized to the first one's size."""
+  """All masks of a folder, npz or video, [F, H, W] of the dtype found, resized to the first one's
+  size.
+  """
   if os.path.isdir(path):
     pictures = [_read_picture(name) for name in pictures_in(path)]
     if not pictures:
@@ -110,7 +118,9 @@ def _load(path):
     if masks.ndim == 4 and masks.shape[-1] == 1:
       masks = masks[..., 0]
     if masks.ndim != 3 or not masks.size or masks.dtype.kind not in 'buif':
-      raise ValueError(f'its array is {masks.dtype}{list(masks.shape)}, not numbers of shape [F, H, W]')
+      raise ValueError(
+        f'its array is {masks.dtype}{list(masks.shape)}, not numbers of shape [F, H, W]'
+      )
     return masks
   every = ['-fps_mode', 'passthrough']  # neither double nor drop frames of a variable frame rate
   pictures = imageio_ffmpeg.read_frames(path, pix_fmt='gray', bits_per_pixel=8, output_params=every)

@@ -1,1 +1,3 @@
-"""UniEdit itself: what is exchanged between rows, when, and how rows are sampled; jax and numpy only."""
+"""UniEdit itself: what is exchanged between rows, when, and how rows are sampled; jax and numpy
+only.
+"""

@@ -1,4 +1,6 @@
-"""The noise schedule and deterministic samplers, in float32: DDIM (Eq. 12 of its paper with eta 0) and O-BELM."""
+"""The noise schedule and deterministic samplers, in float32: DDIM (Eq. 12 of its paper with eta 0)
+and O-BELM.
+"""
 
 import dataclasses
 import itertools
@@ -15,7 +17,8 @@ class NoiseSchedule:
   """A discrete noise schedule with "leading" timestep spacing.
 
   Attributes:
-    beta_schedule: 'linear' (LaVie, AnimateDiff) or 'scaled_linear' (linear in sqrt(beta); Stable Diffusion).
+    beta_schedule: 'linear' (LaVie, AnimateDiff) or 'scaled_linear' (linear in sqrt(beta); Stable
+      Diffusion).
     beta_start, beta_end: first and last beta.
     train_steps: length of the training schedule.
     offset: added to every timestep (`steps_offset` of Stable Diffusion's schedulers).
@@ -29,15 +32,21 @@ class NoiseSchedule:
 
   def __post_init__(self):
     if self.beta_schedule not in ('linear', 'scaled_linear'):
-      raise ValueError(f"beta_schedule is {self.beta_schedule!r}; accepted: 'linear', 'scaled_linear'")
+      raise ValueError(
+        f"beta_schedule is {self.beta_schedule!r}; accepted: 'linear', 'scaled_linear'"
+      )
     if not 0 < self.beta_start <= self.beta_end < 1:
-      raise ValueError(f'betas {self.beta_start}..{self.beta_end}; accepted: 0 < beta_start <= beta_end < 1')
+      raise ValueError(
+        f'betas {self.beta_start}..{self.beta_end}; accepted: 0 < beta_start <= beta_end < 1'
+      )
 
   @property
   def alphas_cumprod(self):
     """f32[train_steps]: the signal power that is left at each timestep."""
     power = 1.0 if self.beta_schedule == 'linear' else 0.5
-    betas = np.linspace(self.beta_start**power, self.beta_end**power, self.train_steps, dtype=np.float32)
+    betas = np.linspace(
+      self.beta_start**power, self.beta_end**power, self.train_steps, dtype=np.float32
+    )
     return np.cumprod(np.float32(1) - betas ** np.float32(1 / power), dtype=np.float32)
 
   def timesteps(self, steps):
@@ -73,7 +82,8 @@ class Update(NamedTuple):
 
 
 def ddim_update(alpha_from, alpha_to):
-  """Deterministic DDIM between two levels; denoising goes to the larger alpha, inversion to the smaller one.
+  """Deterministic DDIM between two levels; denoising goes to the larger alpha, inversion to the
+  smaller one.
 
   Args:
     alpha_from, alpha_to: float, alphas_cumprod of the two levels.
@@ -84,13 +94,15 @@ def ddim_update(alpha_from, alpha_to):
 
 
 def obelm_update(alpha_before, alpha_from, alpha_to):
-  """O-BELM (Wang et al. 2024, arXiv 2410.07273): exact to invert, as it is the same formula in both directions.
+  """O-BELM (Wang et al. 2024, arXiv 2410.07273): exact to invert, as it is the same formula in both
+  directions.
 
-  In x / sqrt(alpha) over sigma = sqrt((1 - alpha) / alpha), where the slope is epsilon, it follows the parabola through
-  the last two latents that has the predicted slope at the last one.
+  In x / sqrt(alpha) over sigma = sqrt((1 - alpha) / alpha), where the slope is epsilon, it follows
+  the parabola through the last two latents that has the predicted slope at the last one.
 
   Args:
-    alpha_before, alpha_from, alpha_to: float, alphas_cumprod of three successive levels, in either direction.
+    alpha_before, alpha_from, alpha_to: float, alphas_cumprod of three successive levels, in either
+      direction.
   """
   alphas = np.float64([alpha_before, alpha_from, alpha_to])
   sigmas = np.sqrt((1 - alphas) / alphas)
@@ -104,8 +116,9 @@ def sampler_updates(sampler, levels):
   """The updates between successive levels.
 
   Args:
-    sampler: 'ddim' or 'obelm'. The latter takes its first and last steps by DDIM: the first has no latents before it,
-      the last is so short beside the one before that its inverse would amplify every error.
+    sampler: 'ddim' or 'obelm'. The latter takes its first and last steps by DDIM: the first has no
+      latents before it, the last is so short beside the one before that its inverse would amplify
+      every error.
     levels: f32[S + 1] (`NoiseSchedule.levels`).
 
   Returns:
@@ -123,7 +136,8 @@ def sampler_updates(sampler, levels):
 
 
 class CleanEdit(NamedTuple):
-  """A change of the clean latents that a step predicts, by those of the first frame (Rerender-A-Video).
+  """A change of the clean latents that a step predicts, by those of the first frame
+  (Rerender-A-Video).
 
   Attributes:
     level: f32[], alphas_cumprod of the latents before the step.

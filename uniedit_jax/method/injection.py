@@ -1,8 +1,9 @@
 """From intent to routes: which branch every q, k and v is read from, at every step and block.
 
-An `Injections` says what UniEdit should inject, as half-open ranges of steps and attention blocks (method
-section of the paper; `paper` and `release` presets below). `compose` turns it into routes over *branches*: plain
-numpy arrays [S, L, K]. `rows.py` maps them to the rows that are really computed.
+An `Injections` says what UniEdit should inject, as half-open ranges of steps and attention blocks
+(method section of the paper; `paper` and `release` presets below). `compose` turns it into routes
+over *branches*: plain numpy arrays [S, L, K]. `rows.py` maps them to the rows that are really
+computed.
 
 The polarity of masks is decided here and nowhere else: 1 = foreground = "inside".
 """
@@ -23,7 +24,8 @@ class Branch(NamedTuple):
   """One latent that is sampled.
 
   Attributes:
-    kind: 'reconstruction' (re-creates the source), 'main' (the edit) or 'motion' (generates the target motion).
+    kind: 'reconstruction' (re-creates the source), 'main' (the edit) or 'motion' (generates the
+      target motion).
     setting: index of the `Injections` that it belongs to; settings share the reconstruction.
   """
 
@@ -58,9 +60,11 @@ class StructureControl(Injection):
 
 @dataclasses.dataclass(frozen=True)
 class ContentPreservation(Injection):
-  """SA-S `tensors` of main <- reconstruction, with masks only outside the source mask (paper Eq. 2).
+  """SA-S `tensors` of main <- reconstruction, with masks only outside the source mask (paper Eq.
+  2).
 
-  `reference` is the frame whose keys and values a frame of main then reads: its 'own', or the 'first' for all.
+  `reference` is the frame whose keys and values a frame of main then reads: its 'own', or the
+  'first' for all.
   """
 
   tensors: tuple[str, ...] = ('v',)
@@ -83,7 +87,8 @@ class Injections:
     content: content preservation.
     motion: motion injection.
     motion_query: SA-S q of main <- motion inside the target mask; needs masks.
-    background: SA-S v of main <- reconstruction outside the source mask (background enhance); needs masks.
+    background: SA-S v of main <- reconstruction outside the source mask (background enhance); needs
+      masks.
     guided: mask-guided attention of main (paper Eq. 5-6); needs masks.
   """
 
@@ -155,7 +160,9 @@ def preset(name, task, masked, steps=PRESET_STEPS, blocks=BLOCKS):
       motion_query=Injection((4, PRESET_STEPS) if masked else (0, 0), decoder),
     )
   elif (name, task) == ('paper', 'appearance'):
-    chosen = Injections(structure=StructureControl(early), guided=Injection(always if masked else (0, 0)))
+    chosen = Injections(
+      structure=StructureControl(early), guided=Injection(always if masked else (0, 0))
+    )
   elif (name, task) == ('release', 'appearance'):
     chosen = Injections(
       structure=StructureControl(early if masked else (0, 20)),
@@ -175,7 +182,9 @@ def preset(name, task, masked, steps=PRESET_STEPS, blocks=BLOCKS):
 
 
 class Copy(NamedTuple):
-  """One assignment `reader.slot <- source.slot`, of the tokens `where`, in a range of steps and blocks."""
+  """One assignment `reader.slot <- source.slot`, of the tokens `where`, in a range of steps and
+  blocks.
+  """
 
   slot: str
   reader: str
@@ -199,10 +208,14 @@ def copies(injections: Injections, masked: bool) -> Iterator[Copy]:
   yield Copy('spatial_v', 'main', 'reconstruction', outside, injections.background)
   yield Copy('spatial_q', 'main', 'motion', inside, injections.motion_query)
   for tensor in ('q', 'k'):
-    yield Copy(f'temporal_{tensor}', 'main', 'motion', inside if motion.masked else 'everywhere', motion)
+    yield Copy(
+      f'temporal_{tensor}', 'main', 'motion', inside if motion.masked else 'everywhere', motion
+    )
 
 
-def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, blocks=BLOCKS, masked=False):
+def compose(
+  branches: Sequence[Branch], settings: Sequence[Injections], steps, blocks=BLOCKS, masked=False
+):
   """Composes the injections of all settings into routes over branches.
 
   Args:
@@ -213,11 +226,12 @@ def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, b
     masked: whether masks are given; `inside` and `outside` are equal where they are not.
 
   Returns:
-    `AttentionOverride` of i32[S, L, K] (guided, first_frame: bool[S, L, K]): entry k is the branch that branch k
-    reads. first_frame is None where no setting asks for it.
+    `AttentionOverride` of i32[S, L, K] (guided, first_frame: bool[S, L, K]): entry k is the branch
+    that branch k reads. first_frame is None where no setting asks for it.
 
   Raises:
-    ValueError: a range that does not fit, an injection that needs a mask or a branch that is not there.
+    ValueError: a range that does not fit, an injection that needs a mask or a branch that is not
+      there.
   """
   if faults := [fault for setting in settings for fault in setting.faults(steps, blocks)]:
     raise ValueError('; '.join(faults))
@@ -226,16 +240,22 @@ def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, b
   guided, first = np.zeros(own.shape, bool), np.zeros(own.shape, bool)
 
   for index, injections in enumerate(settings):
-    position = {b.kind: k for k, b in enumerate(branches) if b.kind == 'reconstruction' or b.setting == index}
+    position = {
+      b.kind: k for k, b in enumerate(branches) if b.kind == 'reconstruction' or b.setting == index
+    }
     if not masked:
       for name in ('motion_query', 'background', 'guided'):
         if getattr(injections, name).on:
-          raise ValueError(f'{name}.steps is {getattr(injections, name).steps} but there is no mask')
+          raise ValueError(
+            f'{name}.steps is {getattr(injections, name).steps} but there is no mask'
+          )
     for copy in copies(injections, masked):
       if not copy.injection.on or copy.reader not in position:
         continue
       if copy.source not in position:
-        raise ValueError(f'{copy.slot} of {copy.reader} is to be read from {copy.source}, a branch that is not there')
+        raise ValueError(
+          f'{copy.slot} of {copy.reader} is to be read from {copy.source}, a branch that is not there'
+        )
       window = (slice(*copy.injection.steps), slice(*copy.injection.blocks))
       reader, source = position[copy.reader], position[copy.source]
       # All readers of a slot share its mask, so inside and outside compose independently.
@@ -243,8 +263,12 @@ def compose(branches: Sequence[Branch], settings: Sequence[Injections], steps, b
         table = tables[copy.slot, side]
         table[(*window, reader)] = table[(*window, source)]
     if injections.guided.on:
-      guided[slice(*injections.guided.steps), slice(*injections.guided.blocks), position['main']] = True
+      guided[
+        slice(*injections.guided.steps), slice(*injections.guided.blocks), position['main']
+      ] = True
     if injections.content.on and injections.content.reference == 'first':
-      first[slice(*injections.content.steps), slice(*injections.content.blocks), position['main']] = True
+      first[
+        slice(*injections.content.steps), slice(*injections.content.blocks), position['main']
+      ] = True
   sources = {slot: Source(tables[slot, 'inside'], tables[slot, 'outside']) for slot in SLOTS}
   return AttentionOverride(**sources, guided=guided, first_frame=first if first.any() else None)

@@ -8,8 +8,8 @@
 | obelm | inverts the O-BELM sampler, exactly; clips are then sampled with it | S + 8 |
 | null_text | ddim, then optimises the unconditional text of every step against the drift of guidance | S (3 k + 3) |
 
-All take a callable `denoise(params, latents f[F, H, W, C], timestep i32[], text f[T, E]) -> epsilon f32[F, H, W, C]`;
-keep it the same object from call to call so that programs are reused.
+All take a callable `denoise(params, latents f[F, H, W, C], timestep i32[], text f[T, E]) -> epsilon
+f32[F, H, W, C]`; keep it the same object from call to call so that programs are reused.
 """
 
 import functools
@@ -23,11 +23,14 @@ from uniedit_jax.method.diffusion import ddim_update, guide, obelm_update, sampl
 
 METHODS = ('ddim', 'direct', 'fixed_point', 'obelm', 'null_text')
 INNER_STEPS = {'fixed_point': 2, 'null_text': 10}  # unless it is asked for another number
-START_INNER_STEPS = 4  # of the two DDIM steps that O-BELM starts with: in float32 they are exact then
+# of the two DDIM steps that O-BELM starts with: in float32 they are exact then
+START_INNER_STEPS = 4
 
 
 def unet_calls(method, steps, inner_steps=0):
-  """The UNet calls of an unguided inversion; a gradient counts as two more, and early stops are not counted."""
+  """The UNet calls of an unguided inversion; a gradient counts as two more, and early stops are not
+  counted.
+  """
   if method == 'null_text':
     return steps * (1 + 1 + 3 * inner_steps + 1)  # inversion; cond, updates, and the step itself
   if method == 'obelm':
@@ -43,10 +46,27 @@ def _step(denoise, params, before, latents, seen, texts, timestep, update, guida
   return update(before, latents, guide(halves[0], halves[-1], guidance))
 
 
-def _walk(denoise, params, latents, text, schedule, steps, guidance, null_text, progress, *, ddim_steps, inner_steps):
-  """From z_0 up through all levels: so many steps by DDIM, each repeated `inner_steps` times, the others by O-BELM."""
+def _walk(
+  denoise,
+  params,
+  latents,
+  text,
+  schedule,
+  steps,
+  guidance,
+  null_text,
+  progress,
+  *,
+  ddim_steps,
+  inner_steps,
+):
+  """From z_0 up through all levels: so many steps by DDIM, each repeated `inner_steps` times, the
+  others by O-BELM.
+  """
   if guidance != 1.0 and null_text is None:
-    raise ValueError(f'inversion guidance is {guidance} without a null text; accepted: 1, or give null_text')
+    raise ValueError(
+      f'inversion guidance is {guidance} without a null text; accepted: 1, or give null_text'
+    )
   guided = guidance != 1.0 and null_text is not text
   texts = jnp.stack([null_text, text] if guided else [text])
   timesteps, levels = schedule.timesteps(steps)[::-1], schedule.levels(steps)[::-1]
@@ -60,19 +80,33 @@ def _walk(denoise, params, latents, text, schedule, steps, guidance, null_text, 
       for _ in range(1 + inner_steps):
         moved = move(here, here, moved, timesteps[i], ddim_update(*levels[i : i + 2]))
     else:
-      moved = move(trajectory[-2], here, here, timesteps[i - 1], obelm_update(*levels[i - 1 : i + 2]))
+      moved = move(
+        trajectory[-2], here, here, timesteps[i - 1], obelm_update(*levels[i - 1 : i + 2])
+      )
     trajectory.append(jax.block_until_ready(moved))
   return jnp.stack(trajectory)
 
 
 def ddim_invert(
-  denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, inner_steps=0, progress=iter
+  denoise,
+  params,
+  latents,
+  text,
+  schedule,
+  steps,
+  *,
+  guidance=1.0,
+  null_text=None,
+  inner_steps=0,
+  progress=iter,
 ):
-  """DDIM inversion (of the DDIM paper; the paper inverts real videos with the null prompt and no guidance).
+  """DDIM inversion (of the DDIM paper; the paper inverts real videos with the null prompt and no
+  guidance).
 
-  A denoising step predicts the noise of the noisier latents, which its inverse does not know yet: it predicts that of
-  the cleaner ones at the noisier timestep. `inner_steps` repeat this with the latents found so far (fixed-point
-  iteration, as in ReNoise, Garibi et al. 2024), and sampling with the same prompt and guidance then comes back.
+  A denoising step predicts the noise of the noisier latents, which its inverse does not know yet:
+  it predicts that of the cleaner ones at the noisier timestep. `inner_steps` repeat this with the
+  latents found so far (fixed-point iteration, as in ReNoise, Garibi et al. 2024), and sampling with
+  the same prompt and guidance then comes back.
 
   Args:
     denoise: see the module's docstring.
@@ -82,8 +116,8 @@ def ddim_invert(
     schedule: `NoiseSchedule`.
     steps: number of steps S.
     guidance: scale of classifier-free guidance; 1 is none.
-    null_text: f[T, E], the encoded null prompt; needed for guidance other than 1. A `null_text` that is `text`
-      itself (the same object) needs no second half.
+    null_text: f[T, E], the encoded null prompt; needed for guidance other than 1. A `null_text`
+      that is `text` itself (the same object) needs no second half.
     inner_steps: repetitions k of every step.
     progress: wraps the iterable of step indices.
 
@@ -99,11 +133,14 @@ def ddim_invert(
   )
 
 
-def obelm_invert(denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, progress=iter):
-  """Inverts O-BELM sampling (`diffusion.obelm_update`): the same formula, with the levels in reverse.
+def obelm_invert(
+  denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, progress=iter
+):
+  """Inverts O-BELM sampling (`diffusion.obelm_update`): the same formula, with the levels in
+  reverse.
 
-  Sampling with the same prompt and guidance that starts with z_T and, after its first step, the z_{T-1} found here
-  comes back to the clip within rounding.
+  Sampling with the same prompt and guidance that starts with z_T and, after its first step, the
+  z_{T-1} found here comes back to the clip within rounding.
 
   Args: as in `ddim_invert`.
 
@@ -153,25 +190,42 @@ def _null_text_step(denoise, params, latents, target, cond, uncond, inner_steps,
 
   def update(carry):
     uncond, state, losses, j = carry
-    loss, gradient = jax.value_and_grad(lambda text: jnp.mean((denoised(text) - target) ** 2))(uncond)
+    loss, gradient = jax.value_and_grad(lambda text: jnp.mean((denoised(text) - target) ** 2))(
+      uncond
+    )
     change, state = adam.update(gradient, state)
     return optax.apply_updates(uncond, change), state, losses.at[j].set(loss), j + 1
 
   losses = jnp.full(inner_steps, jnp.nan)
-  uncond, _, losses, _ = jax.lax.while_loop(unfinished, update, (uncond, adam.init(uncond), losses, 0))
+  uncond, _, losses, _ = jax.lax.while_loop(
+    unfinished, update, (uncond, adam.init(uncond), losses, 0)
+  )
   return uncond, denoised(uncond), losses
 
 
 def optimise_null_text(
-  denoise, params, trajectory, text, null_text, schedule, *, guidance=7.5, inner_steps=10, epsilon=1e-5, progress=iter
+  denoise,
+  params,
+  trajectory,
+  text,
+  null_text,
+  schedule,
+  *,
+  guidance=7.5,
+  inner_steps=10,
+  epsilon=1e-5,
+  progress=iter,
 ):
-  """Null-text inversion: one optimised unconditional text per step, each starting from the one before.
+  """Null-text inversion: one optimised unconditional text per step, each starting from the one
+  before.
 
-  Adam with a fresh state in every step i and learning rate 1e-2 (1 - i / 100); a step stops after the update whose
-  loss was below epsilon + 2e-5 i (null-text inversion of Mokady et al.; the numbers are the UniEdit release's).
+  Adam with a fresh state in every step i and learning rate 1e-2 (1 - i / 100); a step stops after
+  the update whose loss was below epsilon + 2e-5 i (null-text inversion of Mokady et al.; the
+  numbers are the UniEdit release's).
 
   Args:
-    denoise, params, schedule: as in `ddim_invert`; a `denoise` with rematerialisation saves much memory here.
+    denoise, params, schedule: as in `ddim_invert`; a `denoise` with rematerialisation saves much
+      memory here.
     trajectory: f32[S + 1, F, H, W, C] of an unguided `ddim_invert` with `text`.
     text: f[T, E], the source prompt.
     null_text: f[T, E], the encoded null prompt that the first step starts from.
@@ -191,7 +245,9 @@ def optimise_null_text(
     learning_rate, threshold = 1e-2 * (1 - i / 100), epsilon + 2e-5 * i
     numbers = timesteps[i], updates[i], *np.float32([guidance, learning_rate, threshold])
     uncond, latents, losses = jax.block_until_ready(
-      _null_text_step(denoise, params, latents, trajectory[steps - 1 - i], text, uncond, inner_steps, numbers)
+      _null_text_step(
+        denoise, params, latents, trajectory[steps - 1 - i], text, uncond, inner_steps, numbers
+      )
     )
     found.append((uncond, losses, latents))
   return NullText(*map(jnp.stack, zip(*found, strict=True)))

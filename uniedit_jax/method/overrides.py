@@ -1,9 +1,10 @@
-"""Where q, k and v cross between rows: the `AttentionOverride` pytree and `exchange`, which alone knows the row axis.
+"""Where q, k and v cross between rows: the `AttentionOverride` pytree and `exchange`, which alone
+knows the row axis.
 
-A *row* is one (branch, guidance half). All rows of an edit lie on one flat axis named `'row'`, bound by
-`jax.vmap(..., axis_name='row')` around the UNet. An override says, for each of q, k and v of a block's
-self-attentions, which row a token is read from. "Off" is the own row. Overrides are arrays, so another
-setting of an injection is another value and never another program.
+A *row* is one (branch, guidance half). All rows of an edit lie on one flat axis named `'row'`,
+bound by `jax.vmap(..., axis_name='row')` around the UNet. An override says, for each of q, k and v
+of a block's self-attentions, which row a token is read from. "Off" is the own row. Overrides are
+arrays, so another setting of an injection is another value and never another program.
 
 Shape legend used in the whole package: B edits, R rows, F frames, H W grid, N tokens, C channels,
 D head dim, T text tokens, E text width, S steps, L blocks.
@@ -47,9 +48,11 @@ class TextMaps(NamedTuple):
 
 
 class Flow(NamedTuple):
-  """SA-S of K keyframes stands for that of all F frames (TokenFlow): the first K of K + F frames are the keyframes.
+  """SA-S of K keyframes stands for that of all F frames (TokenFlow): the first K of K + F frames
+  are the keyframes.
 
-  A frame's token takes what SA-S gives to the keyframe's token that is most like it, in the row that is compared.
+  A frame's token takes what SA-S gives to the keyframe's token that is most like it, in the row
+  that is compared.
 
   Attributes:
     source: the row whose inputs of SA-S are compared.
@@ -67,17 +70,19 @@ class Flow(NamedTuple):
 class AttentionOverride(NamedTuple):
   """What one attention block reads from other rows; stacked leaves gain leading axes [S, L, R].
 
-  A slot that is None reads the own row. What is None costs nothing; it makes another program than an array does.
+  A slot that is None reads the own row. What is None costs nothing; it makes another program than
+  an array does.
 
   Attributes:
     spatial_q, spatial_k, spatial_v: sources of spatial self-attention (SA-S).
     temporal_q, temporal_k, temporal_v: sources of temporal self-attention (SA-T).
-    guided: bool[], whether SA-S is mask-guided here (paper Eq. 5-6): queries inside the target mask attend to
-      keys inside the source mask, queries outside to keys outside.
-    first_frame: bool[], whether the keys and values of SA-S are, in every frame, those of the first; None where
-      that is so nowhere.
-    frames: i32[F, X], the X frames whose keys and values, side by side, a frame of SA-S attends to; None: its own.
-      A frame that is named twice counts as once, so that the own frame X times over is plain attention.
+    guided: bool[], whether SA-S is mask-guided here (paper Eq. 5-6): queries inside the target mask
+      attend to keys inside the source mask, queries outside to keys outside.
+    first_frame: bool[], whether the keys and values of SA-S are, in every frame, those of the
+      first; None where that is so nowhere.
+    frames: i32[F, X], the X frames whose keys and values, side by side, a frame of SA-S attends to;
+      None: its own. A frame that is named twice counts as once, so that the own frame X times over
+      is plain attention.
     text_maps: `TextMaps` of CA-S, or None.
     residual: source of what the resnet before this block adds to its input (before the shortcut).
     flow: `Flow` of SA-S, or None.
@@ -122,7 +127,8 @@ def exchange(x, source, mask=None):
   Args:
     x: f[*b, N, C], this row's q, k or v after projection.
     source: `Source` of i32[], or None for the plain model (no row axis needed).
-    mask: bool broadcastable to x, True where `source.inside` holds; None reads `source.inside` everywhere.
+    mask: bool broadcastable to x, True where `source.inside` holds; None reads `source.inside`
+      everywhere.
 
   Returns:
     f[*b, N, C].
@@ -132,7 +138,8 @@ def exchange(x, source, mask=None):
   """
   if source is None:
     return x
-  # Under vmap this is not a collective: it names the axis, and the two lines below become one XLA gather.
+  # Under vmap this is not a collective: it names the axis, and the two lines below become one XLA
+  # gather.
   rows = jax.lax.all_gather(x, ROW_AXIS)
   inside = jnp.take(rows, source.inside, axis=0, mode='clip')
   if mask is None:

@@ -42,7 +42,8 @@ def plan_edit(
   rows_per_pass: int | None = None,
   exact_savings: bool = True,
 ):
-  """Lays out one clip's edit: a reconstruction, and for every setting a main and perhaps a motion branch.
+  """Lays out one clip's edit: a reconstruction, and for every setting a main and perhaps a motion
+  branch.
 
   All branches start from the same latents.
 
@@ -52,10 +53,11 @@ def plan_edit(
     steps: number of denoising steps S.
     source: the text of the reconstruction's cond half; texts are numbered as the caller likes.
     targets: the text of each setting's target prompt.
-    uncond: i[S], the text of every uncond half (null-text inversion), or None for text 0 = the null prompt.
+    uncond: i[S], the text of every uncond half (null-text inversion), or None for text 0 = the null
+      prompt.
     wanted: kinds of branches whose final latents are wanted.
-    stored: number of steps, from the first, after which the reconstruction is a stored trajectory's: all for direct
-      inversion, one for O-BELM, whose inverse ends in two latents.
+    stored: number of steps, from the first, after which the reconstruction is a stored
+      trajectory's: all for direct inversion, one for O-BELM, whose inverse ends in two latents.
     masked, blocks: as in `injection.compose`.
     rows_per_pass, exact_savings: as in `rows.plan_rows`.
 
@@ -68,10 +70,15 @@ def plan_edit(
   if task not in ('motion', 'appearance'):
     raise ValueError(f"task is {task!r}; accepted: 'motion', 'appearance'")
   kinds = ('main', 'motion') if task == 'motion' else ('main',)
-  branches = (Branch('reconstruction'), *(Branch(kind, i) for i in range(len(settings)) for kind in kinds))
+  branches = (
+    Branch('reconstruction'),
+    *(Branch(kind, i) for i in range(len(settings)) for kind in kinds),
+  )
   texts = np.zeros((steps, len(branches), 2), np.int32)
   texts[:, :, UNCOND] = 0 if uncond is None else np.asarray(uncond)[:, None]
-  texts[:, :, COND] = [source if b.kind == 'reconstruction' else targets[b.setting] for b in branches]
+  texts[:, :, COND] = [
+    source if b.kind == 'reconstruction' else targets[b.setting] for b in branches
+  ]
   follows = [branch.kind == 'reconstruction' for branch in branches]
   stored = (np.arange(steps) < stored)[:, None] & follows
   plan = plan_rows(

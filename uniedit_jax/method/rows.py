@@ -1,10 +1,12 @@
-"""Which rows every step computes: equal rows once, rows that nobody reads not at all (numpy, no model).
+"""Which rows every step computes: equal rows once, rows that nobody reads not at all (numpy, no
+model).
 
-A *logical* row is a (branch, guidance half). Two logical rows are equal when their latents, their text and all that
-they read from other rows are equal; the plan finds this by refining a partition, as one minimises an automaton. So
-it follows, rather than being listed case by case, that a null-prompt reconstruction has no guidance half, that
-main and motion are one until an injection tells them apart, and that all unconditional rows of the first step are
-one. Going backwards from the branches whose video is wanted, it then drops what nobody reads any more.
+A *logical* row is a (branch, guidance half). Two logical rows are equal when their latents, their
+text and all that they read from other rows are equal; the plan finds this by refining a partition,
+as one minimises an automaton. So it follows, rather than being listed case by case, that a
+null-prompt reconstruction has no guidance half, that main and motion are one until an injection
+tells them apart, and that all unconditional rows of the first step are one. Going backwards from
+the branches whose video is wanted, it then drops what nobody reads any more.
 """
 
 import dataclasses
@@ -66,33 +68,43 @@ class RowPlan:
 
   @property
   def phases(self):
-    """Runs of steps with equal passes: list of {'start', 'stop', 'rows', 'passes': rows of each pass}."""
+    """Runs of steps with equal passes: list of {'start', 'stop', 'rows', 'passes': rows of each
+    pass}.
+    """
     phases, start = [], 0
-    for passes, group in itertools.groupby([len(rows.branch) for rows in step.passes] for step in self.steps):
+    for passes, group in itertools.groupby(
+      [len(rows.branch) for rows in step.passes] for step in self.steps
+    ):
       stop = start + len(list(group))
       phases.append({'start': start, 'stop': stop, 'rows': sum(passes), 'passes': passes})
       start = stop
     return phases
 
 
-def plan_rows(routes, texts, wanted, start=None, stored=None, rows_per_pass=None, exact_savings=True):
+def plan_rows(
+  routes, texts, wanted, start=None, stored=None, rows_per_pass=None, exact_savings=True
+):
   """Plans a run.
 
   Args:
     routes: routes over branches (`injection.compose`), leaves [S, L, K].
-    texts: i32[S, K, 2], the text of each branch's (uncond, cond) half; equal numbers are equal texts.
+    texts: i32[S, K, 2], the text of each branch's (uncond, cond) half; equal numbers are equal
+      texts.
     wanted: bool[K], the branches whose final latents are wanted.
-    start: i32[K], which start latents a branch has; equal numbers are equal latents. Default: all the same.
-    stored: bool[S, K], branches whose latents after a step are those of a stored trajectory, or None.
-    rows_per_pass: most rows of one pass, or None for one pass a step. Halves are split first; a row that several
-      passes read is computed in each.
+    start: i32[K], which start latents a branch has; equal numbers are equal latents. Default: all
+      the same.
+    stored: bool[S, K], branches whose latents after a step are those of a stored trajectory, or
+      None.
+    rows_per_pass: most rows of one pass, or None for one pass a step. Halves are split first; a row
+      that several passes read is computed in each.
     exact_savings: False computes all 2 K rows in every step: the oracle of tests and benchmarks.
 
   Returns:
     `RowPlan`.
 
   Raises:
-    ValueError: `rows_per_pass` is too small for a row and what it reads, or no sampled branch is wanted.
+    ValueError: `rows_per_pass` is too small for a row and what it reads, or no sampled branch is
+      wanted.
   """
   count, branches, _ = texts.shape
   stored = np.zeros((count, branches), bool) if stored is None else np.asarray(stored)
@@ -106,25 +118,36 @@ def plan_rows(routes, texts, wanted, start=None, stored=None, rows_per_pass=None
     else:
       classes.append(np.arange(2 * branches).reshape(branches, 2))
     moved = _number(np.concatenate([latents[:, None], classes[i]], axis=1))
-    latents = np.where(stored[i], branches + np.arange(branches), moved)  # equal latents have equal pasts
+    # equal latents have equal pasts
+    latents = np.where(stored[i], branches + np.arange(branches), moved)
 
   steps, needed = [], np.asarray(wanted)
   if not (needed & ~stored[-1]).any():
-    raise ValueError(f'wanted is {list(wanted)}, stored {stored[-1].tolist()}; accepted: at least one sampled branch')
+    raise ValueError(
+      f'wanted is {list(wanted)}, stored {stored[-1].tolist()}; accepted: at least one sampled branch'
+    )
   for i in reversed(range(count)):
     needed = needed & ~stored[i]
-    targets = np.repeat(needed[:, None], 2, axis=1) if exact_savings else np.ones((branches, 2), bool)
+    targets = (
+      np.repeat(needed[:, None], 2, axis=1) if exact_savings else np.ones((branches, 2), bool)
+    )
     closure = _closure(targets, reads[i])
     passes = _passes(targets, classes[i], reads[i], closure, rows_per_pass)
     here = jax.tree.map(lambda leaf, i=i: leaf[i], routes)
-    steps.append(_step(passes, targets, classes[i], texts[i], here, needed if exact_savings else ~stored[i]))
+    steps.append(
+      _step(passes, targets, classes[i], texts[i], here, needed if exact_savings else ~stored[i])
+    )
     needed = closure.any(axis=1)
   return RowPlan(tuple(reversed(steps)))
 
 
 def _reads(routes):
-  """For each step: the branches that every branch reads, over slots, sides and blocks i[K, X]; its switches b[K, X]."""
-  join = lambda tree: np.concatenate([np.moveaxis(leaf, 1, 2) for leaf in jax.tree.leaves(tree)], axis=2)
+  """For each step: the branches that every branch reads, over slots, sides and blocks i[K, X]; its
+  switches b[K, X].
+  """
+  join = lambda tree: np.concatenate(
+    [np.moveaxis(leaf, 1, 2) for leaf in jax.tree.leaves(tree)], axis=2
+  )
   sources, switches = _split_routes(routes)
   return list(zip(join(sources), join(switches), strict=True))
 
@@ -140,7 +163,9 @@ def _number(keys):
 
 
 def _equal_rows(latents, texts, reads):
-  """The coarsest partition of rows i[K, 2] in which equal rows have equal latents, text and sources."""
+  """The coarsest partition of rows i[K, 2] in which equal rows have equal latents, text and
+  sources.
+  """
   sources, switches = reads
   branches = len(latents)
   inputs = np.stack([np.repeat(latents, 2), texts.reshape(-1)], axis=1)
@@ -148,7 +173,9 @@ def _equal_rows(latents, texts, reads):
   classes = _number(fixed).reshape(branches, 2)
   while True:
     # The halves never exchange: half h of a branch reads half h of its sources.
-    seen = np.stack([classes[sources, half] for half in (UNCOND, COND)], axis=1).reshape(2 * branches, -1)
+    seen = np.stack([classes[sources, half] for half in (UNCOND, COND)], axis=1).reshape(
+      2 * branches, -1
+    )
     refined = _number(np.concatenate([classes.reshape(-1, 1), seen], axis=1)).reshape(branches, 2)
     if refined.max() == classes.max():
       return refined
@@ -168,15 +195,20 @@ def _closure(targets, reads):
 
 
 def _passes(targets, classes, reads, closure, rows_per_pass):
-  """The rows (k, half) that each pass of a step computes: one of each class that its targets are or read."""
+  """The rows (k, half) that each pass of a step computes: one of each class that its targets are or
+  read.
+  """
 
   def rows_for(targets):
     wanted = np.zeros_like(closure)
     wanted[tuple(np.transpose(targets))] = True
     wanted = set(classes[_closure(wanted, reads)])
-    # Of equal rows the first that this step needs: only the latents of needed branches are kept up to date.
+    # Of equal rows the first that this step needs: only the latents of needed branches are kept up
+    # to date.
     first = {classes[k, half]: (k, half) for k, half in reversed(_by_half(closure))}
-    return [row for row in _by_half(closure) if classes[row] in wanted and first[classes[row]] == row]
+    return [
+      row for row in _by_half(closure) if classes[row] in wanted and first[classes[row]] == row
+    ]
 
   if rows_per_pass is None:
     return [rows_for(_by_half(targets))]
@@ -191,7 +223,9 @@ def _passes(targets, classes, reads, closure, rows_per_pass):
       continue
     alone = rows_for([target])
     if len(alone) > rows_per_pass:
-      raise ValueError(f'rows_per_pass is {rows_per_pass}; accepted: at least {len(alone)} for these injections')
+      raise ValueError(
+        f'rows_per_pass is {rows_per_pass}; accepted: at least {len(alone)} for these injections'
+      )
     passes.append(([target], alone))
   return [rows for _, rows in passes]
 

@@ -1,7 +1,8 @@
 """Sampling: a Python loop over one jitted step, in which all rows of an edit are vmapped together.
 
-Everything that an ablation changes (routes, texts, timesteps, noise levels, guidance, masks) enters the step as data.
-A program depends only on the number of rows, the shapes, and which slots have masks: a changed value never recompiles.
+Everything that an ablation changes (routes, texts, timesteps, noise levels, guidance, masks) enters
+the step as data. A program depends only on the number of rows, the shapes, and which slots have
+masks: a changed value never recompiles.
 """
 
 import functools
@@ -67,9 +68,11 @@ def move_branches(apply, params, latents, before, texts, rows, move, masks, earl
 
   Args:
     apply, params, latents, texts, rows, masks: as in `predict_rows`.
-    before: f32[K, F, H, W, C], the latents before the last step; any for a step that does not read them.
+    before: f32[K, F, H, W, C], the latents before the last step; any for a step that does not read
+      them.
     move: `Move`.
-    earlier: list of f32[R, F, H, W, C], the noise of earlier passes; empty where the step has one pass.
+    earlier: list of f32[R, F, H, W, C], the noise of earlier passes; empty where the step has one
+      pass.
 
   Returns:
     f32[K, F, H, W, C], and those before it, which are `latents`.
@@ -92,12 +95,19 @@ def over_edits(function, mesh):
   """Maps `predict_rows` or `move_branches` over edits [B, ...], sharded over the mesh axis 'data'."""
 
   def mapped(apply, params, *inputs):
-    edits = lambda params, *inputs: jax.vmap(functools.partial(function, apply, params), axis_name=EDIT_AXIS)(*inputs)
+    edits = lambda params, *inputs: jax.vmap(
+      functools.partial(function, apply, params), axis_name=EDIT_AXIS
+    )(*inputs)
     specs = (PartitionSpec(), *(PartitionSpec('data') for _ in inputs))
-    # shard_map, so that kernels which do not partition under jit run unchanged; no edit sees another.
-    return jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)(params, *inputs)
+    # shard_map, so that kernels which do not partition under jit run unchanged; no edit sees
+    # another.
+    return jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)(
+      params, *inputs
+    )
 
-  return jax.jit(mapped, static_argnums=0, donate_argnums=(2, 3) if function is move_branches else ())
+  return jax.jit(
+    mapped, static_argnums=0, donate_argnums=(2, 3) if function is move_branches else ()
+  )
 
 
 def sample(
@@ -129,18 +139,20 @@ def sample(
     guidance: scale of classifier-free guidance.
     masks: dict of `TokenMasks` (`token_masks.token_masks`) or None.
     stored: bool[S, K], branches that take `trajectory` after a step, or None.
-    trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed with `stored`.
+    trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed with
+      `stored`.
     sampler: 'ddim' or 'obelm' (`diffusion.sampler_updates`).
     clean: S `CleanEdit`, or None.
-    visit: called before every step with its index and the latents f32[K, F, H, W, C], to be copied if kept; or None.
+    visit: called before every step with its index and the latents f32[K, F, H, W, C], to be copied
+      if kept; or None.
     progress: wraps the iterable of step indices, as tqdm does.
 
   Returns:
     f32[K, F, H, W, C]; meaningful for the branches that the plan was asked for.
   """
   run = functools.partial(predict, apply, params), functools.partial(step, apply, params)
-  # Where the parameters are committed to a device, so is the result of a step. Start latents that are not would make
-  # the second step compile again.
+  # Where the parameters are committed to a device, so is the result of a step. Start latents that
+  # are not would make the second step compile again.
   beside = jax.tree.leaves(params)[0]
   if getattr(beside, 'committed', False):
     latents = jax.device_put(latents, beside.sharding)
@@ -169,7 +181,8 @@ def sample_batch(
   """Samples B independent edits side by side, edits outermost, sharded over the mesh axis 'data'.
 
   Args:
-    latents: f32[B, K, F, H, W, C]; donated. B is a multiple of the mesh's size: the caller pads the tail.
+    latents: f32[B, K, F, H, W, C]; donated. B is a multiple of the mesh's size: the caller pads the
+      tail.
     texts: f[B, P, T, E].
     plans: B plans whose row tables are equal.
     guidances: B scales.
@@ -186,10 +199,16 @@ def sample_batch(
     ValueError: row tables that differ, or a batch that the mesh does not divide.
   """
   if any(plan.phases != plans[0].phases for plan in plans):
-    raise ValueError(f'plans have the row tables {[plan.phases for plan in plans]}; accepted: equal ones')
+    raise ValueError(
+      f'plans have the row tables {[plan.phases for plan in plans]}; accepted: equal ones'
+    )
   if len(plans) % mesh.size:
-    raise ValueError(f'{len(plans)} edits on {mesh.size} devices; accepted: a multiple of the number of devices')
-  run = tuple(functools.partial(over_edits(f, mesh), apply, params) for f in (predict_rows, move_branches))
+    raise ValueError(
+      f'{len(plans)} edits on {mesh.size} devices; accepted: a multiple of the number of devices'
+    )
+  run = tuple(
+    functools.partial(over_edits(f, mesh), apply, params) for f in (predict_rows, move_branches)
+  )
   stack = lambda per_edit: jax.tree.map(lambda *leaves: np.stack(leaves), *per_edit)
   steps = [stack(steps) for steps in zip(*(plan.steps for plan in plans), strict=True)]
   trajectories = [None] * len(plans) if trajectories is None else trajectories
@@ -198,11 +217,15 @@ def sample_batch(
     for plan, guidance, trajectory in zip(plans, guidances, trajectories, strict=True)
   ]
   latents = jax.device_put(latents, NamedSharding(mesh, PartitionSpec('data')))
-  return _loop(run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress)
+  return _loop(
+    run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress
+  )
 
 
 def moves_of(steps, schedule, guidance, shape, stored=None, trajectory=None, sampler='ddim'):
-  """The `Move` of every step: `rows.Step`s, latents f32[*shape] of all branches; the others as in `sample`."""
+  """The `Move` of every step: `rows.Step`s, latents f32[*shape] of all branches; the others as in
+  `sample`.
+  """
   count = len(steps)
   timesteps, updates = schedule.timesteps(count), sampler_updates(sampler, schedule.levels(count))
   stored = np.zeros((count, shape[0]), bool) if stored is None else stored
@@ -231,7 +254,9 @@ def _loop(run, latents, texts, steps, moves, masks, progress, visit=None):
   return latents
 
 
-def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, trajectory=None, **options):
+def edit(
+  apply, params, start, texts, layout, schedule, guidance=7.5, *, trajectory=None, **options
+):
   """Edits one clip: all branches start from the same latents.
 
   Args:
@@ -242,8 +267,8 @@ def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, traject
     **options: `masks`, `sampler`, `visit` and `progress` of `sample`.
 
   Returns:
-    dict {`Branch`: f32[F, H, W, C]} of the branches that the layout wants; a stored reconstruction is
-    `trajectory[0]`.
+    dict {`Branch`: f32[F, H, W, C]} of the branches that the layout wants; a stored reconstruction
+    is `trajectory[0]`.
   """
   latents = np.repeat(np.asarray(start, np.float32)[None], len(layout.branches), axis=0)
   latents = sample(
@@ -254,7 +279,9 @@ def edit(apply, params, start, texts, layout, schedule, guidance=7.5, *, traject
   return {branch: latents for branch, latents in branches if branch.kind in layout.wanted}
 
 
-def edit_batch(apply, params, starts, texts, layouts, schedule, guidances, *, mesh, trajectories=None, **options):
+def edit_batch(
+  apply, params, starts, texts, layouts, schedule, guidances, *, mesh, trajectories=None, **options
+):
   """Edits B clips side by side, each as `edit` would.
 
   Args:

@@ -12,8 +12,8 @@ def token_masks(masks, grids, guided=False):
   """The masks of every slot on every block grid.
 
   Args:
-    masks: dict of bool[F, H, W], True = foreground: 'source', and perhaps 'target', the edit's (the moved object);
-      without it the source's holds for both. Empty = no masks.
+    masks: dict of bool[F, H, W], True = foreground: 'source', and perhaps 'target', the edit's (the
+      moved object); without it the source's holds for both. Empty = no masks.
     grids: the (H, W) of every block (`UNetConfig.grids`).
     guided: whether any setting uses mask-guided attention.
 

@@ -1,7 +1,9 @@
-"""Clips of any length: the UNet sees overlapping windows, and what it predicts is blended at every step.
+"""Clips of any length: the UNet sees overlapping windows, and what it predicts is blended at every
+step.
 
-All windows share the clip's latents, its trajectory and its masks, so they are edited as one clip, and nothing is glued
-together afterwards. As a step is linear in the predicted noise, blending the noise blends the latents.
+All windows share the clip's latents, its trajectory and its masks, so they are edited as one clip,
+and nothing is glued together afterwards. As a step is linear in the predicted noise, blending the
+noise blends the latents.
 """
 
 import jax
@@ -24,15 +26,21 @@ def window_starts(frames, length, overlap):
     ValueError: a window longer than the clip, or an overlap that leaves no new frames.
   """
   if not 0 < length <= frames:
-    raise ValueError(f'window.frames is {length} for a clip of {frames} frames; accepted: 1 to {frames}')
+    raise ValueError(
+      f'window.frames is {length} for a clip of {frames} frames; accepted: 1 to {frames}'
+    )
   if not 0 <= overlap < length:
-    raise ValueError(f'window.overlap is {overlap} for windows of {length} frames; accepted: 0 to {length - 1}')
+    raise ValueError(
+      f'window.overlap is {overlap} for windows of {length} frames; accepted: 0 to {length - 1}'
+    )
   count = -(-(frames - length) // (length - overlap)) + 1
   return np.round(np.linspace(0, frames - length, count)).astype(np.int32)
 
 
 def window_weights(starts, length, frames):
-  """How much each window counts in its frames, f32[W, length]: most in its middle. Those of a frame add up to 1."""
+  """How much each window counts in its frames, f32[W, length]: most in its middle. Those of a frame
+  add up to 1.
+  """
   hat = np.minimum(np.arange(length) + 1, np.arange(length)[::-1] + 1).astype(np.float64)
   total = np.zeros(frames)
   for start in starts:

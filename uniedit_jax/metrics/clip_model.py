@@ -1,7 +1,8 @@
 """A converted CLIP model: clips and prompts as unit vectors of one space.
 
-Pictures are prepared as CLIP was trained: bicubic resize of the short side to `size` with the antialiasing of PIL, the
-middle square, mean and deviation of the channels. A wide clip thus shows its middle only.
+Pictures are prepared as CLIP was trained: bicubic resize of the short side to `size` with the
+antialiasing of PIL, the middle square, mean and deviation of the channels. A wide clip thus shows
+its middle only.
 """
 
 import functools
@@ -12,7 +13,15 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from uniedit_jax.models.clip_image import DEVIATION, MEAN, PART, ClipConfig, ImageFeatures, TextFeatures, abstract_clip
+from uniedit_jax.models.clip_image import (
+  DEVIATION,
+  MEAN,
+  PART,
+  ClipConfig,
+  ImageFeatures,
+  TextFeatures,
+  abstract_clip,
+)
 from uniedit_jax.models.config import read_json
 from uniedit_jax.models.tokenizers import CLIPTokenizer
 from uniedit_jax.runtime import checkpoint
@@ -44,7 +53,9 @@ def read_tokenizer(folder):
     ValueError: a damaged config, or a vocabulary that does not fit.
   """
   folder = epath.Path(folder).expanduser()
-  missing = [name for name in ('config.json', 'manifest.json', PART) if not (folder / name).exists()]
+  missing = [
+    name for name in ('config.json', 'manifest.json', PART) if not (folder / name).exists()
+  ]
   if missing:
     raise FileNotFoundError(
       f'{str(folder)!r} lacks {", ".join(missing)}; accepted: a folder made by `python -m convert.clip`'
@@ -54,7 +65,8 @@ def read_tokenizer(folder):
 
 @functools.lru_cache(maxsize=1)
 def load(folder):
-  """Loads a model, float32, on the first local device; the last one stays loaded, as many clips are measured.
+  """Loads a model, float32, on the first local device; the last one stays loaded, as many clips are
+  measured.
 
   Args:
     folder: str, of `convert.clip`.
@@ -63,7 +75,8 @@ def load(folder):
     `ClipModel`.
 
   Raises:
-    FileNotFoundError, ValueError: as `read_tokenizer`; or a parameter tree that the config does not have.
+    FileNotFoundError, ValueError: as `read_tokenizer`; or a parameter tree that the config does not
+      have.
   """
   tokenizer, path = read_tokenizer(folder), absolute(folder)
   config = _read_config(path)
@@ -83,7 +96,9 @@ def image_features(model, frames):
   pixels = prepare(frames, model.config.image.size)
   padded = np.concatenate([pixels, np.zeros((-len(pixels) % BATCH, *pixels.shape[1:]), np.float32)])
   parts = np.split(padded, len(padded) // BATCH)  # all of one size: one program
-  return np.concatenate([_apply(ImageFeatures(model.config), model.params, part) for part in parts])[: len(pixels)]
+  return np.concatenate(
+    [_apply(ImageFeatures(model.config), model.params, part) for part in parts]
+  )[: len(pixels)]
 
 
 def text_features(model, prompts):
@@ -93,7 +108,9 @@ def text_features(model, prompts):
     ValueError: a prompt is too long.
   """
   tokens = model.tokenizer.encode(prompts)
-  return np.concatenate([_apply(TextFeatures(model.config), model.params, row[None]) for row in tokens])
+  return np.concatenate(
+    [_apply(TextFeatures(model.config), model.params, row[None]) for row in tokens]
+  )
 
 
 def prepare(frames, size):
@@ -110,13 +127,19 @@ def prepare(frames, size):
   short = min(height, width)
   new_height, new_width = size * height // short, size * width // short
   top, left = (new_height - size) // 2, (new_width - size) // 2
-  resized = [Image.fromarray(frame).resize((new_width, new_height), Image.Resampling.BICUBIC) for frame in frames]
-  middle = np.stack([np.asarray(picture)[top : top + size, left : left + size] for picture in resized])
+  resized = [
+    Image.fromarray(frame).resize((new_width, new_height), Image.Resampling.BICUBIC)
+    for frame in frames
+  ]
+  middle = np.stack(
+    [np.asarray(picture)[top : top + size, left : left + size] for picture in resized]
+  )
   return ((middle / np.float32(255) - np.float32(MEAN)) / np.float32(DEVIATION)).astype(np.float32)
 
 
 def _apply(module, params, x):
-  # Scores of methods differ in the third digit, which the shortened products of accelerators would touch.
+  # Scores of methods differ in the third digit, which the shortened products of accelerators would
+  # touch.
   with jax.default_matmul_precision('highest'):
     return np.asarray(_unit(module, params, x))
 

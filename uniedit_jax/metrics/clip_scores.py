@@ -1,4 +1,5 @@
-"""Measures on CLIP's features: unit vectors f32[F, D] of frames, f32[D] of prompts. docs/metrics.md has the sources.
+"""Measures on CLIP's features: unit vectors f32[F, D] of frames, f32[D] of prompts. docs/metrics.md
+has the sources.
 
 Names tell how frames are averaged and which model saw them: clip_frame_consistency_allpairs_vitl14.
 """
@@ -24,7 +25,11 @@ def measure(model, clips, source_prompt, targets):
   """
   prompts = list(dict.fromkeys([*targets.values(), *filter(None, [source_prompt])]))
   texts = dict(zip(prompts, clip_model.text_features(model, prompts), strict=True))
-  frames = {name: clip_model.image_features(model, clips[name]) for name in ('source', *targets) if name in clips}
+  frames = {
+    name: clip_model.image_features(model, clips[name])
+    for name in ('source', *targets)
+    if name in clips
+  }
   source, said = frames.get('source'), texts.get(source_prompt)
   scale, measures = float(np.exp(model.params['logit_scale'])), {}
   for name, found in frames.items():
@@ -33,11 +38,15 @@ def measure(model, clips, source_prompt, targets):
     # The source against the same prompt: what an edit that changes nothing would have.
     references = [] if source is None else [(name.replace('edit', 'source'), source)]
     for row, found in [(name, frames[name]), *references]:
-      measures[f'{row}_clip_text_alignment_framemean'] = float(scale * np.mean(found @ texts[prompt]))
+      measures[f'{row}_clip_text_alignment_framemean'] = float(
+        scale * np.mean(found @ texts[prompt])
+      )
       if said is not None and source_prompt != prompt:
         measures[f'{row}_clip_frame_accuracy'] = frame_accuracy(found, texts[prompt], said)
     if source is not None:
-      measures[f'{name}_clip_source_similarity_framemean'] = float(np.mean(np.sum(frames[name] * source, axis=-1)))
+      measures[f'{name}_clip_source_similarity_framemean'] = float(
+        np.mean(np.sum(frames[name] * source, axis=-1))
+      )
       if said is not None and source_prompt != prompt:
         change = directional_similarity(source, frames[name], said, texts[prompt])
         measures[f'{name}_clip_directional_similarity_framemean'] = change
@@ -45,7 +54,9 @@ def measure(model, clips, source_prompt, targets):
 
 
 def frame_consistency(frames):
-  """How alike frames are, 1 for stills: all pairs of different ones, and consecutive ones. {} for a single frame."""
+  """How alike frames are, 1 for stills: all pairs of different ones, and consecutive ones. {} for a
+  single frame.
+  """
   if len(frames) < 2:
     return {}
   cosines = frames @ frames.T
@@ -57,12 +68,15 @@ def frame_consistency(frames):
 
 
 def frame_accuracy(frames, target, source):
-  """Share of the frames f32[F, D] that are nearer to the target prompt than to the source prompt, f32[D] each."""
+  """Share of the frames f32[F, D] that are nearer to the target prompt than to the source prompt,
+  f32[D] each.
+  """
   return float(np.mean(frames @ target > frames @ source))
 
 
 def directional_similarity(source, edit, source_prompt, target_prompt):
-  """Mean cosine of the change of a frame and the change of the prompt (Gal et al. 2021, StyleGAN-NADA).
+  """Mean cosine of the change of a frame and the change of the prompt (Gal et al. 2021,
+  StyleGAN-NADA).
 
   Args:
     source, edit: f32[F, D].

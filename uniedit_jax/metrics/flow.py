@@ -1,8 +1,10 @@
-"""Dense optical flow between the frames of a clip, without weights: a pyramid of Lucas-Kanade steps.
+"""Dense optical flow between the frames of a clip, without weights: a pyramid of Lucas-Kanade
+steps.
 
-Lucas and Kanade 1981: where a window is moved by d, the gradients of its pixels explain its change, g . d = -dI/dt. The
-least squares of a Gaussian window give d; a coarse picture is solved first, its answer warps the next finer one.
-Flow is f32[H, W, 2], (down, right) in pixels: pixel p of the first frame is at p + flow[p] in the second.
+Lucas and Kanade 1981: where a window is moved by d, the gradients of its pixels explain its change,
+g . d = -dI/dt. The least squares of a Gaussian window give d; a coarse picture is solved first, its
+answer warps the next finer one. Flow is f32[H, W, 2], (down, right) in pixels: pixel p of the first
+frame is at p + flow[p] in the second.
 """
 
 import functools
@@ -11,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-SHORT_SIDE = 160  # of the frames that are compared; more costs time, and motion is told as well from these
+# of the frames that are compared; more costs time, and motion is told as well from these
+SHORT_SIDE = 160
 COARSEST = 8  # short side of the top of the pyramid
 SIGMA = 3.0  # of the window, pixels
-DAMPING = 1e-5  # squared slope, of pixels in [0, 1], below which a window has nothing that could be followed
+# squared slope, of pixels in [0, 1], below which a window has nothing that could be followed
+DAMPING = 1e-5
 STEPS = 6  # of each level
 LUMA = (0.299, 0.587, 0.114)
 
@@ -26,7 +30,8 @@ def optical_flow(frames):
     frames: f32[F, H, W, 3] in [0, 1] from `shrink`.
 
   Returns:
-    (forward f32[F - 1, H, W, 2] from each frame to the next, backward f32[F - 1, H, W, 2] from the next to each).
+    (forward f32[F - 1, H, W, 2] from each frame to the next, backward f32[F - 1, H, W, 2] from the
+    next to each).
   """
   frames = jnp.asarray(frames)
   return flow_between(frames[:-1], frames[1:])
@@ -83,8 +88,8 @@ def warp(frame, flow):
 def visible(flow, back):
   """Where a flow can be trusted: bool[H, W].
 
-  A pixel counts if its goal lies inside of the frame, and the flow back from there ends where it began, by the bound of
-  Sundaram et al. 2010: |flow + back|^2 < 0.01 (|flow|^2 + |back|^2) + 0.5.
+  A pixel counts if its goal lies inside of the frame, and the flow back from there ends where it
+  began, by the bound of Sundaram et al. 2010: |flow + back|^2 < 0.01 (|flow|^2 + |back|^2) + 0.5.
 
   Args:
     flow, back: f32[H, W, 2] from one frame to another and from that one back.
@@ -98,7 +103,9 @@ def visible(flow, back):
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _resize(frames, height, width):
   shape = (frames.shape[0], height, width, frames.shape[3])
-  return jnp.clip(jax.image.resize(frames.astype(jnp.float32) / 255, shape, 'linear', antialias=True), 0, 1)
+  return jnp.clip(
+    jax.image.resize(frames.astype(jnp.float32) / 255, shape, 'linear', antialias=True), 0, 1
+  )
 
 
 def _flow(first, second):
@@ -134,7 +141,9 @@ def _refine(first, second, flow):
 
 
 def _window(x):
-  """Gaussian mean of f32[P, H, W] over rows and columns, as two products of matrices: these compile fast."""
+  """Gaussian mean of f32[P, H, W] over rows and columns, as two products of matrices: these compile
+  fast.
+  """
   rows, columns = map(_weights, x.shape[1:])
   return jnp.einsum('ij,pjk,lk->pil', rows, x, columns, precision='highest')
 
@@ -155,5 +164,7 @@ def _inside(flow):
 
 def _places(flow):
   """Where each pixel goes: rows and columns, f32[H, W] each."""
-  y, x = jnp.meshgrid(*(jnp.arange(length, dtype=jnp.float32) for length in flow.shape[:2]), indexing='ij')
+  y, x = jnp.meshgrid(
+    *(jnp.arange(length, dtype=jnp.float32) for length in flow.shape[:2]), indexing='ij'
+  )
   return y + flow[..., 0], x + flow[..., 1]

@@ -2,7 +2,8 @@
 
 from uniedit_jax.metrics import motion, pixel
 
-TRUSTED_DB = 10.0  # how far below the VAE's round trip a reconstruction may be; docs/inversion.md has why
+# how far below the VAE's round trip a reconstruction may be; docs/inversion.md has why
+TRUSTED_DB = 10.0
 
 
 # The clip that each kind of branch becomes, in the order in which they are shown after the source.
@@ -23,15 +24,16 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
   """The measures of metrics.json.
 
   Args:
-    clips: dict of uint8[F, H, W, 3] with one 'edit...' or more and what there is of 'source', 'reconstruction'.
+    clips: dict of uint8[F, H, W, 3] with one 'edit...' or more and what there is of 'source',
+      'reconstruction'.
     floor: uint8[F, H, W, 3], the VAE's round trip of the source, or None for a generated source.
     free: uint8[F, H, W, 3], the reconstruction sampled freely (direct inversion), or None.
     stored: whether the reconstruction is the stored trajectory, exact by construction.
     mask: bool[F, H, W], the source's foreground, or None.
 
   Returns:
-    dict of numbers, as docs/metrics.md explains them; None where a clip that is needed was not made, or where nothing
-    can be measured.
+    dict of numbers, as docs/metrics.md explains them; None where a clip that is needed was not
+    made, or where nothing can be measured.
   """
   source, reconstruction = clips.get('source'), clips.get('reconstruction')
   psnr = lambda a, b, **kw: None if a is None or b is None else pixel.psnr(a, b, **kw)
@@ -76,7 +78,10 @@ def distrust(measures, method):
     str, or None where there is no reason, or no reconstruction.
   """
   names = 'free_running_reconstruction_psnr_db', 'reconstruction_psnr_db'
-  floor, found = measures.get('vae_round_trip_psnr_db'), next(filter(None, map(measures.get, names)), None)
+  floor, found = (
+    measures.get('vae_round_trip_psnr_db'),
+    next(filter(None, map(measures.get, names)), None),
+  )
   if found is None or found >= floor - TRUSTED_DB:
     return None
   knob = 'inversion.method=fixed_point or obelm, or a lower guidance where there is a source_prompt'

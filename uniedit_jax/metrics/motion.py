@@ -39,21 +39,24 @@ def motion_of(frames):
   """
   frames = np.asarray(frames)
   if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) < 2:
-    raise ValueError(f'frames are {frames.dtype}{list(frames.shape)}; accepted: uint8[F, H, W, 3], F at least 2')
+    raise ValueError(
+      f'frames are {frames.dtype}{list(frames.shape)}; accepted: uint8[F, H, W, 3], F at least 2'
+    )
   small = flow.shrink(frames)
   forward, backward = flow.optical_flow(small)
   return Motion(small, np.asarray(forward), np.asarray(_visible(forward, backward)))
 
 
 def warp_error(motion, along=None):
-  """What is left of the change between frames when the flow is undone, 0 to 1 (Lai et al. 2018, with L1 and own masks).
+  """What is left of the change between frames when the flow is undone, 0 to 1 (Lai et al. 2018,
+  with L1 and own masks).
 
   Mean of |frame[t] - warp(frame[t + 1], flow)| over the pixels where the flow can be trusted.
 
   Args:
     motion: `Motion` of the clip.
-    along: `Motion` whose flow and trusted pixels are used; its own by default. That of the source tells if an edit
-      moves as the source does, which an edit of motion should not.
+    along: `Motion` whose flow and trusted pixels are used; its own by default. That of the source
+      tells if an edit moves as the source does, which an edit of motion should not.
 
   Returns:
     float, or None where no pixel can be trusted.
@@ -76,9 +79,11 @@ def magnitude(motion):
 
 
 def direction(a, b):
-  """Whether two clips move the same way at the same places and times: 1 the same, -1 opposite, 0 unrelated.
+  """Whether two clips move the same way at the same places and times: 1 the same, -1 opposite, 0
+  unrelated.
 
-  sum of u . v over the sum of |u| |v|, u and v the flows at a pixel: the cosine, weighted by how much both move.
+  sum of u . v over the sum of |u| |v|, u and v the flows at a pixel: the cosine, weighted by how
+  much both move.
 
   Args:
     a, b: `Motion`s of clips of one shape.
@@ -108,4 +113,6 @@ def _residual(frames, forward):
 
 def _same_shapes(a, b):
   if a.frames.shape != b.frames.shape:
-    raise ValueError(f'clips have shapes {a.frames.shape} and {b.frames.shape}; accepted: equal shapes')
+    raise ValueError(
+      f'clips have shapes {a.frames.shape} and {b.frames.shape}; accepted: equal shapes'
+    )

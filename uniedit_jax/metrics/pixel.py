@@ -26,7 +26,9 @@ def psnr(a, b, mask=None):
   error = np.square(a - b)
   if mask is not None:
     if np.shape(mask) != a.shape[:3] or not np.any(mask):
-      raise ValueError(f'mask has shape {np.shape(mask)}; accepted: {a.shape[:3]} with at least one True')
+      raise ValueError(
+        f'mask has shape {np.shape(mask)}; accepted: {a.shape[:3]} with at least one True'
+      )
     error = error[np.asarray(mask, bool)]
   mean = float(np.mean(error, dtype=np.float64))
   return -10 * float(np.log10(mean)) if mean else float('inf')
@@ -35,13 +37,13 @@ def psnr(a, b, mask=None):
 def ssim(a, b, mask=None):
   """Structural similarity (Wang et al. 2004), 1 for equal clips.
 
-  Gaussian window of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); mean over the places where the window fits
-  entirely, over channels (not on luma only) and frames.
+  Gaussian window of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); mean over the places where the
+  window fits entirely, over channels (not on luma only) and frames.
 
   Args:
     a, b: clips of one shape, H and W at least 11.
-    mask: bool[F, H, W]; only windows of which every pixel is True count, so that nothing outside is seen. None counts
-      all.
+    mask: bool[F, H, W]; only windows of which every pixel is True count, so that nothing outside is
+      seen. None counts all.
 
   Returns:
     float in [-1, 1], or None where no window lies within the mask.
@@ -51,7 +53,9 @@ def ssim(a, b, mask=None):
   """
   a, b = _pair(a, b)
   if min(a.shape[1:3]) < WINDOW:
-    raise ValueError(f'frames are {a.shape[1]}x{a.shape[2]} pixels; accepted: at least {WINDOW}x{WINDOW}')
+    raise ValueError(
+      f'frames are {a.shape[1]}x{a.shape[2]} pixels; accepted: at least {WINDOW}x{WINDOW}'
+    )
   if mask is not None and np.shape(mask) != a.shape[:3]:
     raise ValueError(f'mask has shape {np.shape(mask)}; accepted: {a.shape[:3]}')
   counted, total = 0, 0.0
@@ -66,7 +70,8 @@ def ssim(a, b, mask=None):
 
 
 def frame_difference(frames):
-  """Mean absolute difference of consecutive frames, 0 to 1: motion and flicker. 0 for a single frame.
+  """Mean absolute difference of consecutive frames, 0 to 1: motion and flicker. 0 for a single
+  frame.
 
   Args:
     frames: a clip.
@@ -78,14 +83,17 @@ def frame_difference(frames):
     ValueError: not a clip, or floats outside [0, 1].
   """
   frames = _unit(frames)
-  return float(np.mean(np.abs(np.diff(frames, axis=0)), dtype=np.float64)) if len(frames) > 1 else 0.0
+  return (
+    float(np.mean(np.abs(np.diff(frames, axis=0)), dtype=np.float64)) if len(frames) > 1 else 0.0
+  )
 
 
 def flicker(frames):
-  """How far frames are from the mean of their neighbours, 0 to 1; 0 for stills, fades and anything even in time.
+  """How far frames are from the mean of their neighbours, 0 to 1; 0 for stills, fades and anything
+  even in time.
 
-  Mean of |x[t] - (x[t - 1] + x[t + 1]) / 2|. Motion counts too, if less than in `frame_difference`: compare it
-  with that of the source.
+  Mean of |x[t] - (x[t - 1] + x[t + 1]) / 2|. Motion counts too, if less than in `frame_difference`:
+  compare it with that of the source.
 
   Args:
     frames: a clip.
@@ -139,5 +147,7 @@ def _unit(frames):
   frames = frames.astype(np.float32)
   # Written so that NaN fails too. A clip in [-1, 1] would otherwise give a plausible, wrong number.
   if not (frames.min() >= 0 and frames.max() <= 1):
-    raise ValueError(f'frames lie in [{frames.min():.4g}, {frames.max():.4g}]; accepted: uint8, or floats in [0, 1]')
+    raise ValueError(
+      f'frames lie in [{frames.min():.4g}, {frames.max():.4g}]; accepted: uint8, or floats in [0, 1]'
+    )
   return frames

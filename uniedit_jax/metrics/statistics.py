@@ -13,8 +13,8 @@ def interval(values, resamples=RESAMPLES, groups=None):
   Args:
     values: n numbers.
     resamples: how often they are drawn.
-    groups: n labels: values of one label are drawn together, as those of edits of one clip, which are not independent.
-      None draws each by itself.
+    groups: n labels: values of one label are drawn together, as those of edits of one clip, which
+      are not independent. None draws each by itself.
 
   Returns:
     (mean, low, high); the interval of a single value, or group, is the mean.
@@ -28,11 +28,13 @@ def interval(values, resamples=RESAMPLES, groups=None):
 
 
 def crossed_interval(values, raters, items, resamples=RESAMPLES):
-  """Mean and 95 % interval of values that share raters and items, so that they are not independent of each other.
+  """Mean and 95 % interval of values that share raters and items, so that they are not independent
+  of each other.
 
-  Every resample draws as many raters as there are, with replacement, and apart from that as many items; a value counts
-  as often as its rater was drawn, times as often as its item was. The interval then holds for other raters and other
-  items. It is rather too wide than too narrow; one rater, or one item, adds nothing to it.
+  Every resample draws as many raters as there are, with replacement, and apart from that as many
+  items; a value counts as often as its rater was drawn, times as often as its item was. The
+  interval then holds for other raters and other items. It is rather too wide than too narrow; one
+  rater, or one item, adds nothing to it.
 
   Args:
     values: n numbers.
@@ -74,13 +76,21 @@ def wilson(count, total, z=1.959964):
 
 
 def rate(flags):
-  """{'rate', 'low', 'high', 'count'} of bools: their share of True with its Wilson interval, and their number."""
+  """{'rate', 'low', 'high', 'count'} of bools: their share of True with its Wilson interval, and
+  their number.
+  """
   low, high = wilson(sum(flags), len(flags))
-  return {'rate': round(sum(flags) / len(flags), 4), 'low': round(low, 4), 'high': round(high, 4), 'count': len(flags)}
+  return {
+    'rate': round(sum(flags) / len(flags), 4),
+    'low': round(low, 4),
+    'high': round(high, 4),
+    'count': len(flags),
+  }
 
 
 def gain(values, base):
-  """What a method adds to another one on the same edits, with the 95 % interval of bootstrapped means.
+  """What a method adds to another one on the same edits, with the 95 % interval of bootstrapped
+  means.
 
   Args:
     values, base: a measure of n edits by either method.

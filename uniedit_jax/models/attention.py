@@ -15,7 +15,8 @@ from uniedit_jax.models.attention_kernels import attend, attention_map
 
 
 def rotate(x, rotary_dim):
-  """Rotary position embedding of frame indices on the first `rotary_dim` head dims, interleaved pairs.
+  """Rotary position embedding of frame indices on the first `rotary_dim` head dims, interleaved
+  pairs.
 
   Args:
     x: f[*b, F, heads, D] with D >= rotary_dim; frame 0 is not rotated.
@@ -34,19 +35,24 @@ def rotate(x, rotary_dim):
 
 @functools.lru_cache
 def relative_buckets(frames, buckets, max_distance):
-  """T5's bidirectional buckets of query - key distances, i32[F, F]; keys in the future use the upper half."""
+  """T5's bidirectional buckets of query - key distances, i32[F, F]; keys in the future use the
+  upper half.
+  """
   half = buckets // 2
   exact = half // 2
   distance = np.arange(frames)[:, None] - np.arange(frames)[None, :]
   size = np.abs(distance)
-  # A tiny excess keeps exact powers (16 = 8 * sqrt(4), ...) from falling below their edge in floating point.
+  # A tiny excess keeps exact powers (16 = 8 * sqrt(4), ...) from falling below their edge in
+  # floating point.
   log = np.log(np.maximum(size, 1) / exact) / math.log(max_distance / exact) * (half - exact)
   large = np.minimum(half - 1, exact + np.floor(log + 1e-9).astype(np.int32))
   return (np.where(distance < 0, half, 0) + np.where(size < exact, size, large)).astype(np.int32)
 
 
 class RelativeBias(nn.Module):
-  """A learned bias per head and distance between frames (T5), added to the logits unscaled: f32[heads, F, F]."""
+  """A learned bias per head and distance between frames (T5), added to the logits unscaled:
+  f32[heads, F, F].
+  """
 
   heads: int
   buckets: int
@@ -97,9 +103,13 @@ class SpatialAttention(Attention):
       v = exchange(v, override.spatial_v, masks and masks.spatial_kv)
       k, v = of_frames(k, override), of_frames(v, override)
       if masks is not None and masks.guided_q is not None:
-        q_group, k_group = guided_groups(masks.guided_q, of_frames(masks.guided_k, override), override.guided)
+        q_group, k_group = guided_groups(
+          masks.guided_q, of_frames(masks.guided_k, override), override.guided
+        )
     q, k, v = (self.split_heads(t) for t in (q, k, v))
-    tapped = {name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps}
+    tapped = {
+      name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps
+    }
     if 'spatial_map' in taps:
       tapped['spatial_map'] = attention_map(q, k)
     out = self.output(attend(q, k, v, q_group=q_group, k_group=k_group))
@@ -145,8 +155,9 @@ def propagate(features, outputs, flow):
 def guided_groups(foreground_q, foreground_k, guided):
   """The groups of mask-guided attention (paper Eq. 5-6) for `attend`.
 
-  Foreground queries see foreground keys, background queries background keys. A query whose side has no key in
-  its frame sees all keys: the paper leaves this case open, and its softmax would divide by zero.
+  Foreground queries see foreground keys, background queries background keys. A query whose side has
+  no key in its frame sees all keys: the paper leaves this case open, and its softmax would divide
+  by zero.
 
   Args:
     foreground_q, foreground_k: bool[F, N, 1].
@@ -156,7 +167,9 @@ def guided_groups(foreground_q, foreground_k, guided):
     q_group, k_group: i32[F, N].
   """
   foreground_q, foreground_k = foreground_q[..., 0], foreground_k[..., 0]
-  has_keys = jnp.where(foreground_q, foreground_k.any(-1, keepdims=True), (~foreground_k).any(-1, keepdims=True))
+  has_keys = jnp.where(
+    foreground_q, foreground_k.any(-1, keepdims=True), (~foreground_k).any(-1, keepdims=True)
+  )
   q_group = jnp.where(guided & has_keys, foreground_q.astype(jnp.int32), -1)
   return q_group, foreground_k.astype(jnp.int32)
 
@@ -171,7 +184,9 @@ class TextAttention(Attention):
   def __call__(self, x, text, taps=(), override=None):
     """f[F, N, C], f[T, E] -> (f[F, N, C], tapped)."""
     width = x.shape[-1]
-    q = self.split_heads(self.project('to_q', x, width)).reshape(-1, self.heads, width // self.heads)
+    q = self.split_heads(self.project('to_q', x, width)).reshape(
+      -1, self.heads, width // self.heads
+    )
     k, v = (self.split_heads(self.project(name, text, width)) for name in ('to_k', 'to_v'))
     replaced = override is not None and override.text_maps is not None
     tapped = {}
@@ -189,7 +204,8 @@ class TextAttention(Attention):
 class TemporalAttention(Attention):
   """SA-T: a location attends to itself in all frames, with rotary and relative positions.
 
-  These tell distances in time only. A table of `frame_positions` rows, added to the tokens, tells where a frame is.
+  These tell distances in time only. A table of `frame_positions` rows, added to the tokens, tells
+  where a frame is.
   """
 
   rotary_dim: int = 32
@@ -202,8 +218,12 @@ class TemporalAttention(Attention):
     """f[F, N, C] -> (f[F, N, C], tapped)."""
     if self.frame_positions:
       if len(x) > self.frame_positions:
-        raise ValueError(f'the clip has {len(x)} frames; accepted: at most frame_positions={self.frame_positions}')
-      table = self.param('frame_positions', nn.initializers.zeros, (self.frame_positions, x.shape[-1]))
+        raise ValueError(
+          f'the clip has {len(x)} frames; accepted: at most frame_positions={self.frame_positions}'
+        )
+      table = self.param(
+        'frame_positions', nn.initializers.zeros, (self.frame_positions, x.shape[-1])
+      )
       x += table[: len(x), None].astype(x.dtype)
     q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
     if override is not None:
@@ -211,10 +231,17 @@ class TemporalAttention(Attention):
       k = exchange(k, override.temporal_k, masks and masks.temporal)
       v = exchange(v, override.temporal_v, masks and masks.temporal)
     q, k, v = (jnp.swapaxes(self.split_heads(t), 0, 1) for t in (q, k, v))  # f[N, F, heads, D]
-    # The position depends on the frame alone, so rotating after the exchange equals rotating before it.
+    # The position depends on the frame alone, so rotating after the exchange equals rotating before
+    # it.
     q, k = rotate(q, self.rotary_dim), rotate(k, self.rotary_dim)
-    bias = RelativeBias(self.heads, self.buckets, self.max_distance, name='time_rel_pos_bias')(x.shape[0])
-    tapped = {name: t for name, t in (('temporal_q', q), ('temporal_k', k), ('temporal_v', v)) if name in taps}
+    bias = RelativeBias(self.heads, self.buckets, self.max_distance, name='time_rel_pos_bias')(
+      x.shape[0]
+    )
+    tapped = {
+      name: t
+      for name, t in (('temporal_q', q), ('temporal_k', k), ('temporal_v', v))
+      if name in taps
+    }
     if 'temporal_map' in taps:
       tapped['temporal_map'] = attention_map(q, k, bias)
     return jnp.swapaxes(self.output(attend(q, k, v, bias)), 0, 1), tapped

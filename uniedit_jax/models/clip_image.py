@@ -1,4 +1,5 @@
-"""CLIP's image tower, and both towers up to the space where pictures and prompts are compared (Radford et al. 2021).
+"""CLIP's image tower, and both towers up to the space where pictures and prompts are compared
+(Radford et al. 2021).
 
 Parameter paths are the names of transformers' `CLIPModel` with `.N` written `_N`.
 """
@@ -53,7 +54,9 @@ class ClipConfig:
     width: width D of the common space.
   """
 
-  text: TextConfig = dataclasses.field(default_factory=lambda: TextConfig(width=512, heads=8, mlp_width=2048))
+  text: TextConfig = dataclasses.field(
+    default_factory=lambda: TextConfig(width=512, heads=8, mlp_width=2048)
+  )
   image: ImageConfig = dataclasses.field(default_factory=ImageConfig)
   width: int = 512
 
@@ -70,7 +73,9 @@ class ClipConfig:
 
 
 VITB32 = ClipConfig()
-VITL14 = ClipConfig(TextConfig(), ImageConfig(patch=14, width=1024, layers=24, heads=16, mlp_width=4096), 768)
+VITL14 = ClipConfig(
+  TextConfig(), ImageConfig(patch=14, width=1024, layers=24, heads=16, mlp_width=4096), 768
+)
 
 
 class ImageEmbeddings(nn.Module):
@@ -83,7 +88,9 @@ class ImageEmbeddings(nn.Module):
   def __call__(self, pixels):
     config = self.config
     patch, width = (config.patch, config.patch), config.width
-    conv = nn.Conv(width, patch, patch, 'VALID', use_bias=False, dtype=self.dtype, name='patch_embedding')
+    conv = nn.Conv(
+      width, patch, patch, 'VALID', use_bias=False, dtype=self.dtype, name='patch_embedding'
+    )
     x = conv(pixels).reshape(len(pixels), -1, width)
     first = self.param('class_embedding', nn.initializers.normal(), (width,))
     first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, width))
@@ -128,7 +135,9 @@ class ImageFeatures(nn.Module):
     if pixels.shape[1:] != (size, size, 3):
       raise ValueError(f'pixels has shape {pixels.shape}; accepted: [B, {size}, {size}, 3]')
     x = ImageModel(self.config.image, self.dtype, name='vision_model')(pixels)
-    return layers.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='visual_projection')(x)
+    return layers.Dense(
+      self.config.width, use_bias=False, dtype=self.dtype, name='visual_projection'
+    )(x)
 
 
 class TextFeatures(nn.Module):
@@ -143,12 +152,19 @@ class TextFeatures(nn.Module):
     x = TextModel(self.config.text, self.dtype, name='text_model')(tokens)
     end = jnp.argmax(tokens == self.config.text.eos, axis=-1)
     x = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
-    return layers.Dense(self.config.width, use_bias=False, dtype=self.dtype, name='text_projection')(x)
+    return layers.Dense(
+      self.config.width, use_bias=False, dtype=self.dtype, name='text_projection'
+    )(x)
 
 
 def abstract_clip(config):
-  """The parameter tree of both towers as `jax.ShapeDtypeStruct`s, with 'logit_scale', f32[], the log of a scale."""
-  pixels, tokens = jnp.zeros((1, config.image.size, config.image.size, 3)), jnp.zeros((1, 1), jnp.int32)
+  """The parameter tree of both towers as `jax.ShapeDtypeStruct`s, with 'logit_scale', f32[], the
+  log of a scale.
+  """
+  pixels, tokens = (
+    jnp.zeros((1, config.image.size, config.image.size, 3)),
+    jnp.zeros((1, 1), jnp.int32),
+  )
   init = lambda key: {
     **ImageFeatures(config).init(key, pixels)['params'],
     **TextFeatures(config).init(key, tokens)['params'],

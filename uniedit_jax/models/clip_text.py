@@ -1,4 +1,5 @@
-"""CLIP's text tower, of which ViT-L/14's conditions Stable Diffusion 1.x and LaVie, and its tokenizer.
+"""CLIP's text tower, of which ViT-L/14's conditions Stable Diffusion 1.x and LaVie, and its
+tokenizer.
 
 Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
 """
@@ -55,7 +56,8 @@ class SelfAttention(nn.Module):
     dense = functools.partial(layers.Dense, x.shape[-1], dtype=self.dtype)
     split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
     q, k, v = (split(dense(name=name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
-    out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)  # logits and softmax in float32
+    # logits and softmax in float32
+    out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
     return dense(name='out_proj')(out.reshape(x.shape))
 
 
@@ -68,7 +70,9 @@ class MLP(nn.Module):
   @nn.compact
   def __call__(self, x):
     hidden = layers.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
-    return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden * nn.sigmoid(1.702 * hidden))
+    return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(
+      hidden * nn.sigmoid(1.702 * hidden)
+    )
 
 
 @nn.jit  # traced once for all layers
@@ -82,7 +86,9 @@ class Layer(nn.Module):
   @nn.compact
   def __call__(self, x):
     norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
-    x += SelfAttention(self.config.heads, self.causal, self.dtype, name='self_attn')(norm(name='layer_norm1')(x))
+    x += SelfAttention(self.config.heads, self.causal, self.dtype, name='self_attn')(
+      norm(name='layer_norm1')(x)
+    )
     return x + MLP(self.config.mlp_width, self.dtype, name='mlp')(norm(name='layer_norm2')(x))
 
 
@@ -143,7 +149,8 @@ class TextEncoder(nn.Module):
     """Encodes token ids.
 
     Args:
-      tokens: i32[*b, T] from `Tokenizer.encode`. There is no padding mask: Stable Diffusion was trained so.
+      tokens: i32[*b, T] from `Tokenizer.encode`. There is no padding mask: Stable Diffusion was
+        trained so.
 
     Returns:
       f[*b, T, E], the last hidden state after the final layer norm.

@@ -1,4 +1,6 @@
-"""What a text-to-video model is: `ModelConfig`, its JSON form, its networks and their parameter trees."""
+"""What a text-to-video model is: `ModelConfig`, its JSON form, its networks and their parameter
+trees.
+"""
 
 import dataclasses
 import json
@@ -45,7 +47,9 @@ class ModelConfig:
         f'unet.latent_channels is {self.unet.latent_channels}, vae.latent_channels is {self.vae.latent_channels}'
       )
     if self.height % self.vae.factor or self.width % self.vae.factor:
-      faults.append(f'{self.height} x {self.width} pixels; accepted: multiples of {self.vae.factor}')
+      faults.append(
+        f'{self.height} x {self.width} pixels; accepted: multiples of {self.vae.factor}'
+      )
     if faults:
       raise ValueError('the parts do not fit together: ' + '; '.join(faults))
 
@@ -58,12 +62,14 @@ class ModelConfig:
     """Reads what `to_json` wrote.
 
     Raises:
-      ValueError: fields are unknown, missing or of another type (all are named), or do not fit together.
+      ValueError: fields are unknown, missing or of another type (all are named), or do not fit
+        together.
     """
     return read_json(cls, text)
 
 
-LATER = {'unet.frame_positions': 0}  # fields that files of earlier versions lack, and what these mean
+# fields that files of earlier versions lack, and what these mean
+LATER = {'unet.frame_positions': 0}
 
 
 def read_json(cls, text):
@@ -119,8 +125,12 @@ def _read_fields(cls, data, prefix, faults):
 
 def _construct(cls, values):
   kinds = _kinds(cls)
-  return cls(**{k: _construct(kinds[k], v) if isinstance(v, dict) else v for k, v in values.items()})
+  return cls(
+    **{k: _construct(kinds[k], v) if isinstance(v, dict) else v for k, v in values.items()}
+  )
 
 
 def _kinds(cls):
-  return {field.name: typing.get_origin(field.type) or field.type for field in dataclasses.fields(cls)}
+  return {
+    field.name: typing.get_origin(field.type) or field.type for field in dataclasses.fields(cls)
+  }

@@ -1,4 +1,6 @@
-"""Layers whose defaults are those of the PyTorch originals; all take any leading dimensions and channels last."""
+"""Layers whose defaults are those of the PyTorch originals; all take any leading dimensions and
+channels last.
+"""
 
 import math
 from typing import Any
@@ -13,8 +15,9 @@ from uniedit_jax.models.convolution import convolve
 class Stored:
   """For modules whose parameters are always given, as those of a checkpoint.
 
-  Flax traces the initializer of a parameter whenever its module is traced, to compare shapes: a third of the seconds
-  before the first step of a small model. `checkpoint.restore` has compared them all.
+  Flax traces the initializer of a parameter whenever its module is traced, to compare shapes: a
+  third of the seconds before the first step of a small model. `checkpoint.restore` has compared
+  them all.
   """
 
   def param(self, name, init, *args, **kwargs):
@@ -43,7 +46,9 @@ class GroupNorm(Stored, nn.GroupNorm):
 
 
 class VideoGroupNorm(GroupNorm):
-  """Group normalisation over the last four axes (F, H, W, C): one set of statistics for the whole clip."""
+  """Group normalisation over the last four axes (F, H, W, C): one set of statistics for the whole
+  clip.
+  """
 
   reduction_axes: Any = (-4, -3, -2, -1)
 
@@ -64,7 +69,9 @@ class Conv(Stored, nn.Conv):
 
 
 def resize_nearest(x, height, width):
-  """Resizes f[*b, H, W, C] as torch's legacy 'nearest' does: source index floor(i in / out), not half-pixel."""
+  """Resizes f[*b, H, W, C] as torch's legacy 'nearest' does: source index floor(i in / out), not
+  half-pixel.
+  """
   old_height, old_width = x.shape[-3:-1]
   if (height, width) == (2 * old_height, 2 * old_width):
     return jnp.repeat(jnp.repeat(x, 2, axis=-3), 2, axis=-2)
@@ -74,7 +81,9 @@ def resize_nearest(x, height, width):
 
 
 def timestep_embedding(timestep, width):
-  """The sinusoid of a timestep, f32[width]: cosines first, then sines; frequencies 10000^(-2j / width)."""
+  """The sinusoid of a timestep, f32[width]: cosines first, then sines; frequencies 10000^(-2j /
+  width).
+  """
   half = width // 2
   frequencies = jnp.exp(-math.log(10000.0) * jnp.arange(half, dtype=jnp.float32) / half)
   angles = jnp.asarray(timestep, jnp.float32) * frequencies

@@ -1,4 +1,6 @@
-"""Tokenizers: byte-pair encoding (CLIP), one id a word (small models), and where words are in a prompt."""
+"""Tokenizers: byte-pair encoding (CLIP), one id a word (small models), and where words are in a
+prompt.
+"""
 
 import difflib
 import re
@@ -14,7 +16,9 @@ def split_words(prompt):
 
 
 class WordTokenizer:
-  """Lower-cases, drops punctuation, and looks words up; the same function as `tokenizers.CLIPTokenizer`."""
+  """Lower-cases, drops punctuation, and looks words up; the same function as
+  `tokenizers.CLIPTokenizer`.
+  """
 
   def __init__(self, words, config):
     """Takes a vocabulary.
@@ -29,7 +33,11 @@ class WordTokenizer:
     self._ids = {word: i for i, word in enumerate(words)}
     self._config = config
     highest = max(len(words), config.bos + 1, config.eos + 1)
-    if len(self._ids) < len(words) or min(config.bos, config.eos) < len(words) or config.vocabulary < highest:
+    if (
+      len(self._ids) < len(words)
+      or min(config.bos, config.eos) < len(words)
+      or config.vocabulary < highest
+    ):
       raise ValueError(
         f'the vocabulary has {len(words)} words, {len(self._ids)} different; accepted: different words, fewer than '
         f'bos={config.bos}, eos={config.eos} and vocabulary={config.vocabulary} of the text encoder'
@@ -45,7 +53,8 @@ class WordTokenizer:
       i32[P, T], T = `config.positions`.
 
     Raises:
-      ValueError: a prompt has unknown words, or more tokens than positions. Nothing is ever cut silently.
+      ValueError: a prompt has unknown words, or more tokens than positions. Nothing is ever cut
+        silently.
     """
     config = self._config
     out = np.full((len(prompts), config.positions), config.eos, np.int32)
@@ -62,8 +71,13 @@ class WordTokenizer:
     return out
 
   def _unknown(self, prompt, unknown):
-    nearest = {word: difflib.get_close_matches(word, self._ids, n=3, cutoff=0.5) for word in unknown}
-    told = [f'{word!r}' + (f' (nearest: {", ".join(near)})' if near else '') for word, near in nearest.items()]
+    nearest = {
+      word: difflib.get_close_matches(word, self._ids, n=3, cutoff=0.5) for word in unknown
+    }
+    told = [
+      f'{word!r}' + (f' (nearest: {", ".join(near)})' if near else '')
+      for word, near in nearest.items()
+    ]
     accepted = ' '.join(self._ids)
     return f'prompt {prompt!r} has words that the model does not know: {", ".join(told)}; accepted: {accepted}'
 
@@ -139,14 +153,19 @@ def word_positions(tokenizer, prompt, words):
     ValueError: no words, or words that the prompt does not have.
   """
   prompt_ids, *ids = tokenizer.encode([prompt, *words]).tolist()
-  end = prompt_ids[-1]  # the padding; a padding token that the prompt may have too is never searched for
+  # the padding; a padding token that the prompt may have too is never searched for
+  end = prompt_ids[-1]
   positions = []
   for word, (_, *tokens) in zip(words, ids, strict=True):
     tokens = tokens[: tokens.index(end)]
-    starts = [i for i in range(len(prompt_ids)) if tokens and prompt_ids[i : i + len(tokens)] == tokens]
+    starts = [
+      i for i in range(len(prompt_ids)) if tokens and prompt_ids[i : i + len(tokens)] == tokens
+    ]
     if not starts:
       raise ValueError(f'{word!r} is not in the prompt {prompt!r}; accepted: words of the prompt')
     positions += [i + j for i in starts for j in range(len(tokens))]
   if not positions:
-    raise ValueError(f'there are no words of the prompt {prompt!r} to look for; accepted: at least one')
+    raise ValueError(
+      f'there are no words of the prompt {prompt!r} to look for; accepted: at least one'
+    )
   return sorted(set(positions))

@@ -1,9 +1,10 @@
-"""The LaVie text-to-video UNet: Stable Diffusion's UNet on every frame, with temporal attention in each block.
+"""The LaVie text-to-video UNet: Stable Diffusion's UNet on every frame, with temporal attention in
+each block.
 
 The module is used as a pure function of one video:
-`unet.apply({'params': p}, latents, timestep, text, routes, masks, taps)`. It knows nothing of editing;
-`routes` tells its attention blocks, 0..15 in execution order, which rows to read (see `overrides.py`).
-Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
+`unet.apply({'params': p}, latents, timestep, text, routes, masks, taps)`. It knows nothing of
+editing; `routes` tells its attention blocks, 0..15 in execution order, which rows to read (see
+`overrides.py`). Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
 """
 
 import dataclasses
@@ -31,8 +32,9 @@ class UNetConfig:
     text_width: width E of the text embedding.
     rotary_dim: leading head dims that carry the rotary position of the frame.
     relative_buckets, relative_max_distance: buckets of the relative position bias over frames.
-    frame_positions: rows of a table that is added to the tokens of SA-T by frame index, and the most frames of a clip
-      (AnimateDiff adds a fixed one); 0 = none, as in LaVie, whose frames see distances only.
+    frame_positions: rows of a table that is added to the tokens of SA-T by frame index, and the
+      most frames of a clip (AnimateDiff adds a fixed one); 0 = none, as in LaVie, whose frames see
+      distances only.
   """
 
   channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -62,7 +64,9 @@ class UNetConfig:
     return levels * self.layers_per_block + 1 + levels * (self.layers_per_block + 1)
 
   def grids(self, height, width):
-    """The token grid (H, W) of every attention block, in execution order, for latents of H = height, W = width."""
+    """The token grid (H, W) of every attention block, in execution order, for latents of H =
+    height, W = width.
+    """
     sizes = [(height, width)]
     for _ in self.channels[1:]:
       sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
@@ -91,7 +95,9 @@ class Resnet(nn.Module):
 
   @nn.compact
   def __call__(self, x, time, source=None):
-    """f[F, H, W, C], f[4 C0] -> f[F, H, W, features]; `source` of what is added to x, or None for the own row."""
+    """f[F, H, W, C], f[4 C0] -> f[F, H, W, features]; `source` of what is added to x, or None for
+    the own row.
+    """
     norm = functools.partial(CLIP_NORMS[self.temporal], self.groups, dtype=self.dtype)
     hidden = nn.silu(norm(name='norm1')(x))
     hidden = layers.Conv(self.features, dtype=self.dtype, name='conv1')(hidden)
@@ -118,7 +124,9 @@ class TransformerBlock(nn.Module):
       norm('norm1'), override, masks, taps
     )
     x += spatial
-    cross, tapped_text = attention.TextAttention(heads, dtype, name='attn2')(norm('norm2'), text, taps, override)
+    cross, tapped_text = attention.TextAttention(heads, dtype, name='attn2')(
+      norm('norm2'), text, taps, override
+    )
     x += cross
     tapped = {**tapped_spatial, **tapped_text}
     if temporal:
@@ -146,7 +154,9 @@ class Transformer(nn.Module):
     frames, height, width, channels = x.shape
     override = routes and jax.tree.map(lambda leaf: leaf[self.block], routes)
     masks = masks and masks[height, width]
-    wanted = tuple(name.partition('/')[2] for name in taps if name.partition('/')[0] == str(self.block))
+    wanted = tuple(
+      name.partition('/')[2] for name in taps if name.partition('/')[0] == str(self.block)
+    )
 
     tokens = layers.GroupNorm(self.config.groups, epsilon=1e-6, dtype=self.dtype, name='norm')(x)
     tokens = tokens.reshape(frames, height * width, channels)
@@ -155,7 +165,9 @@ class Transformer(nn.Module):
       tokens, text, override, masks, wanted, temporal
     )
     tokens = layers.Dense(channels, dtype=self.dtype, name='proj_out')(tokens)
-    return x + tokens.reshape(x.shape), {f'{self.block}/{name}': value for name, value in tapped.items()}
+    return x + tokens.reshape(x.shape), {
+      f'{self.block}/{name}': value for name, value in tapped.items()
+    }
 
 
 class Downsample(nn.Module):
@@ -169,13 +181,17 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-  """Grows the grid to that of the next skip connection: twice the size, or one less where it was odd."""
+  """Grows the grid to that of the next skip connection: twice the size, or one less where it was
+  odd.
+  """
 
   dtype: Any
 
   @nn.compact
   def __call__(self, x, height, width):
-    return layers.Conv(x.shape[-1], dtype=self.dtype, name='conv')(layers.resize_nearest(x, height, width))
+    return layers.Conv(x.shape[-1], dtype=self.dtype, name='conv')(
+      layers.resize_nearest(x, height, width)
+    )
 
 
 class Level(nn.Module):
@@ -184,7 +200,8 @@ class Level(nn.Module):
   Attributes:
     features: width of the level.
     first_block: index of its first attention block, or None for a level without attention.
-    remat: recompute activations in the backward pass; null-text inversion differentiates the whole UNet.
+    remat: recompute activations in the backward pass; null-text inversion differentiates the whole
+      UNet.
   """
 
   config: UNetConfig
@@ -198,17 +215,22 @@ class Level(nn.Module):
     residual = routes and routes.residual if before_block and self.first_block is not None else None
     source = residual and jax.tree.map(lambda leaf: leaf[self.first_block + j], residual)
     make = nn.remat(Resnet) if self.remat else Resnet
-    return make(self.features, self.config.groups, self.dtype, temporal, name=f'resnets_{j}')(x, time, source)
+    return make(self.features, self.config.groups, self.dtype, temporal, name=f'resnets_{j}')(
+      x, time, source
+    )
 
   def transformer(self, j, x, *inputs):
     if self.first_block is None:
       return x, {}
-    make = nn.remat(Transformer, static_argnums=(5, 6)) if self.remat else Transformer  # taps, temporal
+    # taps, temporal
+    make = nn.remat(Transformer, static_argnums=(5, 6)) if self.remat else Transformer
     return make(self.config, self.first_block + j, self.dtype, name=f'attentions_{j}')(x, *inputs)
 
 
 class DownLevel(Level):
-  """(resnet, transformer) x layers_per_block, then half the resolution; every result is a skip connection."""
+  """(resnet, transformer) x layers_per_block, then half the resolution; every result is a skip
+  connection.
+  """
 
   last: bool = False
 
@@ -235,7 +257,9 @@ class MidLevel(Level):
 
 
 class UpLevel(Level):
-  """(concatenate [hidden, skip], resnet, transformer) x (layers_per_block + 1), then the next resolution."""
+  """(concatenate [hidden, skip], resnet, transformer) x (layers_per_block + 1), then the next
+  resolution.
+  """
 
   @nn.compact
   def __call__(self, x, skips, time, *inputs):
@@ -271,12 +295,12 @@ class UNet(nn.Module):
       latents: f[F, H, W, C], any H and W.
       timestep: i32[].
       text: f[T, E], the encoded prompt.
-      routes: `AttentionOverride` with leaves [L] (one entry an attention block, execution order), or None for
-        the plain model. Needs the axis 'row' (see `overrides.exchange`).
+      routes: `AttentionOverride` with leaves [L] (one entry an attention block, execution order),
+        or None for the plain model. Needs the axis 'row' (see `overrides.exchange`).
       masks: dict {(H, W) of a block grid: `TokenMasks`}, or None.
       taps: names of intermediates to return, '<block>/<one of attention.TAPS>'.
-      temporal: False is the image model inside the video model: SA-T is bypassed and no norm spans frames, which
-        meet only where `routes` lets them.
+      temporal: False is the image model inside the video model: SA-T is bypassed and no norm spans
+        frames, which meet only where `routes` lets them.
 
     Returns:
       (epsilon f32[F, H, W, C], tapped {name: array}).
@@ -288,7 +312,9 @@ class UNet(nn.Module):
     for name in taps:
       block, _, kind = name.partition('/')
       if not (block.isdigit() and int(block) < config.blocks and kind in attention.TAPS):
-        raise ValueError(f"taps has {name!r}; accepted: '<0..{config.blocks - 1}>/<{'|'.join(attention.TAPS)}>'")
+        raise ValueError(
+          f"taps has {name!r}; accepted: '<0..{config.blocks - 1}>/<{'|'.join(attention.TAPS)}>'"
+        )
 
     levels = len(config.channels)
     time = layers.TimestepMLP(config.channels[0], dtype=dtype, name='time_embedding')(timestep)
@@ -308,7 +334,9 @@ class UNet(nn.Module):
     x, new = make(MidLevel, levels - 1, block, 'mid_block')(x, *inputs)
     tapped, block = tapped | new, block + 1
     for i, level in enumerate(reversed(range(levels))):
-      x, skips, new = make(UpLevel, level, None if i == 0 else block, f'up_blocks_{i}')(x, skips, *inputs)
+      x, skips, new = make(UpLevel, level, None if i == 0 else block, f'up_blocks_{i}')(
+        x, skips, *inputs
+      )
       tapped |= new
       block += 0 if i == 0 else config.layers_per_block + 1
 

@@ -1,6 +1,7 @@
 """The Stable Diffusion VAE: frames to latents and back, every frame on its own.
 
-Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`; 1x1 convolutions are Dense.
+Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`; 1x1 convolutions are
+Dense.
 """
 
 import dataclasses
@@ -181,7 +182,8 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-  """Encoder and decoder: `vae.apply({'params': p}, frames, method='encode')`, and `method='decode'`.
+  """Encoder and decoder: `vae.apply({'params': p}, frames, method='encode')`, and
+  `method='decode'`.
 
   Attributes:
     config: sizes.
@@ -212,11 +214,15 @@ class VAE(nn.Module):
     _, height, width, _ = frames.shape
     factor = self.config.factor
     if height % factor or width % factor:
-      raise ValueError(f'frames are {height} x {width} (height x width); accepted: multiples of {factor}')
+      raise ValueError(
+        f'frames are {height} x {width} (height x width); accepted: multiples of {factor}'
+      )
     return self.posterior(frames)[0] * self.config.scale
 
   def posterior(self, frames):
-    """Mean and log variance of the unscaled latents, both f32[F, H/8, W/8, C]; training samples from them."""
+    """Mean and log variance of the unscaled latents, both f32[F, H/8, W/8, C]; training samples
+    from them.
+    """
     return jnp.split(self.quant_conv(self.encoder(frames.astype(self.dtype))), 2, axis=-1)
 
   def decode(self, latents):

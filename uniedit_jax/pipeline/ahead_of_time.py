@@ -1,4 +1,6 @@
-"""Programs compiled from shapes alone: before their inputs are known, or for devices that may not be there."""
+"""Programs compiled from shapes alone: before their inputs are known, or for devices that may not
+be there.
+"""
 
 import re
 
@@ -13,10 +15,19 @@ from uniedit_jax.models.config import abstract_params
 from uniedit_jax.pipeline.model import latent_shape, unet_apply
 from uniedit_jax.runtime import cost
 
-COLLECTIVES = ('all-gather', 'all-reduce', 'all-to-all', 'collective-permute', 'reduce-scatter', 'collective-broadcast')
+COLLECTIVES = (
+  'all-gather',
+  'all-reduce',
+  'all-to-all',
+  'collective-permute',
+  'reduce-scatter',
+  'collective-broadcast',
+)
 
 
-def lower_first(model, layout, schedule, clip, texts, dtype, *, window=None, masks=None, sampler='ddim'):
+def lower_first(
+  model, layout, schedule, clip, texts, dtype, *, window=None, masks=None, sampler='ddim'
+):
   """Lowers the first program that `sampling.edit` runs: once it is compiled, `edit` finds it.
 
   Args:
@@ -62,14 +73,22 @@ def lower_step(config, layout, index, clip, mesh, dtype, per_device=1, masks=Non
   """
   shape = len(layout.branches), *latent_shape(config, *clip)
   step = layout.plan.steps[index]
-  trajectory = np.zeros((len(layout.plan.steps) + 1, *shape[1:]), np.float32) if layout.stored.any() else None
-  move = sampling.moves_of(layout.plan.steps, config.schedule, 1.0, shape, layout.stored, trajectory)[index]
+  trajectory = (
+    np.zeros((len(layout.plan.steps) + 1, *shape[1:]), np.float32) if layout.stored.any() else None
+  )
+  move = sampling.moves_of(
+    layout.plan.steps, config.schedule, 1.0, shape, layout.stored, trajectory
+  )[index]
 
   placed = lambda x, spec, *edits: jax.ShapeDtypeStruct(
     (*edits, *np.shape(x)), x.dtype, sharding=NamedSharding(mesh, spec)
   )
-  of_edits = lambda tree: jax.tree.map(lambda x: placed(x, PartitionSpec('data'), mesh.size * per_device), tree)
-  params = jax.tree.map(lambda leaf: placed(leaf, PartitionSpec()), abstract_part(config, 'unet', dtype))
+  of_edits = lambda tree: jax.tree.map(
+    lambda x: placed(x, PartitionSpec('data'), mesh.size * per_device), tree
+  )
+  params = jax.tree.map(
+    lambda leaf: placed(leaf, PartitionSpec()), abstract_part(config, 'unet', dtype)
+  )
   latents, texts = of_edits(_floats(shape)), of_edits(_texts(config, int(layout.texts.max()) + 1))
   *first, last = step.passes
   earlier = [of_edits(_floats((len(rows.branch), *shape[1:]))) for rows in first]
@@ -80,12 +99,19 @@ def lower_step(config, layout, index, clip, mesh, dtype, per_device=1, masks=Non
 
 
 def products_of_rows(config, clip, rows, dtype):
-  """The `cost.Product`s of `rows` rows of plain sampling side by side; other arguments as of `lower_step`."""
+  """The `cost.Product`s of `rows` rows of plain sampling side by side; other arguments as of
+  `lower_step`.
+  """
   apply, shape = unet_apply(config, dtype), latent_shape(config, *clip)
   table = Rows(np.zeros(rows, np.int32), np.zeros(rows, np.int32), None)
   predict = lambda *args: sampling.predict_rows(apply, *args)
   return cost.products(
-    predict, abstract_part(config, 'unet', dtype), _floats((1, *shape)), _texts(config, 1), table, np.int32(0)
+    predict,
+    abstract_part(config, 'unet', dtype),
+    _floats((1, *shape)),
+    _texts(config, 1),
+    table,
+    np.int32(0),
   )
 
 
@@ -96,8 +122,8 @@ def facts(compiled):
     compiled: `jax.stages.Compiled`.
 
   Returns:
-    dict: 'arguments', 'results', 'temporaries' and 'program' in bytes of one device, 'memory' (all of them, donated
-    arguments once), 'collectives' {name: how many}.
+    dict: 'arguments', 'results', 'temporaries' and 'program' in bytes of one device, 'memory' (all
+    of them, donated arguments once), 'collectives' {name: how many}.
   """
   memory = compiled.memory_analysis()
   sizes = {
@@ -110,7 +136,9 @@ def facts(compiled):
 
 
 def collectives(compiled):
-  """The collective operations of a compiled program: {name: how many}; {} where devices never wait for each other."""
+  """The collective operations of a compiled program: {name: how many}; {} where devices never wait
+  for each other.
+  """
   text = compiled.as_text()
   counts = {name: len(re.findall(rf' {name}(?:-start)?\(', text)) for name in COLLECTIVES}
   return {name: count for name, count in counts.items() if count}
@@ -126,4 +154,6 @@ def _texts(config, count):
 
 def abstract_part(config, part, dtype):
   """The shapes of the parameters of a part as they are loaded: in the compute dtype."""
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype)), abstract_params(config, part))
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype)), abstract_params(config, part)
+  )

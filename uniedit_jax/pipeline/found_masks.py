@@ -1,7 +1,9 @@
-"""Foreground masks without a segmenter: where the tokens of the frames attend to the words of a prompt.
+"""Foreground masks without a segmenter: where the tokens of the frames attend to the words of a
+prompt.
 
-Source and target are looked for in the latents of the reconstruction and of the motion reference, which are sampled
-without masks first. The maps come from predictions beside them: no result changes, and nothing is paid when it is off.
+Source and target are looked for in the latents of the reconstruction and of the motion reference,
+which are sampled without masks first. The maps come from predictions beside them: no result
+changes, and nothing is paid when it is off.
 """
 
 import dataclasses
@@ -16,7 +18,8 @@ from uniedit_jax.method import sampling, windows
 from uniedit_jax.method.plan import EditPlan
 from uniedit_jax.models.tokenizers import split_words
 
-MOST_TOKENS = 256  # of the grid whose blocks are read by default: 10 x 16 for LaVie's 40 x 64, 8 x 8 for sprites
+# of the grid whose blocks are read by default: 10 x 16 for LaVie's 40 x 64, 8 x 8 for sprites
+MOST_TOKENS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,9 @@ class MapOptions:
     if self.blocks is not None and not (chosen and set(chosen) <= set(range(len(grids)))):
       faults.append(f'mask.blocks is {self.blocks}; accepted: some of 0 to {len(grids) - 1}')
     elif len(sizes := {grids[block] for block in chosen}) > 1:
-      faults.append(f'mask.blocks is {self.blocks}, of the grids {sorted(sizes)}; accepted: blocks of one grid')
+      faults.append(
+        f'mask.blocks is {self.blocks}, of the grids {sorted(sizes)}; accepted: blocks of one grid'
+      )
     if not 0 < self.threshold < 1:
       faults.append(f'mask.threshold is {self.threshold}; accepted: between 0 and 1')
     if not self.smoothing >= 0:
@@ -49,14 +54,18 @@ class MapOptions:
 
 
 def default_blocks(grids):
-  """The blocks of the finest grid of at most `MOST_TOKENS` tokens, of the grids (H, W) of all blocks."""
+  """The blocks of the finest grid of at most `MOST_TOKENS` tokens, of the grids (H, W) of all
+  blocks.
+  """
   sizes = [height * width for height, width in grids]
   finest = max((size for size in sizes if size <= MOST_TOKENS), default=min(sizes))
   return tuple(block for block, size in enumerate(sizes) if size == finest)
 
 
 def differing_words(prompt, other):
-  """The words of a prompt that another prompt lacks, in order; all of them where the other is the null prompt."""
+  """The words of a prompt that another prompt lacks, in order; all of them where the other is the
+  null prompt.
+  """
   known = set(split_words(other))
   return list(dict.fromkeys(word for word in split_words(prompt) if word not in known))
 
@@ -68,7 +77,9 @@ def _read(apply, params, latents, timestep, text, taps, weights):
   return jnp.mean(jnp.stack([jnp.mean(tapped[name], axis=0) @ weights for name in taps]), axis=0)
 
 
-def word_map(apply, params, latents, text, positions, schedule, blocks, grid, window=None, progress=iter):
+def word_map(
+  apply, params, latents, text, positions, schedule, blocks, grid, window=None, progress=iter
+):
   """The mean attention to some words over steps, blocks and heads.
 
   Args:
@@ -102,7 +113,9 @@ def word_map(apply, params, latents, text, positions, schedule, blocks, grid, wi
 
 
 def to_mask(maps, height, width, options):
-  """Maps f32[F, H, W] of a grid to a mask bool[F, height, width]: smoothed, stretched to 0..1 over the clip, cut."""
+  """Maps f32[F, H, W] of a grid to a mask bool[F, height, width]: smoothed, stretched to 0..1 over
+  the clip, cut.
+  """
   from scipy import ndimage  # late: it takes a quarter of a second
 
   maps = ndimage.gaussian_filter(maps, (0, options.smoothing, options.smoothing), mode='nearest')
@@ -116,10 +129,11 @@ class Search(NamedTuple):
   """Where masks come from.
 
   Attributes:
-    layout: `EditPlan` of what is sampled first, without masks: the reconstruction, and in motion editing the
-      motion reference; None where the stored trajectory of direct inversion is all that is looked at.
-    words: dict {'source' or 'target': (text number, token positions)}: the prompt that a side's frames are shown, and
-      the words looked for.
+    layout: `EditPlan` of what is sampled first, without masks: the reconstruction, and in motion
+      editing the motion reference; None where the stored trajectory of direct inversion is all that
+      is looked at.
+    words: dict {'source' or 'target': (text number, token positions)}: the prompt that a side's
+      frames are shown, and the words looked for.
     options: `MapOptions`.
   """
 
@@ -145,7 +159,20 @@ def layout_to_search(sides, stored, lay_out):
 
 
 def find_masks(
-  apply, params, start, texts, search, grids, size, schedule, guidance, *, progress, read=None, window=None, **options
+  apply,
+  params,
+  start,
+  texts,
+  search,
+  grids,
+  size,
+  schedule,
+  guidance,
+  *,
+  progress,
+  read=None,
+  window=None,
+  **options,
 ):
   """Finds the foreground of the source and of the motion reference.
 
@@ -158,7 +185,8 @@ def find_masks(
     size: (height, width) of the masks in pixels.
     schedule, guidance: as in `sampling.sample`.
     progress: label -> wrapper of an iterable.
-    read, window: where `apply` is windowed, the plain `unet.apply` and its windows (length, overlap).
+    read, window: where `apply` is windowed, the plain `unet.apply` and its windows (length,
+      overlap).
     **options: `trajectory` and `sampler` of `sampling.edit`.
 
   Returns:

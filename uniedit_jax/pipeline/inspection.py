@@ -1,6 +1,8 @@
-"""Looks inside of an edit while it is sampled: attention maps, spatial queries, and the clips that steps point to.
+"""Looks inside of an edit while it is sampled: attention maps, spatial queries, and the clips that
+steps point to.
 
-All of it is predicted beside the sampling, at the steps that are asked for, so nothing that is sampled changes.
+All of it is predicted beside the sampling, at the steps that are asked for, so nothing that is
+sampled changes.
 """
 
 import functools
@@ -33,12 +35,14 @@ class Inspection(NamedTuple):
 
 
 class Look(NamedTuple):
-  """What is seen at one step, of every branch whose latents are up to date there; injections are at work in it.
+  """What is seen at one step, of every branch whose latents are up to date there; injections are at
+  work in it.
 
   Attributes:
     predicted: {branch: f32[F, H, W, C]}, the clean latents that the guided noise points to.
-    maps: {block: {name of `MAPS`: {branch: array}}}, of the branch's cond half, mean over heads: the queries of SA-S
-      f32[F, N, C] (heads side by side), the maps of SA-T f32[N, F, F] (query frame, key frame), of CA-S f32[F, N, T].
+    maps: {block: {name of `MAPS`: {branch: array}}}, of the branch's cond half, mean over heads:
+      the queries of SA-S f32[F, N, C] (heads side by side), the maps of SA-T f32[N, F, F] (query
+      frame, key frame), of CA-S f32[F, N, T].
   """
 
   predicted: dict[Branch, np.ndarray]
@@ -62,7 +66,9 @@ def faults(steps, blocks, count, most):
 
 
 def known(layout, step):
-  """bool[K], the branches whose latents are up to date before a step; the plan drops what nobody reads any more."""
+  """bool[K], the branches whose latents are up to date before a step; the plan drops what nobody
+  reads any more.
+  """
   if step == 0:
     return np.ones(len(layout.branches), bool)
   return layout.plan.steps[step - 1].updated | layout.stored[step - 1]
@@ -87,13 +93,16 @@ def look(apply, params, latents, texts, inspection, step, schedule, guidance, ma
   planned, count = layout.plan.steps[step], len(layout.plan.steps)
   taps = tuple(f'{block}/{name}' for block in inspection.blocks for name in MAPS)
   timestep, level = schedule.timesteps(count)[step], schedule.levels(count)[step]
-  passes = [_predict(apply, params, latents, texts, rows, timestep, masks, taps) for rows in planned.passes]
+  passes = [
+    _predict(apply, params, latents, texts, rows, timestep, masks, taps) for rows in planned.passes
+  ]
   epsilon, tapped = jax.tree.map(lambda *parts: np.concatenate(parts), *passes)
   epsilon = guide(epsilon[planned.uncond], epsilon[planned.cond], guidance)
   predicted = (np.asarray(latents) - np.sqrt(1 - level) * np.asarray(epsilon)) / np.sqrt(level)
   by_branch = lambda rows: dict(zip(layout.branches, rows, strict=True))
   maps = {
-    block: {name: by_branch(tapped[f'{block}/{name}'][planned.cond]) for name in MAPS} for block in inspection.blocks
+    block: {name: by_branch(tapped[f'{block}/{name}'][planned.cond]) for name in MAPS}
+    for block in inspection.blocks
   }
   return Look(by_branch(predicted), maps)
 
@@ -103,7 +112,9 @@ def _predict(apply, params, latents, texts, rows, timestep, masks, taps):
   """The noise of all rows, and what is tapped of them, without the axis of heads."""
 
   def row(branch, text, routes):
-    epsilon, tapped = apply({'params': params}, latents[branch], timestep, texts[text], routes, masks, taps)
+    epsilon, tapped = apply(
+      {'params': params}, latents[branch], timestep, texts[text], routes, masks, taps
+    )
     return epsilon, {name: _without_heads(name.partition('/')[2], x) for name, x in tapped.items()}
 
   return jax.vmap(row, axis_name=ROW_AXIS)(*rows)
@@ -128,9 +139,15 @@ def visitor(apply, params, texts, inspection, layout, schedule, guidance, masks,
     if step not in inspection.steps:
       return
     seen = look(apply, params, latents, texts, inspection, step, schedule, guidance, masks)
-    shown = {branch for branch, is_known in zip(layout.branches, known(layout, step), strict=True) if is_known}
+    shown = {
+      branch
+      for branch, is_known in zip(layout.branches, known(layout, step), strict=True)
+      if is_known
+    }
     keep = lambda by_branch: {branch: x for branch, x in by_branch.items() if branch in shown}
-    maps = {block: {name: keep(x) for name, x in by_name.items()} for block, by_name in seen.maps.items()}
+    maps = {
+      block: {name: keep(x) for name, x in by_name.items()} for block, by_name in seen.maps.items()
+    }
     show(step, Look(keep(seen.predicted), maps))
 
   return visit

@@ -1,4 +1,6 @@
-"""The inversion of a clip by a loaded model, alone or many side by side, and the cache of inversions."""
+"""The inversion of a clip by a loaded model, alone or many side by side, and the cache of
+inversions.
+"""
 
 import dataclasses
 import functools
@@ -23,8 +25,8 @@ class Inversion(NamedTuple):
   Attributes:
     trajectory: f32[S + 1, F, H, W, C], z_0, ..., z_T.
     null_texts: f32[S, T, E], optimised unconditional texts (null_text), or None.
-    free: f32[F, H, W, C], the reconstruction sampled freely from z_T (direct; elsewhere the reconstruction row
-      is that), or None.
+    free: f32[F, H, W, C], the reconstruction sampled freely from z_T (direct; elsewhere the
+      reconstruction row is that), or None.
   """
 
   trajectory: np.ndarray
@@ -57,11 +59,15 @@ class InversionOptions:
     return self.inner_steps or inversion.INNER_STEPS.get(self.method, 0)
 
   def stored(self, steps):
-    """Of so many steps, those after which the reconstruction is the inversion's trajectory (`plan.plan_edit`)."""
+    """Of so many steps, those after which the reconstruction is the inversion's trajectory
+    (`plan.plan_edit`).
+    """
     return {'direct': steps, 'obelm': 1}.get(self.method, 0)
 
   def uncond(self, texts, steps):
-    """The text of every uncond half, for `plan.plan_edit`: optimised ones follow the `texts` prompts."""
+    """The text of every uncond half, for `plan.plan_edit`: optimised ones follow the `texts`
+    prompts.
+    """
     return texts + np.arange(steps) if self.method == 'null_text' else None
 
   def faults(self):
@@ -74,7 +80,9 @@ class InversionOptions:
         f'inversion.guidance is {self.guidance}; accepted: 1.0 with method null_text, which repairs an '
         'unguided inversion'
       )
-    if self.inner_steps is not None and (self.method not in inversion.INNER_STEPS or self.inner_steps < 1):
+    if self.inner_steps is not None and (
+      self.method not in inversion.INNER_STEPS or self.inner_steps < 1
+    ):
       faults.append(
         f'inversion.inner_steps is {self.inner_steps} with method {self.method!r}; accepted: at least 1, with '
         f'{" or ".join(inversion.INNER_STEPS)}'
@@ -83,7 +91,18 @@ class InversionOptions:
 
 
 def invert_clip(
-  model, latents, text, source_prompt, schedule, steps, options, guidance, dtype, cache, progress, window=None
+  model,
+  latents,
+  text,
+  source_prompt,
+  schedule,
+  steps,
+  options,
+  guidance,
+  dtype,
+  cache,
+  progress,
+  window=None,
 ):
   """Inverts a clip, or reads the inversion from the cache.
 
@@ -95,7 +114,8 @@ def invert_clip(
     schedule: `NoiseSchedule`.
     steps: number of steps S.
     options: `InversionOptions`.
-    guidance: guidance of the sampling to come: null_text optimises for it, direct measures its drift.
+    guidance: guidance of the sampling to come: null_text optimises for it, direct measures its
+      drift.
     dtype: compute dtype.
     cache: path of the folder of inversions.
     progress: label -> wrapper of an iterable.
@@ -104,14 +124,23 @@ def invert_clip(
   Returns:
     (`Inversion`, whether it came from the cache).
   """
-  path = _cache_path(model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window)
+  path = _cache_path(
+    model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window
+  )
   if path.exists():
     return _read_inversion(path), True
 
   params, apply = model.params['unet'], unet_apply(model.config, dtype, window)
   found = {}
   found['trajectory'] = _walk(options)(
-    *(denoiser(model.config, dtype, window), params, latents, text[options.prompt], schedule, steps),
+    *(
+      denoiser(model.config, dtype, window),
+      params,
+      latents,
+      text[options.prompt],
+      schedule,
+      steps,
+    ),
     **dict(guidance=options.guidance, null_text=text[''], progress=progress('invert')),
   )
   if options.method == 'null_text':
@@ -125,7 +154,8 @@ def invert_clip(
     texts = jnp.stack([text[''], text[source_prompt]])
     layout = _free_layout(model, source_prompt, steps)
     sampled = sampling.edit(
-      *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance), progress=progress('drift')
+      *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance),
+      progress=progress('drift'),
     )
     (found['free'],) = sampled.values()
   return _keep_inversion(path, found), False
@@ -134,7 +164,11 @@ def invert_clip(
 def _walk(options):
   """The function of `inversion` that walks as `options` say."""
   walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
-  return functools.partial(walk, inner_steps=options.repetitions) if options.method == 'fixed_point' else walk
+  return (
+    functools.partial(walk, inner_steps=options.repetitions)
+    if options.method == 'fixed_point'
+    else walk
+  )
 
 
 def _free_layout(model, source_prompt, steps):
@@ -143,7 +177,9 @@ def _free_layout(model, source_prompt, steps):
   return plan_edit('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
 
 
-def _cache_path(model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window):
+def _cache_path(
+  model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window
+):
   """Where the inversion with these arguments of `invert` is kept."""
   facts = {
     'checkpoint': model.hash,
@@ -176,10 +212,11 @@ def invert_clips(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
   """Inverts clips side by side, each as `invert` would; those in the cache are read from it.
 
   Args:
-    clips: list of dicts of the arguments of `invert` that may differ from clip to clip: 'latents', 'text',
-      'source_prompt', 'options' (alike but for the prompt; not null_text), 'guidance'. Source prompts are either all
-      null or all not.
-    mesh: a mesh with the axis 'data', which divides the number of clips; the UNet's parameters are on all its devices.
+    clips: list of dicts of the arguments of `invert` that may differ from clip to clip: 'latents',
+      'text', 'source_prompt', 'options' (alike but for the prompt; not null_text), 'guidance'.
+      Source prompts are either all null or all not.
+    mesh: a mesh with the axis 'data', which divides the number of clips; the UNet's parameters are
+      on all its devices.
     model, schedule, steps, dtype, cache, progress, window: as in `invert`.
 
   Returns:
@@ -196,7 +233,12 @@ def invert_clips(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
   stack = lambda prompt: np.stack([clip['text'][prompt(clip)] for clip in clips])
   denoise = batch_denoiser(model.config, dtype, mesh, window)
   trajectories = _walk(options)(
-    *(denoise, params, np.stack([clip['latents'] for clip in clips]), stack(lambda clip: clip['options'].prompt)),
+    *(
+      denoise,
+      params,
+      np.stack([clip['latents'] for clip in clips]),
+      stack(lambda clip: clip['options'].prompt),
+    ),
     *(schedule, steps),
     **dict(guidance=options.guidance, null_text=stack(lambda _: ''), progress=progress('invert')),
   )
@@ -210,10 +252,17 @@ def invert_clips(model, clips, schedule, steps, dtype, cache, progress, mesh, wi
       *([layout] * len(clips), schedule, [clip['guidance'] for clip in clips]),
       **dict(mesh=mesh, progress=progress('drift')),
     )
-    found = [one | {'free': free} for one, edited in zip(found, sampled, strict=True) for free in edited.values()]
-  # Those that were there before stay what they are: another batch may round differently. A padded tail repeats a clip.
+    found = [
+      one | {'free': free}
+      for one, edited in zip(found, sampled, strict=True)
+      for free in edited.values()
+    ]
+  # Those that were there before stay what they are: another batch may round differently. A padded
+  # tail repeats a clip.
   inverted = {
     path: _read_inversion(path) if is_cached else _keep_inversion(path, one)
-    for path, (one, is_cached) in dict(zip(paths, zip(found, cached, strict=True), strict=True)).items()
+    for path, (one, is_cached) in dict(
+      zip(paths, zip(found, cached, strict=True), strict=True)
+    ).items()
   }
   return [(inverted[path], is_cached) for path, is_cached in zip(paths, cached, strict=True)]

@@ -1,6 +1,7 @@
 """From frames and prompts to frames: what the entry points, sweeps and notebooks call.
 
-The numbers are made elsewhere (`models`, `inversion`, `editing`); here a loaded `checkpoint.Model` meets pixels.
+The numbers are made elsewhere (`models`, `inversion`, `editing`); here a loaded `checkpoint.Model`
+meets pixels.
 """
 
 import dataclasses
@@ -20,7 +21,8 @@ from uniedit_jax.models.config import network
 
 
 def resolve_dtype(name):
-  """The compute dtype: 'auto' is bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPU.
+  """The compute dtype: 'auto' is bfloat16 where the hardware has it, float16 on older GPUs, float32
+  on CPU.
 
   Raises:
     ValueError: another name, or float16 on a CPU, which has no such matrix products.
@@ -48,7 +50,8 @@ def unet_apply(config, dtype, window=None, remat=False, temporal=True):
   Args:
     config: `ModelConfig`.
     dtype: compute dtype.
-    window: (length, overlap) of the windows that it sees of a longer clip (`windows.windowed`), or None.
+    window: (length, overlap) of the windows that it sees of a longer clip (`windows.windowed`), or
+      None.
     remat: save memory under differentiation.
     temporal: False makes it the image model inside the video model (`models.unet`).
   """
@@ -62,12 +65,16 @@ def unet_apply(config, dtype, window=None, remat=False, temporal=True):
 def denoiser(config, dtype, window=None, remat=False):
   """The UNet without routes, as `inversion` wants it; arguments as of `unet_apply`."""
   apply = unet_apply(config, dtype, window, remat)
-  return lambda params, latents, timestep, text: apply({'params': params}, latents, timestep, text)[0]
+  return lambda params, latents, timestep, text: apply({'params': params}, latents, timestep, text)[
+    0
+  ]
 
 
 @functools.cache
 def batch_denoiser(config, dtype, mesh, window=None):
-  """`denoiser` for B clips side by side, sharded over the mesh axis 'data'; latents and text gain the axis B."""
+  """`denoiser` for B clips side by side, sharded over the mesh axis 'data'; latents and text gain
+  the axis B.
+  """
   denoise = denoiser(config, dtype, window)
   clips = jax.vmap(denoise, in_axes=(None, 0, None, 0), axis_name=EDIT_AXIS)
   specs = PartitionSpec(), PartitionSpec('data'), PartitionSpec(), PartitionSpec('data')
@@ -99,13 +106,17 @@ def _encode_tokens(encoder, params, tokens):
 
 def encode_clip(model, frames, dtype):
   """Frames uint8[F, H, W, 3] to latents f32[F, H/8, W/8, C]."""
-  return vae.encode_frames(module(model.config, 'vae', dtype), model.params['vae'], video.to_model(frames))
+  return vae.encode_frames(
+    module(model.config, 'vae', dtype), model.params['vae'], video.to_model(frames)
+  )
 
 
 def decode_clip(model, latents, dtype):
   """Latents f32[F, H, W, C] to frames uint8[F, 8 H, 8 W, 3]."""
   # From the host, so that latents of a device and those of the cache are decoded by one program.
-  frames = vae.decode_frames(module(model.config, 'vae', dtype), model.params['vae'], np.asarray(latents))
+  frames = vae.decode_frames(
+    module(model.config, 'vae', dtype), model.params['vae'], np.asarray(latents)
+  )
   return video.from_model(np.asarray(frames))
 
 
@@ -121,13 +132,17 @@ def encode_batch(model, clips, dtype, mesh):
 
 
 def decode_batch(model, latents, dtype, mesh):
-  """Latents f32[B, F, H, W, C] to f32[B, F, 8 H, 8 W, 3], for `video.from_model`; see `encode_batch`."""
+  """Latents f32[B, F, H, W, C] to f32[B, F, 8 H, 8 W, 3], for `video.from_model`; see
+  `encode_batch`.
+  """
   return _frames_on(mesh, vae.decode_frames, model, latents, dtype)
 
 
 def _frames_on(mesh, function, model, clips, dtype):
   """Runs a function of frames on B clips, sharded over the mesh."""
-  return _over_frames(function, module(model.config, 'vae', dtype), mesh)(model.params['vae'], clips)
+  return _over_frames(function, module(model.config, 'vae', dtype), mesh)(
+    model.params['vae'], clips
+  )
 
 
 @functools.cache
@@ -137,7 +152,9 @@ def _over_frames(function, network, mesh):
     return made.reshape(*clips.shape[:2], *made.shape[1:])
 
   specs = PartitionSpec(), PartitionSpec('data')
-  return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False))
+  return jax.jit(
+    jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False)
+  )
 
 
 def start_noise(seed, shape):
@@ -147,7 +164,12 @@ def start_noise(seed, shape):
 
 def latent_shape(config, frames, height, width, **_):
   """(F, H, W, C) of the latents of a clip of `frames` x `height` x `width` pixels."""
-  return frames, height // config.vae.factor, width // config.vae.factor, config.unet.latent_channels
+  return (
+    frames,
+    height // config.vae.factor,
+    width // config.vae.factor,
+    config.unet.latent_channels,
+  )
 
 
 def with_overrides(schedule: NoiseSchedule, overrides):

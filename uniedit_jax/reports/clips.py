@@ -11,7 +11,8 @@ def write_clips(workdir, clips, fps, *, gif=True, frames=True):
 
   Args:
     workdir: path.
-    clips: dict of uint8[F, H, W, 3] by name: what was made are those called 'edit...', or else the last.
+    clips: dict of uint8[F, H, W, 3] by name: what was made are those called 'edit...', or else the
+      last.
     fps: frame rate.
     gif, frames: whether to write what was made in these forms too.
   """
@@ -20,7 +21,9 @@ def write_clips(workdir, clips, fps, *, gif=True, frames=True):
     video.write_mp4(workdir / f'{name}.mp4', clip, fps)
   edits = edits_of(clips) or list(clips)[-1:]
   if len(clips) > 1:
-    shown = [name for start in ('source', *NAMES.values()) for name in clips if name.startswith(start)]
+    shown = [
+      name for start in ('source', *NAMES.values()) for name in clips if name.startswith(start)
+    ]
     labelled = {name.replace('_', ' '): clips[name] for name in shown}
     video.write_mp4(workdir / 'side_by_side.mp4', grids.side_by_side(labelled), fps)
   for name in edits:
@@ -31,7 +34,8 @@ def write_clips(workdir, clips, fps, *, gif=True, frames=True):
 
 
 def write_masks(workdir, clips, fps, by_name):
-  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (over the clip they are of, to check them by eye).
+  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (over the clip they are of, to check them by
+  eye).
 
   Args:
     workdir: path.

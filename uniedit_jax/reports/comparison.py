@@ -1,4 +1,6 @@
-"""The tables of a comparison in the layout of the paper's Table 1, and its clips side by side on a page."""
+"""The tables of a comparison in the layout of the paper's Table 1, and its clips side by side on a
+page.
+"""
 
 import json
 import math
@@ -22,7 +24,8 @@ class Column(NamedTuple):
 
   Attributes:
     heading: str.
-    measure: name of a measure, or what it begins with: CLIP's are followed by the model that was asked.
+    measure: name of a measure, or what it begins with: CLIP's are followed by the model that was
+      asked.
     form: how a number is shown.
     user: whether raters said it (`study.answers`).
   """
@@ -73,7 +76,9 @@ BODY = '<p>@note@</p>@tasks@@controls@'
 
 def known_answer(row):
   """What the tables need of a judgement of `sprites.benchmark.judge`."""
-  judged = {name.removesuffix('_right'): right for name, right in row.items() if name.endswith('_right')}
+  judged = {
+    name.removesuffix('_right'): right for name, right in row.items() if name.endswith('_right')
+  }
   wrong = [name for name, right in judged.items() if not right]
   share = round(1 - len(wrong) / len(judged), 4)
   measures = {name: row[name] for name in ('success', 'changed', 'background_psnr', 'psnr', 'ssim')}
@@ -84,8 +89,8 @@ def write(workdir):
   """Writes table.md, results.csv and index.html.
 
   Args:
-    workdir: path of a comparison with results.json, perhaps edits/<edit>/exact_target.mp4 and the results of a user
-      study in user_study/results.json.
+    workdir: path of a comparison with results.json, perhaps edits/<edit>/exact_target.mp4 and the
+      results of a user study in user_study/results.json.
 
   Returns:
     the tables, Markdown.
@@ -94,7 +99,10 @@ def write(workdir):
     ValueError: the comparison cannot be read.
   """
   workdir = epath.Path(workdir)
-  compared, rows = comparison_format.read(workdir), json.loads((workdir / 'results.json').read_text())
+  compared, rows = (
+    comparison_format.read(workdir),
+    json.loads((workdir / 'results.json').read_text()),
+  )
   study, said = workdir / 'user_study' / 'results.json', []
   if study.exists():
     said = json.loads(study.read_text())['results']
@@ -114,7 +122,9 @@ def write(workdir):
   with atomic_file(workdir / 'table.md') as name, open(name, 'w', encoding='utf-8') as file:
     file.write(text)
   tables.write_csv(workdir / 'results.csv', rows)
-  _write_page(workdir, compared, rows, note, {title[task]: (task, lines) for task, lines in found.items()})
+  _write_page(
+    workdir, compared, rows, note, {title[task]: (task, lines) for task, lines in found.items()}
+  )
   return text
 
 
@@ -125,7 +135,11 @@ def _count(compared, task):
 def _table(compared, task, rows, said):
   """The heads and the lines of a task's table; only the heads where it has no edits."""
   rows = [row for row in rows if row['task'] == task]
-  said = {(row['method'], row['measure']): row for row in said if row['task'] == task and not row['against']}
+  said = {
+    (row['method'], row['measure']): row
+    for row in said
+    if row['task'] == task and not row['against']
+  }
   columns = []
   for column in (*COLUMNS, *(KNOWN if any('success' in row for row in rows) else ())):
     names = sorted({name for row in rows for name in row if name.startswith(column.measure)})
@@ -176,18 +190,29 @@ def _write_page(workdir, compared, rows, note, found):
     tasks += ''.join(_edit(workdir, compared, name, by_clip, info.fps) for name in names)
   style = STYLE + SMALL * (info.width < 160)
   parts = {'note': escape(note), 'tasks': tasks}
-  page.write_page(workdir / 'index.html', f'{workdir.name}: comparison', BODY, parts, style, "get('play').click();")
+  page.write_page(
+    workdir / 'index.html',
+    f'{workdir.name}: comparison',
+    BODY,
+    parts,
+    style,
+    "get('play').click();",
+  )
 
 
 def _html_table(heads, lines):
   """The table, its intervals below the means."""
   cell = lambda text: escape(text).replace(' (', '<small>(', 1) + '</small>' * (' (' in text)
   body = ''.join(
-    f'<tr><th scope="row">{escape(line[0])}</th>' + ''.join(f'<td>{cell(text)}</td>' for text in line[1:]) + '</tr>'
+    f'<tr><th scope="row">{escape(line[0])}</th>'
+    + ''.join(f'<td>{cell(text)}</td>' for text in line[1:])
+    + '</tr>'
     for line in lines
   )
   head = ''.join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-  return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+  return (
+    f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+  )
 
 
 def _edit(workdir, compared, name, by_clip, fps):
@@ -215,4 +240,8 @@ def _mark(row):
   """Whether an edit is right, where that is known."""
   if 'success' not in row:
     return ''
-  return ' <span class="good">✓</span>' if row['success'] else f' <small class="bad">✗ {escape(row["wrong"])}</small>'
+  return (
+    ' <span class="good">✓</span>'
+    if row['success']
+    else f' <small class="bad">✗ {escape(row["wrong"])}</small>'
+  )

@@ -4,9 +4,9 @@
   <folder>/items/<edit>/source.mp4
   <folder>/items/<edit>/<method>.mp4    one of every method
 
-comparison.json is `{"methods": {"<method>": "<title>", ...}, "edits": {"<edit>": {"task": "motion" or "appearance",
-"source_prompt": "...", "target_prompt": "..."}, ...}}`. Names of methods and edits are those of the files: letters,
-digits, _, - and ., no . first. The source prompt may be ''.
+comparison.json is `{"methods": {"<method>": "<title>", ...}, "edits": {"<edit>": {"task": "motion"
+or "appearance", "source_prompt": "...", "target_prompt": "..."}, ...}}`. Names of methods and edits
+are those of the files: letters, digits, _, - and ., no . first. The source prompt may be ''.
 """
 
 import dataclasses
@@ -52,7 +52,9 @@ class Comparison:
       given = edit if isinstance(edit, dict) else {}
       texts = all(isinstance(given.get(field), str) for field in FIELDS)
       if not (texts and given['task'] in TASKS and given['target_prompt'].strip()):
-        faults.append(f'edits.{name} is {edit!r}; accepted: texts for {", ".join(FIELDS)}, with a task of {TASKS}')
+        faults.append(
+          f'edits.{name} is {edit!r}; accepted: texts for {", ".join(FIELDS)}, with a task of {TASKS}'
+        )
     return faults
 
 
@@ -63,7 +65,10 @@ def clip_path(folder, edit, name):
 
 def write(folder, comparison):
   """Writes comparison.json; the clips are written to their `clip_path`."""
-  with atomic_file(epath.Path(folder) / 'comparison.json') as name, open(name, 'w', encoding='utf-8') as file:
+  with (
+    atomic_file(epath.Path(folder) / 'comparison.json') as name,
+    open(name, 'w', encoding='utf-8') as file,
+  ):
     json.dump(dataclasses.asdict(comparison), file, indent=2, ensure_ascii=False)
 
 
@@ -81,18 +86,29 @@ def read(folder):
   """
   path = epath.Path(folder) / 'comparison.json'
   if not path.exists():
-    raise ValueError(f'comparison is {str(folder)!r}, which has no comparison.json; accepted: {__doc__}')
+    raise ValueError(
+      f'comparison is {str(folder)!r}, which has no comparison.json; accepted: {__doc__}'
+    )
   try:
     given = json.loads(path.read_text())
   except ValueError as error:
     raise ValueError(f'{path} is no JSON: {error}') from error
-  if not isinstance(given, dict) or not all(isinstance(given.get(name), dict) for name in ('methods', 'edits')):
+  if not isinstance(given, dict) or not all(
+    isinstance(given.get(name), dict) for name in ('methods', 'edits')
+  ):
     raise ValueError(f'{path} has not the objects methods and edits; accepted: {__doc__}')
   comparison = Comparison(given['methods'], given['edits'])
   faults = comparison.faults()
   if not faults:
-    clips = (clip_path(folder, edit, name) for edit in comparison.edits for name in (SOURCE, *comparison.methods))
+    clips = (
+      clip_path(folder, edit, name)
+      for edit in comparison.edits
+      for name in (SOURCE, *comparison.methods)
+    )
     faults = [f'{clip} is missing' for clip in clips if not clip.exists()]
   if faults:
-    raise ValueError(f'the comparison in {folder} cannot be read:\n' + '\n'.join(f'  - {fault}' for fault in faults))
+    raise ValueError(
+      f'the comparison in {folder} cannot be read:\n'
+      + '\n'.join(f'  - {fault}' for fault in faults)
+    )
   return comparison

@@ -50,8 +50,9 @@ BODY = """@prompts@
 def write_report(workdir):
   """Writes `<workdir>/report.html` from what a run left there; parts that are missing are left out.
 
-  Read are config.json, metrics.json (flat, number or null), run.json, source.mp4, reconstruction.mp4,
-  motion_reference.mp4, edit.mp4, masks/*.mp4 and inspect/*.png. Videos and pictures become part of the page.
+  Read are config.json, metrics.json (flat, number or null), run.json, source.mp4,
+  reconstruction.mp4, motion_reference.mp4, edit.mp4, masks/*.mp4 and inspect/*.png. Videos and
+  pictures become part of the page.
 
   Args:
     workdir: str or path-like, local or remote.
@@ -64,9 +65,13 @@ def write_report(workdir):
   """
   workdir = epath.Path(workdir)
   if not workdir.is_dir():
-    raise FileNotFoundError(f'workdir is {workdir!s}, which is no folder; accepted: the folder of a run')
+    raise FileNotFoundError(
+      f'workdir is {workdir!s}, which is no folder; accepted: the folder of a run'
+    )
   faults = []
-  config, metrics, run = (_read_json(workdir / name, faults) for name in ('config.json', 'metrics.json', 'run.json'))
+  config, metrics, run = (
+    _read_json(workdir / name, faults) for name in ('config.json', 'metrics.json', 'run.json')
+  )
   warnings = run.pop('warnings', None) or []
   warnings = faults + (warnings if isinstance(warnings, list) else [warnings])
   parts = {
@@ -101,14 +106,22 @@ def _read_json(path, faults):
 
 def _prompts(config):
   """All text in the config whose name speaks of a prompt."""
-  found = [(k, v) for k, v in flatten(config) if 'prompt' in k.rpartition('.')[2] and isinstance(v, str)]
-  rows = ''.join(f'<dt>{escape(k.replace("_", " "))}</dt><dd>{escape(v) or "(empty)"}</dd>' for k, v in found)
+  found = [
+    (k, v) for k, v in flatten(config) if 'prompt' in k.rpartition('.')[2] and isinstance(v, str)
+  ]
+  rows = ''.join(
+    f'<dt>{escape(k.replace("_", " "))}</dt><dd>{escape(v) or "(empty)"}</dd>' for k, v in found
+  )
   return f'<dl>{rows}</dl>' if rows else ''
 
 
 def _videos(workdir):
   """The grid of videos and the controls."""
-  made = [path for name in VIDEOS for path in (workdir / f'{name}.mp4', *sorted(workdir.glob(f'{name}_[0-9]*.mp4')))]
+  made = [
+    path
+    for name in VIDEOS
+    for path in (workdir / f'{name}.mp4', *sorted(workdir.glob(f'{name}_[0-9]*.mp4')))
+  ]
   found = [(path, path.stem.replace('_', ' ')) for path in made]
   if (workdir / 'masks').is_dir():
     masks = sorted(p for p in (workdir / 'masks').iterdir() if p.suffix == '.mp4')
@@ -126,8 +139,14 @@ def _inside(folder):
     kind, at, place = path.stem.partition('_step_')
     step, _, rest = place.partition('_block_')
     block, _, branch = rest.partition('_')
-    title = f'Step {int(step)}, block {int(block)}' if at else 'Where each branch is heading, step by step'
-    label = SHEETS.get(kind, kind.replace('_', ' ')) + (f': {branch.replace("_", " ")}' if branch else '')
+    title = (
+      f'Step {int(step)}, block {int(block)}'
+      if at
+      else 'Where each branch is heading, step by step'
+    )
+    label = SHEETS.get(kind, kind.replace('_', ' ')) + (
+      f': {branch.replace("_", " ")}' if branch else ''
+    )
     data = base64.b64encode(path.read_bytes()).decode()
     picture = f'<img loading="lazy" alt="{escape(label)}" src="data:image/png;base64,{data}">'
     by_place.setdefault(title, []).append(
@@ -164,14 +183,21 @@ def _quantity(key, value):
     return f'{value / 2**30:.2f} GiB' if value >= 2**29 else f'{value / 2**20:.1f} MiB'
   units = {'psnr': 'dB', 'db': 'dB', 'seconds': 's', 'ms': 'ms', 'percent': '%', 'fps': 'frames/s'}
   unit = next((f' {name}' for word, name in units.items() if word in words), '')
-  number = {math.inf: '∞', -math.inf: '−∞'}.get(value, str(value) if isinstance(value, int) else f'{value:.4g}')
+  number = {math.inf: '∞', -math.inf: '−∞'}.get(
+    value, str(value) if isinstance(value, int) else f'{value:.4g}'
+  )
   return number + unit
 
 
 def _phases(phases):
-  """Rows per step as a strip of bars; positions in percent, so that the text keeps its size at any width."""
+  """Rows per step as a strip of bars; positions in percent, so that the text keeps its size at any
+  width.
+  """
   phases = [p for p in phases if isinstance(p, dict) and {'start', 'stop', 'rows'} <= p.keys()]
-  steps, most = max((p['stop'] for p in phases), default=0), max((p['rows'] for p in phases), default=0)
+  steps, most = (
+    max((p['stop'] for p in phases), default=0),
+    max((p['rows'] for p in phases), default=0),
+  )
   if not steps or not most:
     return ''
   bars = ''

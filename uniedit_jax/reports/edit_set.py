@@ -1,6 +1,8 @@
-"""Tables of a set of edits: means and intervals of every measure, with the sources as the row to compare with.
+"""Tables of a set of edits: means and intervals of every measure, with the sources as the row to
+compare with.
 
-Motion edits have a table of their own, without measures that reward an edit for moving as the source does.
+Motion edits have a table of their own, without measures that reward an edit for moving as the
+source does.
 """
 
 import json
@@ -14,7 +16,8 @@ from uniedit_jax.reports import tables
 from uniedit_jax.runtime.files import atomic_file
 
 TITLES = {'motion': 'Motion edits', 'appearance': 'Structure-preserving edits'}
-CLIP = ('video', 'image', 'generated', 'source_prompt', 'seed', 'clip')  # fields that tell sources apart
+# fields that tell sources apart
+CLIP = ('video', 'image', 'generated', 'source_prompt', 'seed', 'clip')
 # Measures that punish a change of motion; the beginnings of their names.
 STRUCTURE = ('source_psnr_db', 'source_ssim', 'source_warp_error', 'clip_source_similarity')
 HEAD = """\
@@ -66,13 +69,17 @@ def write(workdir, ids):
 
 
 def split(name):
-  """('edit' or 'source', measure) of a name in metrics.json; all edits of a clip are 'edit', and what is of neither."""
+  """('edit' or 'source', measure) of a name in metrics.json; all edits of a clip are 'edit', and
+  what is of neither.
+  """
   found = re.fullmatch(r'(edit|source)_(?:\d+_)?(.+)', name)
   return found.groups() if found else ('edit', name)
 
 
 def _summary(values):
-  """Numbers, mean and interval of those (clip, value) that are finite: the PSNR of equal clips is not."""
+  """Numbers, mean and interval of those (clip, value) that are finite: the PSNR of equal clips is
+  not.
+  """
   finite = [(clip, value) for clip, value in values if value is not None and math.isfinite(value)]
   if not finite:
     return {'n': 0, 'clips': 0}

@@ -47,7 +47,9 @@ class Sheets:
 
 def write(path, rows, columns):
   """Writes small pictures, enlarged, as a `grids.sheet`."""
-  enlarged = {label: [_enlarge(picture) for picture in pictures] for label, pictures in rows.items()}
+  enlarged = {
+    label: [_enlarge(picture) for picture in pictures] for label, pictures in rows.items()
+  }
   write_png(path, sheet(enlarged, columns))
 
 
@@ -84,11 +86,14 @@ def queries(by_name, grid):
   low, high = np.quantile(components, (0.02, 0.98), axis=0)
   colours = np.clip((components - low) / np.maximum(high - low, 1e-12), 0, 1)
   pictures = np.uint8(255 * colours).reshape(*stacked.shape[:2], *grid, 3)
-  return {name: spread(frames) for name, frames in zip(by_name, pictures, strict=True)}, frame_labels(stacked.shape[1])
+  return {
+    name: spread(frames) for name, frames in zip(by_name, pictures, strict=True)
+  }, frame_labels(stacked.shape[1])
 
 
 def between_frames(by_name, grid):
-  """How every place attends to itself in the next frame, after the mean map [query frame, key frame] of all places.
+  """How every place attends to itself in the next frame, after the mean map [query frame, key
+  frame] of all places.
 
   Args:
     by_name: {branch's name: f32[N, F, F]}.
@@ -118,7 +123,10 @@ def of_words(attention, words, grid):
     (rows {word: u8[n, H, W, 3]}, labels of the n columns).
   """
   frames = shown_frames(len(attention))
-  rows = {word: _heat(attention[frames][..., at].mean(axis=-1).reshape(-1, *grid)) for word, at in words.items()}
+  rows = {
+    word: _heat(attention[frames][..., at].mean(axis=-1).reshape(-1, *grid))
+    for word, at in words.items()
+  }
   return rows, frame_labels(len(attention))
 
 

@@ -148,16 +148,22 @@ def embed(path):
     size, fps = f'width="{info.width}" height="{info.height}" ', info.fps
   except (OSError, ValueError):  # a remote or broken file: the browser may still make sense of it
     note, size, fps = '', '', video.FOLDER_FPS
-  return _element(f'data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}', fps, size), note
+  return _element(
+    f'data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}', fps, size
+  ), note
 
 
 def link(address, fps, label):
-  """A video that stays a file of its own, `address` relative to the page, with its label (HTML): a figure."""
+  """A video that stays a file of its own, `address` relative to the page, with its label (HTML): a
+  figure.
+  """
   return f'<figure>{_element(escape(address), fps)}<figcaption>{label}</figcaption></figure>'
 
 
 def _element(source, fps, size=''):
-  return f'<video {size}muted playsinline preload="metadata" data-fps="{fps:g}" src="{source}"></video>'
+  return (
+    f'<video {size}muted playsinline preload="metadata" data-fps="{fps:g}" src="{source}"></video>'
+  )
 
 
 def figure(path, label, text=''):

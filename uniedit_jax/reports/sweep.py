@@ -1,4 +1,6 @@
-"""`index.html` of a sweep: its videos in a grid of the swept values, playing in step, and its measures plotted."""
+"""`index.html` of a sweep: its videos in a grid of the swept values, playing in step, and its
+measures plotted.
+"""
 
 import base64
 import io
@@ -15,7 +17,8 @@ from uniedit_jax.reports.page import escape
 from uniedit_jax.reports.tables import flatten
 from uniedit_jax.runtime.workdir import write_json
 
-REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')  # clips, not settings
+# clips, not settings
+REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')
 SHARED = ('source', 'reconstruction')  # by the settings of a pass
 
 STYLE = """.grid { display: grid; gap: .5rem; margin: 1rem 0 .5rem; align-items: start; }
@@ -53,7 +56,10 @@ def write_clips(workdir, setting, source, clips, fps, config):
     fps: frame rate.
     config: dict, the whole config of the setting.
   """
-  of_setting, of_source = workdir / 'settings' / f'{setting:03d}', workdir / 'sources' / f'{source:03d}'
+  of_setting, of_source = (
+    workdir / 'settings' / f'{setting:03d}',
+    workdir / 'sources' / f'{source:03d}',
+  )
   for name, clip in clips.items():
     video.write_mp4((of_source if name in SHARED else of_setting) / f'{name}.mp4', clip, fps)
   write_json(of_setting / 'config.json', config)
@@ -63,28 +69,40 @@ def write_sweep(workdir, title, rows, fields, run):
   """Writes the page of a sweep.
 
   Args:
-    workdir: path; has settings/<number>/{edit.mp4,config.json} and sources/<pass>/{source,reconstruction}.mp4.
+    workdir: path; has settings/<number>/{edit.mp4,config.json} and
+      sources/<pass>/{source,reconstruction}.mp4.
     title: str.
-    rows: list of dicts with 'setting', 'pass', the swept fields, and measures (numbers; None or missing where a setting
-      has none).
+    rows: list of dicts with 'setting', 'pass', the swept fields, and measures (numbers; None or
+      missing where a setting has none).
     fields: names of the swept fields.
     run: dict, the run record.
   """
   workdir = epath.Path(workdir)
-  sources = [workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)]
-  paths = [path / f'{name}.mp4' for path in sources for name in SHARED if (path / f'{name}.mp4').exists()]
+  sources = [
+    workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)
+  ]
+  paths = [
+    path / f'{name}.mp4' for path in sources for name in SHARED if (path / f'{name}.mp4').exists()
+  ]
   paths = list({(path.stem, path.read_bytes()): path for path in reversed(paths)}.values())[
     ::-1
   ]  # passes of one clip share them
-  label = lambda path: path.stem if len(paths) <= len(SHARED) else f'{path.stem} of pass {path.parent.name}'
-  names = dict.fromkeys(name for row in rows for name in row if name not in ('setting', 'pass', *fields))
+  label = lambda path: (
+    path.stem if len(paths) <= len(SHARED) else f'{path.stem} of pass {path.parent.name}'
+  )
+  names = dict.fromkeys(
+    name for row in rows for name in row if name not in ('setting', 'pass', *fields)
+  )
   varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
-  fields = [field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1] or fields[:1]
+  fields = [
+    field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1
+  ] or fields[:1]
   parts = {
     'sources': ''.join(page.figure(path, label(path)) for path in paths),
     'settings': _settings(workdir, rows, fields, varying),
     'plots': ''.join(
-      f'<img alt="{escape(name)}" src="data:image/png;base64,{_plot(rows, fields, name)}">' for name in varying
+      f'<img alt="{escape(name)}" src="data:image/png;base64,{_plot(rows, fields, name)}">'
+      for name in varying
     ),
     'constant': _constant(rows, [name for name in names if name not in varying]),
     'differences': _differences(workdir, rows),
@@ -103,27 +121,41 @@ def differing(configs):
     dict {dotted field: its value in every config, None where one has it not}.
   """
   configs = [dict(flatten(config)) for config in configs]
-  values = {field: [config.get(field) for config in configs] for config in configs for field in config}
-  return {field: found for field, found in values.items() if any(value != found[0] for value in found)}
+  values = {
+    field: [config.get(field) for config in configs] for config in configs for field in config
+  }
+  return {
+    field: found for field, found in values.items() if any(value != found[0] for value in found)
+  }
 
 
 def _constant(rows, names):
   """The measures that are the same in all settings, as a sentence."""
-  told = ', '.join(f'{name} {_number(rows[0].get(name))}' for name in names if rows[0].get(name) is not None)
+  told = ', '.join(
+    f'{name} {_number(rows[0].get(name))}' for name in names if rows[0].get(name) is not None
+  )
   return escape(f'The same in all settings: {told}.') if told else ''
 
 
 def _differences(workdir, rows):
   """The fields of the configs whose values are not all the same, a column for every setting."""
   numbers = [row['setting'] for row in rows]
-  configs = [json.loads((workdir / 'settings' / f'{n:03d}' / 'config.json').read_text()) for n in numbers]
-  line = lambda tag, cells: '<tr>' + ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells) + '</tr>'
-  body = ''.join(line('td', [field, *map(_shown, values)]) for field, values in differing(configs).items())
+  configs = [
+    json.loads((workdir / 'settings' / f'{n:03d}' / 'config.json').read_text()) for n in numbers
+  ]
+  line = lambda tag, cells: (
+    '<tr>' + ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells) + '</tr>'
+  )
+  body = ''.join(
+    line('td', [field, *map(_shown, values)]) for field, values in differing(configs).items()
+  )
   return f'<table><thead>{line("th", ["setting", *numbers])}</thead><tbody>{body}</tbody></table>'
 
 
 def _settings(workdir, rows, fields, measures):
-  """The videos: in rows and columns where two fields were swept in all combinations, else one after another."""
+  """The videos: in rows and columns where two fields were swept in all combinations, else one after
+  another.
+  """
   values = [list(dict.fromkeys(json.dumps(row[field]) for row in rows)) for field in fields]
   cell = lambda row, names: _cell(workdir, row, names, measures)
   if len(fields) != 2 or len(rows) != len(values[0]) * len(values[1]):
@@ -159,7 +191,9 @@ def _number(value):
 
 
 def _is_range(value):
-  return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int) for x in value)
+  return (
+    isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int) for x in value)
+  )
 
 
 def axis(values):
@@ -176,7 +210,9 @@ def axis(values):
 
 
 def _plot(rows, fields, measure):
-  """A measure against the first swept field that is no replicate, a line for each value of the others: png, base64."""
+  """A measure against the first swept field that is no replicate, a line for each value of the
+  others: png, base64.
+  """
   import matplotlib.pyplot as plt  # late: it takes seconds
 
   rows = [row for row in rows if row.get(measure) is not None and math.isfinite(row[measure])]
@@ -190,7 +226,16 @@ def _plot(rows, fields, measure):
   for line, points in lines.items():
     x = sorted(points)
     mean, low, high = np.transpose([interval(points[at]) for at in x])
-    axes.errorbar(x, mean, [mean - low, high - mean], marker='o', markersize=4, capsize=3, linewidth=1, label=line)
+    axes.errorbar(
+      x,
+      mean,
+      [mean - low, high - mean],
+      marker='o',
+      markersize=4,
+      capsize=3,
+      linewidth=1,
+      label=line,
+    )
   axes.set(xlabel=settings[0], title=measure)
   axes.title.set_fontsize(10)
   if labels:

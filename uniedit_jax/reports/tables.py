@@ -15,15 +15,22 @@ def flatten(tree, prefix=''):
 
 
 def write_csv(path, rows):
-  """Writes dicts as a table, a column for every key; True and False as 1 and 0, nothing for None and a missing key."""
+  """Writes dicts as a table, a column for every key; True and False as 1 and 0, nothing for None
+  and a missing key.
+  """
   with atomic_file(path) as name, open(name, 'w', encoding='utf-8', newline='') as file:
-    writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator='\n')
+    writer = csv.DictWriter(
+      file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator='\n'
+    )
     writer.writeheader()
-    writer.writerows({key: int(x) if isinstance(x, bool) else x for key, x in row.items()} for row in rows)
+    writer.writerows(
+      {key: int(x) if isinstance(x, bool) else x for key, x in row.items()} for row in rows
+    )
 
 
 def write_means(path, rows, by, headings):
-  """Writes a table in Markdown: a line for every combination of values in the columns `by`, with means.
+  """Writes a table in Markdown: a line for every combination of values in the columns `by`, with
+  means.
 
   Args:
     path: of the file.

@@ -6,8 +6,8 @@
     <folder>/unet.safetensors  ...            one file each, float16
     <folder>/tokenizer/vocab.json merges.txt  or words.txt
 
-A folder appears whole or not at all: it is written beside its place and renamed at the end. The models in `SHIPPED`
-come with the package and go by name.
+A folder appears whole or not at all: it is written beside its place and renamed at the end. The
+models in `SHIPPED` come with the package and go by name.
 """
 
 import concurrent.futures
@@ -31,7 +31,8 @@ from uniedit_jax.models.tokenizers import CLIPTokenizer, WordTokenizer
 from uniedit_jax.runtime.files import absolute, local_copy
 
 WORDS_FILE = 'words.txt'
-_ONE_AT_A_TIME = threading.Lock()  # orbax reads the arrays of a tree side by side, and holds a gigabyte of them
+# orbax reads the arrays of a tree side by side, and holds a gigabyte of them
+_ONE_AT_A_TIME = threading.Lock()
 SHIPPED = {'sprites': epath.Path(__file__).parents[1] / 'sprites' / 'checkpoint'}
 
 
@@ -58,7 +59,8 @@ def creating(folder, config, tokenizer_files):
   Args:
     folder: path of the checkpoint to be.
     config: `ModelConfig`.
-    tokenizer_files: {name: text}, vocab.json and merges.txt or words.txt; {} for a checkpoint without a text tower.
+    tokenizer_files: {name: text}, vocab.json and merges.txt or words.txt; {} for a checkpoint
+      without a text tower.
 
   Yields:
     The path to write into; it becomes `folder` at the end, and is removed when the block raises.
@@ -91,7 +93,9 @@ def refuse_to_overwrite(folder):
   folder = absolute(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     what = 'a checkpoint' if (folder / 'manifest.json').exists() else 'something else'
-    raise FileExistsError(f'{folder} already holds {what}; remove it first, or choose another folder')
+    raise FileExistsError(
+      f'{folder} already holds {what}; remove it first, or choose another folder'
+    )
 
 
 def save_params(folder, part, params, source='', compact=False):
@@ -133,7 +137,9 @@ def save_params(folder, part, params, source='', compact=False):
 
 
 def locate(checkpoint):
-  """The folder of a checkpoint: its path, or that of a name in `SHIPPED` (write ./name for a folder called so)."""
+  """The folder of a checkpoint: its path, or that of a name in `SHIPPED` (write ./name for a folder
+  called so).
+  """
   return SHIPPED[str(checkpoint)] if str(checkpoint) in SHIPPED else absolute(checkpoint)
 
 
@@ -153,7 +159,9 @@ def count_parameters(folder):
   """The parameters of all parts as the manifest has them; None where it lacks any."""
   path = locate(folder) / 'manifest.json'
   manifest = json.loads(path.read_text()) if path.exists() else {}
-  return sum(manifest[part]['parameters'] for part in PARTS) if set(PARTS) <= set(manifest) else None
+  return (
+    sum(manifest[part]['parameters'] for part in PARTS) if set(PARTS) <= set(manifest) else None
+  )
 
 
 def load(folder, dtype='float32', parts=PARTS):
@@ -173,7 +181,9 @@ def load(folder, dtype='float32', parts=PARTS):
   """
   folder = locate(folder)
   missing = [name for name in ('config.json', 'manifest.json') if not (folder / name).exists()]
-  missing += [part for part in parts if not ((folder / part).exists() or _file(folder, part).exists())]
+  missing += [
+    part for part in parts if not ((folder / part).exists() or _file(folder, part).exists())
+  ]
   if missing:
     raise FileNotFoundError(
       f'{folder} is no checkpoint, it lacks: {", ".join(missing)}. Convert the released weights with '
@@ -183,12 +193,20 @@ def load(folder, dtype='float32', parts=PARTS):
   manifest = json.loads((folder / 'manifest.json').read_text())
   digests = [config.to_json(), *(manifest[part]['sha256'] for part in sorted(manifest))]
   tokenizer = read_tokenizer(folder, config) if 'text' in parts else None
-  # Tests have compared what is shipped with the model; to know its shapes, all of it must be traced.
-  abstract = [None if folder in SHIPPED.values() else abstract_params(config, part) for part in parts]
+  # Tests have compared what is shipped with the model; to know its shapes, all of it must be
+  # traced.
+  abstract = [
+    None if folder in SHIPPED.values() else abstract_params(config, part) for part in parts
+  ]
   with concurrent.futures.ThreadPoolExecutor() as threads:
     read = threads.map(functools.partial(restore, folder, dtype=dtype), parts, abstract)
     params = dict(zip(parts, read, strict=True))
-  return Model(config, params, tokenizer, hashlib.sha256('\n'.join([config.to_json(), *digests]).encode()).hexdigest())
+  return Model(
+    config,
+    params,
+    tokenizer,
+    hashlib.sha256('\n'.join([config.to_json(), *digests]).encode()).hexdigest(),
+  )
 
 
 def restore(folder, part, abstract, dtype='float32'):
@@ -197,7 +215,8 @@ def restore(folder, part, abstract, dtype='float32'):
   Args:
     folder: `epath.Path` of a checkpoint.
     part: name.
-    abstract: tree of shapes that it must have; None for a safetensors file whose tree is known to be right.
+    abstract: tree of shapes that it must have; None for a safetensors file whose tree is known to
+      be right.
     dtype: every floating-point parameter is cast to it while it is read.
 
   Raises:
@@ -208,8 +227,11 @@ def restore(folder, part, abstract, dtype='float32'):
     try:
       return traverse_util.unflatten_dict(_read_file(path, abstract, dtype, device), sep='/')
     except safetensors.SafetensorError as error:
-      raise ValueError(f'{path} cannot be read ({error}); accepted: a file of `save_params`') from error
-  import orbax.checkpoint as ocp  # late: it takes a third of a second, and a shipped model has no such tree
+      raise ValueError(
+        f'{path} cannot be read ({error}); accepted: a file of `save_params`'
+      ) from error
+  # late: it takes a third of a second, and a shipped model has no such tree
+  import orbax.checkpoint as ocp
 
   folder /= part
   with _checkpointer() as checkpointer:
@@ -225,17 +247,25 @@ def restore(folder, part, abstract, dtype='float32'):
 
 
 def _read_file(path, abstract, dtype, device):
-  """The tensors of a safetensors file by path; the arguments of `restore`. It is mapped, and one is cast at a time."""
+  """The tensors of a safetensors file by path; the arguments of `restore`. It is mapped, and one is
+  cast at a time.
+  """
   with local_copy(path) as name, safetensors.safe_open(name, framework='numpy') as file:
     paths = list(file.keys())
     if abstract is not None:
-      _compare(path, {f'{key} {tuple(file.get_slice(key).get_shape())}' for key in paths}, _shapes(abstract))
+      _compare(
+        path,
+        {f'{key} {tuple(file.get_slice(key).get_shape())}' for key in paths},
+        _shapes(abstract),
+      )
     return {key: jax.device_put(file.get_tensor(key).astype(dtype), device) for key in paths}
 
 
 @contextlib.contextmanager
 def _checkpointer():
-  """An orbax checkpointer that is quiet and whose memory stays near that of the parameters: one at a time."""
+  """An orbax checkpointer that is quiet and whose memory stays near that of the parameters: one at
+  a time.
+  """
   import orbax.checkpoint as ocp
 
   with _ONE_AT_A_TIME:
@@ -248,10 +278,15 @@ def _checkpointer():
         (jax.Array, ocp.type_handlers.ArrayHandler()),
       )
       handler = ocp.PyTreeCheckpointHandler(
-        type_handler_registry=handlers, use_compression=False, save_concurrent_gb=1, restore_concurrent_gb=1
+        type_handler_registry=handlers,
+        use_compression=False,
+        save_concurrent_gb=1,
+        restore_concurrent_gb=1,
       )
       # Every process reads and writes for itself: none waits for the others.
-      alone = ocp.options.MultiprocessingOptions(primary_host=None, active_processes={jax.process_index()})
+      alone = ocp.options.MultiprocessingOptions(
+        primary_host=None, active_processes={jax.process_index()}
+      )
       with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
         yield checkpointer
     finally:
@@ -263,7 +298,9 @@ def _file(folder, part):
 
 
 def _compare(path, found, wanted):
-  """Raises ValueError unless the parameters found at `path` are those wanted; both as `_shapes` has them."""
+  """Raises ValueError unless the parameters found at `path` are those wanted; both as `_shapes` has
+  them.
+  """
   if found != wanted:
     raise ValueError(
       f'{path} does not match its config.json\n'
@@ -273,4 +310,6 @@ def _compare(path, found, wanted):
 
 
 def _shapes(tree):
-  return {f'{path} {tuple(x.shape)}' for path, x in traverse_util.flatten_dict(tree, sep='/').items()}
+  return {
+    f'{path} {tuple(x.shape)}' for path, x in traverse_util.flatten_dict(tree, sep='/').items()
+  }

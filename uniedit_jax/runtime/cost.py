@@ -1,4 +1,6 @@
-"""What a traced function costs: the arithmetic of its matrix products and convolutions, and the time that must take."""
+"""What a traced function costs: the arithmetic of its matrix products and convolutions, and the
+time that must take.
+"""
 
 from typing import NamedTuple
 
@@ -56,14 +58,22 @@ def roofline(found, peak, bandwidth):
 
 def _walk(jaxpr, times, found):
   for equation in jaxpr.eqns:
-    name, shapes = equation.primitive.name, [variable.aval for variable in (*equation.invars, *equation.outvars)]
+    name, shapes = (
+      equation.primitive.name,
+      [variable.aval for variable in (*equation.invars, *equation.outvars)],
+    )
     if name in ('dot_general', 'conv_general_dilated'):
       count = (_dot if name == 'dot_general' else _convolution)(equation)
       found.append(Product(count, sum(x.size * x.dtype.itemsize for x in shapes), times))
-    inner = [getattr(x, 'jaxpr', x) for p in equation.params.values() for x in (p if isinstance(p, tuple) else (p,))]
+    inner = [
+      getattr(x, 'jaxpr', x)
+      for p in equation.params.values()
+      for x in (p if isinstance(p, tuple) else (p,))
+    ]
     inner = [x for x in inner if hasattr(x, 'eqns')]
     if name == 'cond' and equation.params['branches_platforms']:
-      inner = inner[-1:]  # the form of other platforms, to which all are equal: no trick of one of them counts
+      # the form of other platforms, to which all are equal: no trick of one of them counts
+      inner = inner[-1:]
     elif inner and name in ('while', 'cond'):
       raise ValueError(f'the function has a {name}; accepted: loops of known length, no branches')
     for body in inner:

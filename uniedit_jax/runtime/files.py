@@ -11,7 +11,8 @@ from etils import epath
 
 @contextlib.contextmanager
 def atomic_file(path):
-  """Yields a local file name to write to; it becomes `path` if the block ends well and vanishes if not.
+  """Yields a local file name to write to; it becomes `path` if the block ends well and vanishes if
+  not.
 
   Args:
     path: str or path-like, local or remote. Missing parent folders are made.
@@ -35,7 +36,8 @@ def atomic_file(path):
 
 @contextlib.contextmanager
 def local_copy(path):
-  """Yields a local name of a file or a folder of files; a remote one is copied for the length of the block.
+  """Yields a local name of a file or a folder of files; a remote one is copied for the length of
+  the block.
 
   Args:
     path: str or path-like. Where nothing is there, the name is one that does not exist.

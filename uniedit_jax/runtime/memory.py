@@ -9,8 +9,8 @@ from etils import epath
 from uniedit_jax.models import attention_kernels
 from uniedit_jax.models.config import PARTS, abstract_params
 
-# Memory of one row while it is sampled, in units of f[F, H, W, channels[0]]: the difference of the process peaks with
-# three and with six rows a pass in docs/performance.md.
+# Memory of one row while it is sampled, in units of f[F, H, W, channels[0]]: the difference of the
+# process peaks with three and with six rows a pass in docs/performance.md.
 ROW_UNITS = 36
 
 
@@ -33,7 +33,11 @@ def needed(config, rows, frames, height, width, dtype, parameters=None):
   item = jnp.dtype(dtype).itemsize
   side = config.vae.factor
   unit = frames * (height // side) * (width // side) * config.unet.channels[0] * item
-  return (parameters or parameter_count(config)) * item + rows * ROW_UNITS * unit + 2 * attention_kernels.LOGITS_BYTES
+  return (
+    (parameters or parameter_count(config)) * item
+    + rows * ROW_UNITS * unit
+    + 2 * attention_kernels.LOGITS_BYTES
+  )
 
 
 def available():

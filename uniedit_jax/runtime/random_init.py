@@ -11,10 +11,11 @@ from uniedit_jax.runtime.checkpoint import creating, save_params
 
 
 def init_random(folder, config, seed=0, progress=iter):
-  """Writes a checkpoint with random parameters and a byte tokenizer, to try programs without weights.
+  """Writes a checkpoint with random parameters and a byte tokenizer, to try programs without
+  weights.
 
-  Activations, latents, frames and predicted noise come out of order one. The numbers are the same on every
-  machine and for every leaf on its own: they depend on the seed and the path only.
+  Activations, latents, frames and predicted noise come out of order one. The numbers are the same
+  on every machine and for every leaf on its own: they depend on the seed and the path only.
 
   Args:
     folder: path.
@@ -43,7 +44,8 @@ def random_params(abstract, seed=0, part='', progress=iter):
     progress: wraps the iterable of leaves.
 
   Returns:
-    Tree of np.float32: kernels N(0, 1 / fan_in), embeddings N(0, 1), scales N(1, 0.1^2), biases N(0, 0.1^2).
+    Tree of np.float32: kernels N(0, 1 / fan_in), embeddings N(0, 1), scales N(1, 0.1^2), biases
+    N(0, 0.1^2).
   """
   params = {}
   for path, leaf in progress(traverse_util.flatten_dict(abstract, sep='/').items()):
@@ -60,7 +62,8 @@ def byte_tokenizer(config):
   """Files of a tokenizer in CLIP's format whose tokens are bytes.
 
   Args:
-    config: `TextConfig` with room for 512 bytes (inside and at the end of words) and the two special tokens.
+    config: `TextConfig` with room for 512 bytes (inside and at the end of words) and the two
+      special tokens.
 
   Returns:
     {'vocab.json': text, 'merges.txt': text}.
@@ -69,7 +72,9 @@ def byte_tokenizer(config):
     ValueError: the vocabulary is too small.
   """
   if config.vocabulary < 514 or min(config.bos, config.eos) < 512:
-    raise ValueError(f'text is {config}; accepted: a vocabulary of at least 514, bos and eos at least 512')
+    raise ValueError(
+      f'text is {config}; accepted: a vocabulary of at least 514, bos and eos at least 512'
+    )
   # Byte-level BPE writes printable bytes as themselves and all others as code points from 256 on.
   printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
   others = iter(range(256, 512))

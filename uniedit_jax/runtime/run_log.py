@@ -1,4 +1,6 @@
-"""What a run did, as it is written to run.json: seconds and compilations by phase, versions, memory, warnings."""
+"""What a run did, as it is written to run.json: seconds and compilations by phase, versions,
+memory, warnings.
+"""
 
 import contextlib
 import importlib.metadata
@@ -39,11 +41,11 @@ class RunLog:
 
   Attributes:
     seconds: {phase: seconds, compilation apart}.
-    compile_seconds: {phase: seconds of tracing, lowering and compiling}; compilations: {phase: number of programs}.
-      What a thread compiles beside the phases is apart, as 'beside'.
+    compile_seconds: {phase: seconds of tracing, lowering and compiling}; compilations: {phase:
+      number of programs}. What a thread compiles beside the phases is apart, as 'beside'.
     warnings: list of str.
-    facts: anything else that the run wants to tell, such as 'seconds_to_first_step': from the start of the process
-      until the first step of sampling is done.
+    facts: anything else that the run wants to tell, such as 'seconds_to_first_step': from the start
+      of the process until the first step of sampling is done.
   """
 
   def __init__(self, warnings=(), announce=logging.info):
@@ -64,8 +66,11 @@ class RunLog:
     """Counts an event of `jax.monitoring`, if it is one of compiling and a phase goes on."""
     if event not in COMPILE_EVENTS or not self._phase:
       return
-    phase, spans = (self._phase, self._spans) if threading.get_ident() == self._thread else (BESIDE, [])
-    # Events are reported as they end and those of inner functions lie inside: count the union of the spans.
+    phase, spans = (
+      (self._phase, self._spans) if threading.get_ident() == self._thread else (BESIDE, [])
+    )
+    # Events are reported as they end and those of inner functions lie inside: count the union of
+    # the spans.
     start, counted = time.perf_counter() - duration, 0.0
     while spans and spans[-1][0] >= start:
       counted += spans.pop()[1]
@@ -86,7 +91,12 @@ class RunLog:
   def phase(self, name):
     """Times a block; phases do not nest."""
     self._announce(name)
-    self._phase, self._thread, start, before = name, threading.get_ident(), time.perf_counter(), self.compiled
+    self._phase, self._thread, start, before = (
+      name,
+      threading.get_ident(),
+      time.perf_counter(),
+      self.compiled,
+    )
     try:
       yield
     finally:

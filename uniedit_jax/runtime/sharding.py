@@ -1,4 +1,6 @@
-"""Devices: the processes of a run, the mesh that batches of edits are sharded over, programs that are kept."""
+"""Devices: the processes of a run, the mesh that batches of edits are sharded over, programs that
+are kept.
+"""
 
 import jax
 import numpy as np
@@ -15,12 +17,15 @@ def data_mesh(devices=None):
 
 
 def meet(coordinator, processes, process):
-  """Lets the processes of a run find out who they are, for `jax.process_index`; before anything asks for devices.
+  """Lets the processes of a run find out who they are, for `jax.process_index`; before anything
+  asks for devices.
 
-  Then each goes its own way, as they share nothing: none waits for another, and none ends because another did.
+  Then each goes its own way, as they share nothing: none waits for another, and none ends because
+  another did.
 
   Args:
-    coordinator: host:port of process 0, or 'auto' where JAX finds the others by itself (TPU slices, Slurm, ...).
+    coordinator: host:port of process 0, or 'auto' where JAX finds the others by itself (TPU slices,
+      Slurm, ...).
     processes, process: how many there are, and which this is; not read with 'auto'.
   """
   jax.distributed.initialize(*(() if coordinator == 'auto' else (coordinator, processes, process)))
@@ -42,9 +47,11 @@ def set_up_programs(cache, dtype):
   """Settles how programs are compiled: kept from run to run, and true to their dtype.
 
   Args:
-    cache: path of a folder for compiled programs, so that the next run starts without compiling. Small ones are kept
-      too: there are many, and together they take longer than the large ones do to be read.
-    dtype: compute dtype. float32 then means it: GPUs and TPUs would otherwise multiply in fewer bits.
+    cache: path of a folder for compiled programs, so that the next run starts without compiling.
+      Small ones are kept too: there are many, and together they take longer than the large ones do
+      to be read.
+    dtype: compute dtype. float32 then means it: GPUs and TPUs would otherwise multiply in fewer
+      bits.
   """
   cache = epath.Path(cache).expanduser()
   cache.mkdir(parents=True, exist_ok=True)

@@ -6,14 +6,20 @@ from jax.experimental import topologies
 
 
 class Chip(NamedTuple):
-  """What Google publishes of a chip: bytes of memory, bfloat16 operations a second, bytes of memory a second."""
+  """What Google publishes of a chip: bytes of memory, bfloat16 operations a second, bytes of memory
+  a second.
+  """
 
   memory: float
   peak: float
   bandwidth: float
 
 
-CHIPS = {'v5e': Chip(16e9, 197e12, 819e9), 'v5p': Chip(95e9, 459e12, 2765e9), 'v6e': Chip(32e9, 918e12, 1640e9)}
+CHIPS = {
+  'v5e': Chip(16e9, 197e12, 819e9),
+  'v5p': Chip(95e9, 459e12, 2765e9),
+  'v6e': Chip(32e9, 918e12, 1640e9),
+}
 
 
 def chip_of(topology):
@@ -24,7 +30,9 @@ def chip_of(topology):
   """
   kind, _, shape = topology.partition(':')
   if kind not in CHIPS or not shape:
-    raise ValueError(f'topology is {topology!r}; accepted: {", ".join(CHIPS)} with a shape, as v5e:4x4')
+    raise ValueError(
+      f'topology is {topology!r}; accepted: {", ".join(CHIPS)} with a shape, as v5e:4x4'
+    )
   return CHIPS[kind]
 
 

@@ -1,4 +1,6 @@
-"""The protocol of a workdir: config.json first, finished parts kept, DONE last, every file whole or absent."""
+"""The protocol of a workdir: config.json first, finished parts kept, DONE last, every file whole or
+absent.
+"""
 
 import json
 import pathlib
@@ -24,8 +26,8 @@ def once(path, make, *args, key, **kwargs):
     key: str, of everything that the result depends on.
 
   Returns:
-    make(*args, **kwargs) as json gives it back, or what that came to before: the file at `path`, where that has the
-    same key.
+    make(*args, **kwargs) as json gives it back, or what that came to before: the file at `path`,
+    where that has the same key.
   """
   if path.exists() and (found := json.loads(path.read_text()))['key'] == key:
     return found['result']

@@ -1,10 +1,12 @@
-"""Whether attention maps carry motion and layout (UniEdit, section 4), measured where both are known.
+"""Whether attention maps carry motion and layout (UniEdit, section 4), measured where both are
+known.
 
-SA-T at a place sees the same place in all frames; SA-S in a frame sees all places. The claim is that a query looks at
-keys that show the same thing, here: object or background. Attention also depends on where a key is, which is no news
-of the clip. Two things remove it: the mean over the other clips is subtracted from the logarithm of a map, and a
-query's keys are compared only if they are equally far from it. That a key is looked at by all queries counts for
-nothing either, as queries of object and of background have the same weight.
+SA-T at a place sees the same place in all frames; SA-S in a frame sees all places. The claim is
+that a query looks at keys that show the same thing, here: object or background. Attention also
+depends on where a key is, which is no news of the clip. Two things remove it: the mean over the
+other clips is subtracted from the logarithm of a map, and a query's keys are compared only if they
+are equally far from it. That a key is looked at by all queries counts for nothing either, as
+queries of object and of background have the same weight.
 """
 
 import numpy as np
@@ -70,16 +72,18 @@ def equidistant(positions):
 
 
 def auc(maps, shown, triples):
-  """How often a query attends more to the one of two equally far keys that shows what the query shows.
+  """How often a query attends more to the one of two equally far keys that shows what the query
+  shows.
 
   Args:
-    maps: f[G, N, N], query times key, attention less what is expected of it; G frames (SA-S) or places (SA-T).
+    maps: f[G, N, N], query times key, attention less what is expected of it; G frames (SA-S) or
+      places (SA-T).
     shown: i8[G, N], `states`.
     triples: i[3, P], `equidistant`.
 
   Returns:
-    0 to 1, 0.5 is chance and a tie counts half: the mean of the rates of object and of background queries; or None
-    where one of these has no such keys.
+    0 to 1, 0.5 is chance and a tie counts half: the mean of the rates of object and of background
+    queries; or None where one of these has no such keys.
   """
   query, key, other = triples
   side = shown[:, query]
@@ -98,17 +102,21 @@ def measure(maps, shown, triples):
     triples: i[3, P].
 
   Returns:
-    {'clips' (those that have an AUC), 'mean', 'low', 'high' (95 % of bootstrapped means over clips), 'control' (the
-    mean with the states of other clips)}, or None with fewer than `LEAST_CLIPS` of them.
+    {'clips' (those that have an AUC), 'mean', 'low', 'high' (95 % of bootstrapped means over
+    clips), 'control' (the mean with the states of other clips)}, or None with fewer than
+    `LEAST_CLIPS` of them.
   """
   count, total = len(maps), maps.sum(0, dtype=np.float64)
 
   def rates(shift):
     """The AUC of every clip that has one, with the states of the clip `shift` before it."""
     for clip, lent in enumerate(np.roll(np.arange(count), shift)):
-      involved = sorted({clip, int(lent)})  # a clip in the expectation would vouch against its own states
+      # a clip in the expectation would vouch against its own states
+      involved = sorted({clip, int(lent)})
       expected = (total - maps[involved].sum(0, dtype=np.float64)) / (count - len(involved))
-      if (rate := auc(np.round(maps[clip] - expected, RESOLUTION), shown[lent], triples)) is not None:
+      if (
+        rate := auc(np.round(maps[clip] - expected, RESOLUTION), shown[lent], triples)
+      ) is not None:
         yield rate
 
   if count < LEAST_CLIPS or len(found := list(rates(0))) < LEAST_CLIPS:
@@ -123,14 +131,15 @@ def measure_blocks(maps, masks, grids, clear):
   """`measure` of all blocks in which something can be measured.
 
   Args:
-    maps: dict {'<block>/spatial_map': f32[clips, F, N, N], '<block>/temporal_map': f32[clips, N, F, F]}.
+    maps: dict {'<block>/spatial_map': f32[clips, F, N, N], '<block>/temporal_map': f32[clips, N, F,
+      F]}.
     masks: bool[clips, F, H, W].
     grids: the (H, W) of every block.
     clear: as in `states`.
 
   Returns:
-    list of dicts with 'kind' (of `KINDS`), 'block', 'grid' and what `measure` says. Left out are blocks
-    whose cells are too coarse to be clearly object or background.
+    list of dicts with 'kind' (of `KINDS`), 'block', 'grid' and what `measure` says. Left out are
+    blocks whose cells are too coarse to be clearly object or background.
   """
   rows = []
   for kind in KINDS:

@@ -1,4 +1,6 @@
-"""Random clips with captions, their latents, and batches that depend on the seed and the step alone."""
+"""Random clips with captions, their latents, and batches that depend on the seed and the step
+alone.
+"""
 
 from typing import NamedTuple
 
@@ -37,7 +39,8 @@ def draw_clips(seed, count, size, held_out=False, progress=iter):
     progress: wraps an iterable.
 
   Returns:
-    (frames u8[count, F, H, W, 3], masks of the objects bool[count, F, H, W], scenes: list of `Scene`).
+    (frames u8[count, F, H, W, 3], masks of the objects bool[count, F, H, W], scenes: list of
+    `Scene`).
   """
   rng = np.random.default_rng(seed)
   scenes = [random_scene(rng, held_out) for _ in range(count)]
@@ -54,7 +57,9 @@ def cover(masks, height, width):
 
 def encode_clips(vae, params, clips, progress=iter):
   """Frames u8[N, F, H, W, 3] to latents f16[N, F, H/8, W/8, C], a clip at a time."""
-  return np.stack([np.asarray(encode_frames(vae, params, to_model(clip)), np.float16) for clip in progress(clips)])
+  return np.stack(
+    [np.asarray(encode_frames(vae, params, to_model(clip)), np.float16) for clip in progress(clips)]
+  )
 
 
 def frame_batch(frames, seed, step, size):

@@ -9,7 +9,8 @@ STARTS = 0.3  # of a batch, that is what sampling starts from
 
 
 def vae_loss(vae, kl_weight):
-  """Mean squared error of reconstructed frames plus the weighted KL divergence from N(0, 1), a mean over latents.
+  """Mean squared error of reconstructed frames plus the weighted KL divergence from N(0, 1), a mean
+  over latents.
 
   Args:
     vae: `VAE` whose config.scale is 1.
@@ -51,9 +52,9 @@ class Samples(NamedTuple):
 def localization(maps, words, coverage):
   """How far the places that attend to the object's words are from the object.
 
-  The mean over these words of the Kullback-Leibler divergence from the coverage to the attention, both divided by their
-  sum over the clip. (FastComposer, Xiao et al. 2023, section 4.2, has the idea; its loss is linear, and one word
-  that takes all attention would satisfy it.)
+  The mean over these words of the Kullback-Leibler divergence from the coverage to the attention,
+  both divided by their sum over the clip. (FastComposer, Xiao et al. 2023, section 4.2, has the
+  idea; its loss is linear, and one word that takes all attention would satisfy it.)
 
   Args:
     maps: f32[F, N, T], attention of the tokens of frames to those of the prompt.
@@ -70,17 +71,21 @@ def localization(maps, words, coverage):
 
 
 def denoising_loss(unet, text_encoder, schedule, blocks, weight):
-  """The noise that the UNet fails to predict, on clips and on single frames, which bypass temporal attention.
+  """The noise that the UNet fails to predict, on clips and on single frames, which bypass temporal
+  attention.
 
-  A sample with signal power a weighs sqrt(max((1 - a) / a, 1)), and timesteps are drawn in proportion to themselves,
-  stratified over the batch: the noisiest steps decide what is made, and plain weighting neglects them.
+  A sample with signal power a weighs sqrt(max((1 - a) / a, 1)), and timesteps are drawn in
+  proportion to themselves, stratified over the batch: the noisiest steps decide what is made, and
+  plain weighting neglects them.
 
-  A clip's latents still show where everything moves at the last timestep, so that a model of them alone need not listen
-  to the prompt; but sampling starts from pure noise, and an edit from the inverted latents of a clip that the prompt
-  does not describe. Of every batch, the share `STARTS` is such starts, at one of the last tenth of the timesteps: by
-  turns the signal of another sample under noise, and noise alone. Right is the prediction that leads to the clip.
+  A clip's latents still show where everything moves at the last timestep, so that a model of them
+  alone need not listen to the prompt; but sampling starts from pure noise, and an edit from the
+  inverted latents of a clip that the prompt does not describe. Of every batch, the share `STARTS`
+  is such starts, at one of the last tenth of the timesteps: by turns the signal of another sample
+  under noise, and noise alone. Right is the prediction that leads to the clip.
 
-  Nothing in all this asks attention to say where a word is, which masks are made from: `localization` does.
+  Nothing in all this asks attention to say where a word is, which masks are made from:
+  `localization` does.
 
   Args:
     unet, text_encoder: modules, trained together.
@@ -89,7 +94,8 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
     weight: of the mean `localization` in the loss.
 
   Returns:
-    A loss whose params are {'unet', 'text'} and whose batch has 'clips' or 'images' or both, each `Samples`.
+    A loss whose params are {'unet', 'text'} and whose batch has 'clips' or 'images' or both, each
+    `Samples`.
   """
   alphas = jnp.asarray(schedule.alphas_cumprod)
   weights = jnp.sqrt(jnp.maximum((1 - alphas) / alphas, 1))
@@ -99,9 +105,13 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
     latents, others, tokens, words, coverage = samples
     time_key, noise_key = jax.random.split(key)
     size, starts = len(latents), round(STARTS * len(latents))
-    strata = lambda count, key: (jnp.arange(count) + jax.random.uniform(key, (count,))) / max(count, 1)
+    strata = lambda count, key: (
+      (jnp.arange(count) + jax.random.uniform(key, (count,))) / max(count, 1)
+    )
     keys = jax.random.split(time_key)
-    times = jnp.concatenate([0.9 + 0.1 * strata(starts, keys[0]), jnp.sqrt(strata(size - starts, keys[1]))])
+    times = jnp.concatenate(
+      [0.9 + 0.1 * strata(starts, keys[0]), jnp.sqrt(strata(size - starts, keys[1]))]
+    )
     timesteps = (times * schedule.train_steps).astype(jnp.int32)
     each = lambda x: x[:, None, None, None, None]
     alpha, noise = each(alphas[timesteps]), jax.random.normal(noise_key, latents.shape)
@@ -119,7 +129,9 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
 
     predicted, maps = jax.vmap(predict)(noisy, timesteps, text)
     error = jnp.mean((predicted - target) ** 2, axis=(1, 2, 3, 4))
-    return jnp.mean(weights[timesteps] * error), jnp.mean(jax.vmap(localization)(maps, words, coverage))
+    return jnp.mean(weights[timesteps] * error), jnp.mean(
+      jax.vmap(localization)(maps, words, coverage)
+    )
 
   def loss(params, batch, key):
     keys = dict(zip(batch, jax.random.split(key, len(batch)), strict=True))

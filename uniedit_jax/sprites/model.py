@@ -11,7 +11,14 @@ TOKENS = len(vocabulary())
 
 CONFIG = ModelConfig(
   name='sprites',
-  unet=UNetConfig(channels=(48, 96, 96, 96), heads=1, groups=12, latent_channels=8, text_width=96, frame_positions=16),
+  unet=UNetConfig(
+    channels=(48, 96, 96, 96),
+    heads=1,
+    groups=12,
+    latent_channels=8,
+    text_width=96,
+    frame_positions=16,
+  ),
   vae=VAEConfig(channels=(16, 32, 64), layers=1, groups=8, latent_channels=8, scale=1.0),
   text=TextConfig(
     vocabulary=TOKENS + 2,

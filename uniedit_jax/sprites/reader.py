@@ -1,8 +1,10 @@
-"""Reads what a clip shows from its pixels alone: of all the world's renderings, those that explain the clip best.
+"""Reads what a clip shows from its pixels alone: of all the world's renderings, those that explain
+the clip best.
 
-Nothing is trained. The light of every frame is measured and undone. A background repeats itself, so its median over
-frames and repetitions is free of the object. Pixels that are closer to a colour of the object than to that background
-are evidence of it, and this evidence is correlated with the silhouettes of every size, shape and motion at all places.
+Nothing is trained. The light of every frame is measured and undone. A background repeats itself, so
+its median over frames and repetitions is free of the object. Pixels that are closer to a colour of
+the object than to that background are evidence of it, and this evidence is correlated with the
+silhouettes of every size, shape and motion at all places.
 """
 
 import functools
@@ -16,13 +18,17 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, TEXTURE_PERIOD, Scene
 
 FRAME_ATTRIBUTES = ('style', 'background')
 OBJECT_ATTRIBUTES = ('colour', 'size', 'shape', 'motion', 'place')
-SHAPING = ('standing still', 'spinning', 'growing')  # in a single frame the other motions look like the first
+# in a single frame the other motions look like the first
+SHAPING = ('standing still', 'spinning', 'growing')
 REACH = 8  # how far from the middle a path is looked for, in units of which a frame has `EXTENT`
 SIDE = EXTENT + 2 * REACH  # of a frame with a margin
 NOISE = 0.05  # a difference of colours, in [0, 1]^3, that says little
-RIM = 0.3  # weight of the pixels just outside a silhouette: blur, and the ink of a sketch, make an object larger
+# weight of the pixels just outside a silhouette: blur, and the ink of a sketch, make an object
+# larger
+RIM = 0.3
 LEAST_FIT = 0.35  # objects have 0.5 even after blur and noise, backgrounds 0.15 at most
-LEAST_STEADINESS = 0.6  # objects that tremble by one unit have 0.65, those that change their motion halfway often less
+# objects that tremble by one unit have 0.65, those that change their motion halfway often less
+LEAST_STEADINESS = 0.6
 UNTOLD = (None, 0.0)  # a value and its margin
 
 
@@ -30,11 +36,12 @@ class Reading(NamedTuple):
   """What a clip shows.
 
   Attributes:
-    values: {attribute: value}, the keys of `ATTRIBUTES`. Of an object that is not visible all are None, and of one
-      that follows no path of the world motion and place are.
-    margins: {attribute: float in [0, 1]}, how much worse the next best value explains the clip; 0 is a guess.
-    fit: float in [0, 1], the share of the evidence of an object that one silhouette explains, put freely in every
-      frame.
+    values: {attribute: value}, the keys of `ATTRIBUTES`. Of an object that is not visible all are
+      None, and of one that follows no path of the world motion and place are.
+    margins: {attribute: float in [0, 1]}, how much worse the next best value explains the clip; 0
+      is a guess.
+    fit: float in [0, 1], the share of the evidence of an object that one silhouette explains, put
+      freely in every frame.
     steadiness: float, the share of `fit` that is left when the silhouette has to follow a path.
     mask: bool[F, H, W], pixels that look like the object rather than like the background.
   """
@@ -59,8 +66,8 @@ def read(frames):
   """Reads a clip.
 
   Args:
-    frames: u8[F, H, W, 3]; F is at least 4, as a jump looks like standing still in fewer, and H = W a multiple
-      of `EXTENT`.
+    frames: u8[F, H, W, 3]; F is at least 4, as a jump looks like standing still in fewer, and H = W
+      a multiple of `EXTENT`.
 
   Returns:
     `Reading`.
@@ -75,7 +82,9 @@ def read(frames):
       f'accepted: uint8[F, H, H, 3] with F at least 4 and H a multiple of {EXTENT}'
     )
   scale = size // EXTENT
-  pixels = frames.reshape(count, EXTENT, scale, EXTENT, scale, 3).mean((2, 4), dtype=np.float32) / 255
+  pixels = (
+    frames.reshape(count, EXTENT, scale, EXTENT, scale, 3).mean((2, 4), dtype=np.float32) / 255
+  )
   pixels /= _light(pixels)[:, None, None, None]
 
   tile = _background_tile(pixels)
@@ -99,19 +108,30 @@ def _best(scores, names):
   """The values of the highest score, {name: (value, margin)}; `names` are the axes of `scores`."""
   best = np.unravel_index(scores.argmax(), scores.shape)
   others = [np.delete(scores, i, axis).max() for axis, i in enumerate(best)]
-  margins = [float(np.clip(1 - other / scores[best], 0, 1)) if scores[best] > 0 else 0.0 for other in others]
-  return {name: (ATTRIBUTES[name][i], margin) for name, i, margin in zip(names, best, margins, strict=True)}
+  margins = [
+    float(np.clip(1 - other / scores[best], 0, 1)) if scores[best] > 0 else 0.0 for other in others
+  ]
+  return {
+    name: (ATTRIBUTES[name][i], margin)
+    for name, i, margin in zip(names, best, margins, strict=True)
+  }
 
 
 def _light(pixels):
-  """The light of every frame, f32[F]: how bright most pixels are beside the median frame, the mean as in the world."""
+  """The light of every frame, f32[F]: how bright most pixels are beside the median frame, the mean
+  as in the world.
+  """
   brightness = pixels.sum(-1)
   relative = np.median(brightness / np.maximum(np.median(brightness, axis=0), 1e-3), axis=(1, 2))
-  return np.maximum(relative / max(relative.mean(), 1e-3), 0.1) * light(len(pixels)).mean(dtype=np.float32)
+  return np.maximum(relative / max(relative.mean(), 1e-3), 0.1) * light(len(pixels)).mean(
+    dtype=np.float32
+  )
 
 
 def _background_tile(pixels):
-  """One period of the background, f32[P, P, 3]: an object covers less than half of the pixels that repeat it."""
+  """One period of the background, f32[P, P, 3]: an object covers less than half of the pixels that
+  repeat it.
+  """
   period, times = TEXTURE_PERIOD, EXTENT // TEXTURE_PERIOD
   return np.median(pixels.reshape(-1, times, period, times, period, 3), axis=(0, 1, 3))
 
@@ -126,10 +146,20 @@ def _background_scores(tile):
 
 @functools.lru_cache
 def _backgrounds():
-  """Conjugate spectra of one period of every background, c[s, b, P, P // 2 + 1, 3], and its energy, f[s, b]."""
+  """Conjugate spectra of one period of every background, c[s, b, P, P // 2 + 1, 3], and its energy,
+  f[s, b].
+  """
   inner = slice(8, 8 + TEXTURE_PERIOD)  # at the edge of a frame a sketch has other slopes
-  scenes = [[Scene(style=style, background=name) for name in ATTRIBUTES['background']] for style in ATTRIBUTES['style']]
-  tiles = np.array([[render(scene, frames=2).background[-1, inner, inner] for scene in row] for row in scenes]) / 255
+  scenes = [
+    [Scene(style=style, background=name) for name in ATTRIBUTES['background']]
+    for style in ATTRIBUTES['style']
+  ]
+  tiles = (
+    np.array(
+      [[render(scene, frames=2).background[-1, inner, inner] for scene in row] for row in scenes]
+    )
+    / 255
+  )
   return np.fft.rfft2(tiles, axes=(2, 3)).conj(), (tiles**2).sum((2, 3, 4))
 
 
@@ -153,8 +183,9 @@ def _evidence(pixels, tile, style):
     style: value of 'style'.
 
   Returns:
-    f32[6, F, 2, H, W] in (-1, 1), for every colour: of the whole object, whose colours lie between the outline's and
-    the body's, and of the body. A ratio, so that a night, where all colours are close, says as much as a day.
+    f32[6, F, 2, H, W] in (-1, 1), for every colour: of the whole object, whose colours lie between
+    the outline's and the body's, and of the body. A ratio, so that a night, where all colours are
+    close, says as much as a day.
   """
   difference = lambda colours: np.linalg.norm(pixels - colours, axis=-1)
   far = difference(np.tile(tile, (EXTENT // TEXTURE_PERIOD,) * 2 + (1,)))[:, None]
@@ -186,8 +217,8 @@ def _follow(spectra):
     spectra: c64[SIDE, SIDE // 2 + 1, 6, F, 2] of the evidence.
 
   Returns:
-    f[colour, size, shape, motion, place], the evidence at the best offset; of the best, the index of its colour and
-    its pixels, bool[F, H, W].
+    f[colour, size, shape, motion, place], the evidence at the best offset; of the best, the index
+    of its colour and its pixels, bool[F, H, W].
   """
   count = spectra.shape[3]
   silhouettes, templates = _silhouettes(count)
@@ -199,7 +230,11 @@ def _follow(spectra):
   scores = np.stack([sums[nearest == place].max((0, 1)) for place in range(len(PLACE))], -1)
   y, x, colour, best = np.unravel_index(sums.argmax(), sums.shape)
   shape = [len(ATTRIBUTES[name]) for name in OBJECT_ATTRIBUTES]
-  return scores.reshape(shape), colour, _crop(np.roll(silhouettes[best], (offsets[y], offsets[x]), (1, 2)))
+  return (
+    scores.reshape(shape),
+    colour,
+    _crop(np.roll(silhouettes[best], (offsets[y], offsets[x]), (1, 2))),
+  )
 
 
 def _locate(spectra):
@@ -218,9 +253,13 @@ def _locate(spectra):
   scores = sums.max((0, 1)).sum(0)
   best = scores.argmax()
   places = sums[..., best].reshape(-1, count).argmax(0)
-  moves = zip(silhouettes[best], offsets[places // len(offsets)], offsets[places % len(offsets)], strict=True)
+  moves = zip(
+    silhouettes[best], offsets[places // len(offsets)], offsets[places % len(offsets)], strict=True
+  )
   area = np.stack([np.roll(silhouette, (y, x), (0, 1)) for silhouette, y, x in moves])
-  return scores.reshape(*(len(ATTRIBUTES[name]) for name in ('size', 'shape')), -1).max(-1), _crop(area)
+  return scores.reshape(*(len(ATTRIBUTES[name]) for name in ('size', 'shape')), -1).max(-1), _crop(
+    area
+  )
 
 
 def _crop(frames):
@@ -229,7 +268,9 @@ def _crop(frames):
 
 
 def _explained(whole, area):
-  """The share of the evidence f32[F, H, W], of it or against it, that speaks for an object at bool[F, H, W]."""
+  """The share of the evidence f32[F, H, W], of it or against it, that speaks for an object at
+  bool[F, H, W].
+  """
   return max(0.0, float(whole[area].sum() / max(np.abs(whole[area | (whole > 0)]).sum(), 1)))
 
 
@@ -241,19 +282,23 @@ def _silhouettes(frames):
     frames: number of frames F.
 
   Returns:
-    (bool[S, F, SIDE, SIDE], the object's pixels; c64[SIDE, SIDE // 2 + 1, F, 2, S], conjugate spectra of the weights
-    of the whole object and of its body).
+    (bool[S, F, SIDE, SIDE], the object's pixels; c64[SIDE, SIDE // 2 + 1, F, 2, S], conjugate
+    spectra of the weights of the whole object and of its body).
   """
   whole, body = [], []
   for size, shape, motion in _silhouetted():
     scene = Scene(size=size, colour='white', shape=shape, motion=motion, shift=(REACH, REACH))
     rendering = render(scene, SIDE, frames, SIDE)
     whole.append(rendering.masks)
-    body.append(rendering.frames.min(-1) > 128 * light(frames)[:, None, None])  # nothing else is as bright
+    # nothing else is as bright
+    body.append(rendering.frames.min(-1) > 128 * light(frames)[:, None, None])
   wide = whole = np.stack(whole)
   for axis in (2, 3):
     wide = wide | np.roll(wide, 1, axis) | np.roll(wide, -1, axis)
-  body, templates = np.stack(body), np.empty((SIDE, SIDE // 2 + 1, frames, 2, len(whole)), np.complex64)
+  body, templates = (
+    np.stack(body),
+    np.empty((SIDE, SIDE // 2 + 1, frames, 2, len(whole)), np.complex64),
+  )
   for frame in range(frames):  # all of them at once would take five times the memory
     rimmed = (1 - RIM) * whole[:, frame] + RIM * wide[:, frame]
     templates[:, :, frame] = _spectra(np.stack([rimmed, body[:, frame]], dtype=np.float32)).conj()

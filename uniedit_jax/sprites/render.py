@@ -1,7 +1,7 @@
 """Draws scenes, in numpy: the same scene gives the same bytes on every machine.
 
-Everything is drawn in units of which a frame is 32 wide and high, x to the right and y downwards, so a clip of
-any size shows the same scene.
+Everything is drawn in units of which a frame is 32 wide and high, x to the right and y downwards,
+so a clip of any size shows the same scene.
 """
 
 from typing import NamedTuple
@@ -51,7 +51,9 @@ class Rendering(NamedTuple):
 
 
 class Pose(NamedTuple):
-  """Where the object of one frame is: x, y of its centre, its radius and the angle it is turned by (radians)."""
+  """Where the object of one frame is: x, y of its centre, its radius and the angle it is turned by
+  (radians).
+  """
 
   x: float
   y: float
@@ -62,8 +64,9 @@ class Pose(NamedTuple):
 def light(frames):
   """The light of every frame, f64[F]: it rises evenly, so that no two frames of a clip are alike.
 
-  Temporal attention of this family sees relative time only, and attention over equal values returns that value: the
-  frames of a clip that are all alike would stay alike whatever is injected, and nothing in it could begin to move.
+  Temporal attention of this family sees relative time only, and attention over equal values returns
+  that value: the frames of a clip that are all alike would stay alike whatever is injected, and
+  nothing in it could begin to move.
   """
   return np.linspace(DAWN, 1, frames)
 
@@ -71,8 +74,9 @@ def light(frames):
 def pose(scene, time):
   """The `Pose` at `time` in [0, 1], first frame to last.
 
-  Every path begins at the object's place. Were paths to pass it halfway, left and right would differ in no single
-  frame's mean, only in the product of word, time and position, which gradients do not find from a symmetric start.
+  Every path begins at the object's place. Were paths to pass it halfway, left and right would
+  differ in no single frame's mean, only in the product of word, time and position, which gradients
+  do not find from a symmetric start.
   """
   x = EXTENT / 2 + scene.shift[0]
   y = EXTENT / 2 + PLACE[scene.place] + scene.shift[1]
@@ -116,13 +120,17 @@ def render(scene: Scene, size=32, frames=16, extent=EXTENT):
   for time in np.linspace(0, 1, frames):
     distance = _distance(scene.shape, x, y, pose(scene, time))
     # A linear ramp one pixel wide is the area that a straight edge covers of a pixel.
-    cover, inside = (np.clip(0.5 - (distance + inset) / pixel, 0, 1)[..., None] for inset in (0, OUTLINE_WIDTH))
+    cover, inside = (
+      np.clip(0.5 - (distance + inset) / pixel, 0, 1)[..., None] for inset in (0, OUTLINE_WIDTH)
+    )
     body = colour * (OUTLINE + (1 - OUTLINE) * inside)
     pictures.append(texture + cover * (body - texture))
     masks.append(cover[..., 0] > 0.5)
   *pictures, background = (_styled(scene.style, picture, pixel) for picture in [*pictures, texture])
   lights = light(frames)[:, None, None, None]
-  return Rendering(_quantise(lights * np.stack(pictures)), np.stack(masks), _quantise(lights * background))
+  return Rendering(
+    _quantise(lights * np.stack(pictures)), np.stack(masks), _quantise(lights * background)
+  )
 
 
 def _distance(shape, x, y, pose):
@@ -144,7 +152,9 @@ def _distance(shape, x, y, pose):
 
 
 def _texture(name, x, y):
-  """The texture without an object, f64[H, W, 3]; it repeats after `scenes.TEXTURE_PERIOD` in x and in y."""
+  """The texture without an object, f64[H, W, 3]; it repeats after `scenes.TEXTURE_PERIOD` in x and
+  in y.
+  """
   turn = 2 * np.pi / 8
   match name:
     case 'grass':

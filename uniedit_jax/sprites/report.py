@@ -1,4 +1,6 @@
-"""What people look at of a benchmark: clips side by side, a table, and a page that needs nothing beside it."""
+"""What people look at of a benchmark: clips side by side, a table, and a page that needs nothing
+beside it.
+"""
 
 import itertools
 
@@ -76,7 +78,9 @@ def write_clips(path, clips, fps):
     fps: frame rate.
   """
   enlarge = lambda frames: frames.repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
-  video.write_mp4(path, grids.side_by_side({label: enlarge(frames) for label, frames in clips.items()}), fps)
+  video.write_mp4(
+    path, grids.side_by_side({label: enlarge(frames) for label, frames in clips.items()}), fps
+  )
 
 
 def write_page(path, summary, rows, folder):
@@ -85,7 +89,8 @@ def write_page(path, summary, rows, folder):
   Args:
     path: of the file.
     summary: dict, as in summary.json.
-    rows: list of dicts, what `scoring.judge` says of every edit and method; 'edit' numbers the edits.
+    rows: list of dicts, what `scoring.judge` says of every edit and method; 'edit' numbers the
+      edits.
     folder: path of <edit>.mp4, three digits, of every edit; a missing one is left out.
   """
   kinds = dict.fromkeys(row['kind'] for row in rows)
@@ -95,16 +100,22 @@ def write_page(path, summary, rows, folder):
     'captions': _captions(summary['text_to_video']),
     'components': _components(summary['kinds']),
     'kinds': ''.join(f'<option>{escape(kind)}</option>' for kind in kinds),
-    'edits': ''.join(_edit(edit, epath.Path(folder) / f'{edit[0]["edit"]:03d}.mp4') for edit in edits),
+    'edits': ''.join(
+      _edit(edit, epath.Path(folder) / f'{edit[0]["edit"]:03d}.mp4') for edit in edits
+    ),
   }
-  page.write_page(path, f'Edits with rendered answers: {summary["split"]}', BODY, parts, STYLE, FILTER)
+  page.write_page(
+    path, f'Edits with rendered answers: {summary["split"]}', BODY, parts, STYLE, FILTER
+  )
 
 
 def _checks(summary):
   """What was edited how, and why the judge is to be trusted."""
   probe, texts = summary['probe'], []
   for task, methods in summary['methods'].items():
-    texts.append(f'In {task} editing, <i>all</i> is {escape(" + ".join(methods["all"]) or "nothing")}.')
+    texts.append(
+      f'In {task} editing, <i>all</i> is {escape(" + ".join(methods["all"]) or "nothing")}.'
+    )
   return (
     f'<p>{summary["edits"]} edits. {" ".join(texts)} A clip is a success if all seven attributes are read from its '
     'pixels as the target has them; it is changed if the edited one is. The reconstruction is held against the source. '
@@ -120,7 +131,8 @@ def _captions(groups):
   if not groups:
     return '<p class="none">Was left out.</p>'
   head = ''.join(
-    f'<th scope="col">{escape(name)} ({rates["all together"]["count"]} clips)</th>' for name, rates in groups.items()
+    f'<th scope="col">{escape(name)} ({rates["all together"]["count"]} clips)</th>'
+    for name, rates in groups.items()
   )
   body = ''
   for attribute in (*ATTRIBUTES, 'all together'):
@@ -131,25 +143,53 @@ def _captions(groups):
 
 def _components(kinds):
   """The table of components: methods (rows) by kind."""
-  columns = 'kind', 'method', 'success', 'changed', 'background PSNR', 'PSNR', 'SSIM', 'frame difference'
-  units = '', '', '', '', 'mean, median dB', 'mean, median dB', 'mean, median', 'mean, of the exact clip'
+  columns = (
+    'kind',
+    'method',
+    'success',
+    'changed',
+    'background PSNR',
+    'PSNR',
+    'SSIM',
+    'frame difference',
+  )
+  units = (
+    '',
+    '',
+    '',
+    '',
+    'mean, median dB',
+    'mean, median dB',
+    'mean, median',
+    'mean, of the exact clip',
+  )
   head = ''.join(
-    f'<th scope="col">{column} <small>{unit}</small></th>' for column, unit in zip(columns, units, strict=True)
+    f'<th scope="col">{column} <small>{unit}</small></th>'
+    for column, unit in zip(columns, units, strict=True)
   )
   bodies = ''
   for kind, methods in kinds.items():
     body = ''
     for method, found in methods.items():
-      pair = lambda name, digits, found=found: ', '.join(f'{found[name][of]:.{digits}f}' for of in ('mean', 'median'))
+      pair = lambda name, digits, found=found: ', '.join(
+        f'{found[name][of]:.{digits}f}' for of in ('mean', 'median')
+      )
       cells = [
         _rate(found['success']),
         _rate(found['changed']),
         pair('background_psnr', 1) + _gain(found),
         pair('psnr', 1),
       ]
-      cells += [pair('ssim', 3), ', '.join(f'{found[f"{of}frame_difference"]["mean"]:.4f}' for of in ('', 'exact_'))]
+      cells += [
+        pair('ssim', 3),
+        ', '.join(f'{found[f"{of}frame_difference"]["mean"]:.4f}' for of in ('', 'exact_')),
+      ]
       first = '' if body else f'<th scope="rowgroup" rowspan="{len(methods)}">{escape(kind)}</th>'
-      body += f'<tr>{first}<td>{escape(method)}</td>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>'
+      body += (
+        f'<tr>{first}<td>{escape(method)}</td>'
+        + ''.join(f'<td>{cell}</td>' for cell in cells)
+        + '</tr>'
+      )
     bodies += f'<tbody>{body}</tbody>'
   return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>{bodies}</table></div>'
 
@@ -172,12 +212,18 @@ def _edit(rows, path):
 def _difference(before, after):
   """The caption before, with the words that go and come marked."""
   old, new = before.split(' '), after.split(' ')
-  start = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+  start = sum(
+    1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))
+  )
   ends = zip(reversed(old[start:]), reversed(new[start:]), strict=False)
   end = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], ends))
   gone, come = (' '.join(words[start : len(words) - end]) for words in (old, new))
-  changed = [f'<{tag}>{escape(words)}</{tag}>' for tag, words in (('del', gone), ('ins', come)) if words]
-  return ' '.join(filter(None, [escape(' '.join(old[:start])), *changed, escape(' '.join(old[len(old) - end :]))]))
+  changed = [
+    f'<{tag}>{escape(words)}</{tag}>' for tag, words in (('del', gone), ('ins', come)) if words
+  ]
+  return ' '.join(
+    filter(None, [escape(' '.join(old[:start])), *changed, escape(' '.join(old[len(old) - end :]))])
+  )
 
 
 def _mark(row):
@@ -196,4 +242,8 @@ def _rate(rate):
 def _gain(found):
   """What a method adds to the background over plain inversion, where that was measured."""
   gain = found.get('background_gain')
-  return f'<small>{gain["mean"]:+.2f} ({gain["low"]:.2f} to {gain["high"]:.2f}) over inversion</small>' if gain else ''
+  return (
+    f'<small>{gain["mean"]:+.2f} ({gain["low"]:.2f} to {gain["high"]:.2f}) over inversion</small>'
+    if gain
+    else ''
+  )

@@ -1,4 +1,6 @@
-"""Plain text-to-video for many prompts at once: what training looks at, and what the benchmark scores first."""
+"""Plain text-to-video for many prompts at once: what training looks at, and what the benchmark
+scores first.
+"""
 
 import functools
 
@@ -34,8 +36,12 @@ def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance,
   Returns:
     f32[P, F, H, W, C].
   """
-  # A step's result is committed to a device as the texts are; start latents that are not would compile it again.
-  latents, null = jax.device_put(jnp.array(noise), texts.sharding), jnp.broadcast_to(null, texts.shape)
+  # A step's result is committed to a device as the texts are; start latents that are not would
+  # compile it again.
+  latents, null = (
+    jax.device_put(jnp.array(noise), texts.sharding),
+    jnp.broadcast_to(null, texts.shape),
+  )
   timesteps, updates = schedule.timesteps(steps), sampler_updates('ddim', schedule.levels(steps))
   for i in progress(range(steps)):
     latents = _step(apply, params, latents, texts, null, timesteps[i], updates[i], guidance)

@@ -1,4 +1,6 @@
-"""What can be in a clip of the sprites world: the vocabulary, captions, random scenes, and edits of them."""
+"""What can be in a clip of the sprites world: the vocabulary, captions, random scenes, and edits of
+them.
+"""
 
 import dataclasses
 import math
@@ -6,7 +8,8 @@ import zlib
 
 import numpy as np
 
-# What a scene is said to be, in the order of the caption. Every value is the words that name it there.
+# What a scene is said to be, in the order of the caption. Every value is the words that name it
+# there.
 ATTRIBUTES = {
   'size': ('small', 'big'),
   'colour': ('red', 'green', 'blue', 'yellow', 'purple', 'white'),
@@ -39,10 +42,11 @@ class Scene:
   """A clip of the world, exactly. Lengths are in units of which a frame is 32 wide and high.
 
   Attributes:
-    size, colour, shape, motion, place, background, style: values of `ATTRIBUTES`; the caption names them.
+    size, colour, shape, motion, place, background, style: values of `ATTRIBUTES`; the caption names
+      them.
     shift: (x, y) of the object off its place, within `JITTER`; the caption does not tell.
-    texture: (x, y) by which the background's texture is moved, 0 <= value < `TEXTURE_PERIOD`; nor this. Random
-      scenes have multiples of `TEXTURE_STEP`.
+    texture: (x, y) by which the background's texture is moved, 0 <= value < `TEXTURE_PERIOD`; nor
+      this. Random scenes have multiples of `TEXTURE_STEP`.
   """
 
   size: str = 'big'
@@ -82,7 +86,11 @@ class Scene:
 
 def vocabulary():
   """All words that a caption may have, sorted."""
-  words = {'a', 'on', *(word for values in ATTRIBUTES.values() for value in values for word in value.split())}
+  words = {
+    'a',
+    'on',
+    *(word for values in ATTRIBUTES.values() for value in values for word in value.split()),
+  }
   return sorted(words)
 
 
@@ -91,13 +99,16 @@ def random_scene(rng, held_out=False):
 
   Args:
     rng: `np.random.Generator`.
-    held_out: draw among the combinations that are held out (True), or among those that are trained on.
+    held_out: draw among the combinations that are held out (True), or among those that are trained
+      on.
   """
   while True:
     scene = Scene(
       **{name: values[rng.integers(len(values))] for name, values in ATTRIBUTES.items()},
       shift=tuple(float(x) for x in np.round(rng.uniform(-JITTER, JITTER, 2) * (1, 0.5), 2)),
-      texture=tuple(int(x) for x in TEXTURE_STEP * rng.integers(0, TEXTURE_PERIOD // TEXTURE_STEP, 2)),
+      texture=tuple(
+        int(x) for x in TEXTURE_STEP * rng.integers(0, TEXTURE_PERIOD // TEXTURE_STEP, 2)
+      ),
     )
     if scene.held_out == held_out:
       return scene

@@ -19,7 +19,9 @@ def summarise_captions(readings):
   Returns:
     dict {attribute: `rate`}, and 'all together'.
   """
-  rates = {attribute: rate([reading[attribute] for reading in readings]) for attribute in ATTRIBUTES}
+  rates = {
+    attribute: rate([reading[attribute] for reading in readings]) for attribute in ATTRIBUTES
+  }
   return {**rates, 'all together': rate([all(reading.values()) for reading in readings])}
 
 
@@ -30,13 +32,15 @@ def summarise(rows):
     rows: list of dicts with 'kind', 'method' and what `judge` says.
 
   Returns:
-    dict {kind: {method: dict}} with `rate`s of 'changed' and 'success', {'mean', 'median'} of every measure, and for
-    edits with injections 'background_gain', the `gain` in 'background_psnr' over `BASE`.
-    `ALL_KINDS` comes last, with the methods that every kind has.
+    dict {kind: {method: dict}} with `rate`s of 'changed' and 'success', {'mean', 'median'} of every
+    measure, and for edits with injections 'background_gain', the `gain` in 'background_psnr' over
+    `BASE`. `ALL_KINDS` comes last, with the methods that every kind has.
   """
   kinds = list(dict.fromkeys(row['kind'] for row in rows))
   by_kind = {kind: _by_method([row for row in rows if row['kind'] == kind]) for kind in kinds}
-  everywhere = [method for method in by_kind[kinds[0]] if all(method in by_kind[kind] for kind in kinds)]
+  everywhere = [
+    method for method in by_kind[kinds[0]] if all(method in by_kind[kind] for kind in kinds)
+  ]
   return {**by_kind, ALL_KINDS: _by_method([row for row in rows if row['method'] in everywhere])}
 
 
@@ -48,7 +52,10 @@ def _by_method(rows):
     summary[method] = {name: rate([row[name] for row in chosen]) for name in ('changed', 'success')}
     for name in ('background_psnr', 'psnr', 'ssim', 'frame_difference', 'exact_frame_difference'):
       values = [row[name] for row in chosen]
-      summary[method][name] = {'mean': round(float(np.mean(values)), 4), 'median': round(float(np.median(values)), 4)}
+      summary[method][name] = {
+        'mean': round(float(np.mean(values)), 4),
+        'median': round(float(np.median(values)), 4),
+      }
     if BASE in by_method and method not in (BASE, *UNEDITED):
       background = lambda rows: [row['background_psnr'] for row in rows]
       summary[method]['background_gain'] = gain(background(chosen), background(by_method[BASE]))

@@ -1,4 +1,6 @@
-"""Edits whose right answer can be rendered: how they are made, judged from pixels alone, and summed up."""
+"""Edits whose right answer can be rendered: how they are made, judged from pixels alone, and summed
+up.
+"""
 
 import dataclasses
 import functools
@@ -12,7 +14,13 @@ from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.method.token_masks import token_masks
 from uniedit_jax.metrics import pixel
 from uniedit_jax.pipeline.invert import InversionOptions, invert_clip
-from uniedit_jax.pipeline.model import decode_clip, encode_clip, encode_prompts, latent_shape, unet_apply
+from uniedit_jax.pipeline.model import (
+  decode_clip,
+  encode_clip,
+  encode_prompts,
+  latent_shape,
+  unet_apply,
+)
 from uniedit_jax.sprites import reader, sampling
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene
@@ -20,7 +28,8 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene
 # The seeds of the two sets of edits. Presets are tuned on 'validation' only.
 SPLITS = {'benchmark': 1_000_003, 'validation': 2_000_003}
 GROUPS = {'trained': False, 'held out': True}  # of captions: whether the combination is held out
-LEAST_CHANGED, MOST_CHANGED = 0.99, 0.05  # of exact targets, and of unedited sources, as the probe reads them
+# of exact targets, and of unedited sources, as the probe reads them
+LEAST_CHANGED, MOST_CHANGED = 0.99, 0.05
 NULL, SOURCE, TARGET = range(3)  # the texts of an edit
 
 
@@ -31,15 +40,18 @@ def task_of(kind):
 
 def parts(injections):
   """The names of the injections that are on, in the order of `Injections`."""
-  return [field.name for field in dataclasses.fields(injections) if getattr(injections, field.name).on]
+  return [
+    field.name for field in dataclasses.fields(injections) if getattr(injections, field.name).on
+  ]
 
 
 def methods(injections):
   """The settings that an edit is made with: the paper's component table.
 
-  They are 'inversion' (nothing is injected), 'structure' and 'content' alone, 'content + motion', and 'all'. What is
-  off, or equals 'all', is left out. So is motion injection alone: main and motion reference then start from the same
-  latents with the same prompt, and main reads what it has.
+  They are 'inversion' (nothing is injected), 'structure' and 'content' alone, 'content + motion',
+  and 'all'. What is off, or equals 'all', is left out. So is motion injection alone: main and
+  motion reference then start from the same latents with the same prompt, and main reads what it
+  has.
 
   Args:
     injections: `Injections`.
@@ -70,7 +82,8 @@ class Task:
     guidance: scale of classifier-free guidance.
     schedule: `NoiseSchedule`.
     inversion: `InversionOptions`; its prompt is not read.
-    captioned: whether inversion and reconstruction have the source's caption as prompt, or else the null prompt.
+    captioned: whether inversion and reconstruction have the source's caption as prompt, or else the
+      null prompt.
     blocks: number of attention blocks L.
     masked: whether masks are given.
     wanted: kinds of branches that become clips.
@@ -94,7 +107,9 @@ class Task:
 
   @functools.cached_property
   def layout(self):
-    """`EditPlan` of one setting a method and the texts `NULL`, `SOURCE`, `TARGET`; raises what `plan_edit` does."""
+    """`EditPlan` of one setting a method and the texts `NULL`, `SOURCE`, `TARGET`; raises what
+    `plan_edit` does.
+    """
     return plan_edit(
       *(self.name, list(self.settings.values()), self.steps),
       source=SOURCE if self.captioned else NULL,
@@ -125,8 +140,21 @@ def invert(model, task, edit, latents, dtype, cache):
   texts = encode_prompts(model, prompts, dtype)
   source_prompt = prompts[SOURCE if task.captioned else NULL]
   inverted, _ = invert_clip(
-    *(model, latents, dict(zip(prompts, texts, strict=True)), source_prompt, task.schedule, task.steps),
-    *(dataclasses.replace(task.inversion, prompt=source_prompt), task.guidance, dtype, cache, lambda _: iter),
+    *(
+      model,
+      latents,
+      dict(zip(prompts, texts, strict=True)),
+      source_prompt,
+      task.schedule,
+      task.steps,
+    ),
+    *(
+      dataclasses.replace(task.inversion, prompt=source_prompt),
+      task.guidance,
+      dtype,
+      cache,
+      lambda _: iter,
+    ),
   )
   return inverted.all_texts(texts), inverted
 
@@ -141,13 +169,19 @@ def make_clips(model, task, texts, inverted, target, dtype, masks=None):
     masks: dict {'source' and perhaps 'target': bool[F, H, W]} where the task is masked.
 
   Returns:
-    dict {name: u8[F, H, W, 3]} of 'vae floor' (the exact target, encoded and decoded), 'reconstruction', and every
-    method.
+    dict {name: u8[F, H, W, 3]} of 'vae floor' (the exact target, encoded and decoded),
+    'reconstruction', and every method.
   """
   grids = model.config.unet.grids(*inverted.trajectory.shape[2:4])
   guided = any(injections.guided.on for injections in task.settings.values())
   sampled = editing.edit(
-    *(unet_apply(model.config, dtype), model.params['unet'], inverted.trajectory[-1], texts, task.layout),
+    *(
+      unet_apply(model.config, dtype),
+      model.params['unet'],
+      inverted.trajectory[-1],
+      texts,
+      task.layout,
+    ),
     *(task.schedule, task.guidance),
     trajectory=inverted.trajectory,
     sampler=task.inversion.sampler,
@@ -155,7 +189,8 @@ def make_clips(model, task, texts, inverted, target, dtype, masks=None):
   )
   named = list(task.settings)
   latents = {'vae floor': encode_clip(model, target, dtype)} | {
-    named[branch.setting] if branch.kind == 'main' else branch.kind: latents for branch, latents in sampled.items()
+    named[branch.setting] if branch.kind == 'main' else branch.kind: latents
+    for branch, latents in sampled.items()
   }
   return {name: decode_clip(model, x, dtype) for name, x in latents.items()}
 
@@ -163,7 +198,8 @@ def make_clips(model, task, texts, inverted, target, dtype, masks=None):
 def judge(edit, source, target, clips):
   """Judges the clips of an edit from their pixels.
 
-  A clip is compared with the edit's target; the reconstruction, in which nothing is edited, with its source.
+  A clip is compared with the edit's target; the reconstruction, in which nothing is edited, with
+  its source.
 
   Args:
     edit: `scenes.Edit`.
@@ -171,10 +207,10 @@ def judge(edit, source, target, clips):
     clips: dict {method: u8[F, H, W, 3]}.
 
   Returns:
-    list of one dict a method: 'kind', 'source', 'target' (captions), 'method', 'changed' (whether the edit's
-    attribute is right), 'success' (whether all are), '<attribute>_right' of all seven, 'background_psnr' (dB; outside
-    of both scenes' objects), 'psnr' (dB), 'ssim', 'frame_difference' and 'exact_frame_difference' (of the clip that
-    it is compared with).
+    list of one dict a method: 'kind', 'source', 'target' (captions), 'method', 'changed' (whether
+    the edit's attribute is right), 'success' (whether all are), '<attribute>_right' of all seven,
+    'background_psnr' (dB; outside of both scenes' objects), 'psnr' (dB), 'ssim', 'frame_difference'
+    and 'exact_frame_difference' (of the clip that it is compared with).
   """
   background = ~_grown(source.masks | target.masks)
   rows = []
@@ -190,7 +226,12 @@ def judge(edit, source, target, clips):
     }
     rows.append(
       {
-        **{'kind': edit.kind, 'source': edit.source.caption, 'target': edit.target.caption, 'method': method},
+        **{
+          'kind': edit.kind,
+          'source': edit.source.caption,
+          'target': edit.target.caption,
+          'method': method,
+        },
         **{'changed': right[edit.attribute], 'success': all(right.values())},
         **{f'{attribute}_right': value for attribute, value in right.items()},
         **{measure: round(value, 4) for measure, value in measures.items()},
@@ -206,7 +247,9 @@ def _right(frames, scene):
 
 
 def _grown(masks):
-  """The masks bool[F, H, W], one pixel wider in every direction: the soft edge of an object belongs to it."""
+  """The masks bool[F, H, W], one pixel wider in every direction: the soft edge of an object belongs
+  to it.
+  """
   padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
   return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2)).any(axis=(-2, -1))
 
@@ -224,7 +267,8 @@ def check_probe(edits, size, frames, progress=iter):
     dict of the shares of exact targets and of unedited sources that are read as changed.
 
   Raises:
-    RuntimeError: less than `LEAST_CHANGED` of the targets, or more than `MOST_CHANGED` of the sources.
+    RuntimeError: less than `LEAST_CHANGED` of the targets, or more than `MOST_CHANGED` of the
+      sources.
   """
   read = lambda scene, edit: _right(render(scene, size, frames).frames, edit.target)[edit.attribute]
   changed = [(read(edit.target, edit), read(edit.source, edit)) for edit in progress(edits)]

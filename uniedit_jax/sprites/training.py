@@ -1,4 +1,5 @@
-"""One jitted update with EMA, its schedule, and checkpoints from which a killed run goes on as if it had not been.
+"""One jitted update with EMA, its schedule, and checkpoints from which a killed run goes on as if
+it had not been.
 
 Batches and random numbers depend on the seed and the step alone.
 """
@@ -53,7 +54,9 @@ def make_optimizer(schedule):
 
 def start(params, optimizer):
   """The `State` before the first update."""
-  return State(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+  return State(
+    jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params)
+  )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
@@ -72,7 +75,9 @@ def update(loss, optimizer, state, batch, key, decay):
     (State, measures with 'loss').
   """
   value_and_grad = jax.value_and_grad(loss, has_aux=True)
-  (value, measures), gradient = value_and_grad(state.params, batch, jax.random.fold_in(key, state.step))
+  (value, measures), gradient = value_and_grad(
+    state.params, batch, jax.random.fold_in(key, state.step)
+  )
   change, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
   params = optax.apply_updates(state.params, change)
   decay = jnp.minimum(decay, (state.step + 1) / (state.step + 10))
@@ -91,7 +96,9 @@ def state_store(folder):
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.WARNING)  # orbax logs a page a save
   try:
-    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)) as store:
+    with ocp.CheckpointManager(
+      folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)
+    ) as store:
       yield store
   finally:
     logging.set_verbosity(verbosity)

@@ -8,11 +8,16 @@ from uniedit_jax.runtime.files import atomic_file
 
 
 def read(path, until):
-  """The rows of a history up to and with a step: list of {'step': int, name: float}; none without a file."""
+  """The rows of a history up to and with a step: list of {'step': int, name: float}; none without a
+  file.
+  """
   path = epath.Path(path)
   if not path.exists():
     return []
-  rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(path.open())]
+  rows = [
+    {name: float(value) for name, value in row.items() if value}
+    for row in csv.DictReader(path.open())
+  ]
   return [{**row, 'step': int(row['step'])} for row in rows if row['step'] <= until]
 
 
@@ -21,7 +26,9 @@ def plot(path, rows):
   import matplotlib.pyplot as plt  # late: it takes seconds
 
   names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != 'step']
-  figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3), layout='constrained', squeeze=False)
+  figure, axes = plt.subplots(
+    1, len(names), figsize=(4 * len(names), 3), layout='constrained', squeeze=False
+  )
   for axis, name in zip(axes[0], names, strict=True):
     points = [(row['step'], row[name]) for row in rows if name in row]
     axis.plot(*zip(*points, strict=True), linewidth=1)

@@ -1,4 +1,6 @@
-"""What the sprites world adds to a run of its model: whether a clip belongs to it, and whether an edit is right."""
+"""What the sprites world adds to a run of its model: whether a clip belongs to it, and whether an
+edit is right.
+"""
 
 import re
 
@@ -20,7 +22,8 @@ def stranger(config, frames):
     frames: uint8[F, H, W, 3].
 
   Returns:
-    A sentence for the record, or None: the model is another one, or the clip shows an object of the sprites world.
+    A sentence for the record, or None: the model is another one, or the clip shows an object of the
+    sprites world.
   """
   if config.name != CONFIG.name or _read(frames).visible:
     return None
@@ -40,18 +43,22 @@ def judge(config, source, edit, prompt):
     prompt: the target prompt.
 
   Returns:
-    dict, empty for other models: 'attributes_right', the share of the attributes that the prompt names which are read
-    as it says (missing where it names none); 'kept_background_psnr_db' against the source, outside of what looks like
-    the object in either clip.
+    dict, empty for other models: 'attributes_right', the share of the attributes that the prompt
+    names which are read as it says (missing where it names none); 'kept_background_psnr_db' against
+    the source, outside of what looks like the object in either clip.
   """
   if config.name != CONFIG.name:
     return {}
   reading, named, measures = _read(edit), named_values(prompt), {}
   if named:
-    measures['attributes_right'] = round(float(np.mean([reading.values[k] == v for k, v in named.items()])), 4)
+    measures['attributes_right'] = round(
+      float(np.mean([reading.values[k] == v for k, v in named.items()])), 4
+    )
   if source is not None:
     outside = ~(_read(source).mask | reading.mask)
-    measures['kept_background_psnr_db'] = round(pixel.psnr(_small(source), _small(edit), mask=outside), 4)
+    measures['kept_background_psnr_db'] = round(
+      pixel.psnr(_small(source), _small(edit), mask=outside), 4
+    )
   return measures
 
 
@@ -62,7 +69,9 @@ def named_values(prompt):
 
 
 def _small(frames):
-  """The clip as the probe wants it; one too short is repeated, as most of it shows in a still as well."""
+  """The clip as the probe wants it; one too short is repeated, as most of it shows in a still as
+  well.
+  """
   small = resize_bilinear(frames, EXTENT, EXTENT)
   return np.repeat(small, 4, axis=0) if len(small) < 4 else small
 

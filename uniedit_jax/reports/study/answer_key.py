@@ -41,7 +41,11 @@ class Key:
       self.clips[a][0] == self.clips[b][0]
       and (not self.against or self.against in (self.clips[a][1], self.clips[b][1]))
     )
-    return [pair for pair in itertools.combinations(sorted(self.clips), 2) if 'pairs' in self.modes and wanted(*pair)]
+    return [
+      pair
+      for pair in itertools.combinations(sorted(self.clips), 2)
+      if 'pairs' in self.modes and wanted(*pair)
+    ]
 
 
 def draw(comparison, modes=MODES, against=''):
@@ -91,7 +95,9 @@ def read(folder):
   """
   path = epath.Path(folder) / FILE
   if not path.exists():
-    raise ValueError(f'{path} does not exist; accepted: the folder of a study, made with --comparison')
+    raise ValueError(
+      f'{path} does not exist; accepted: the folder of a study, made with --comparison'
+    )
   given = json.loads(path.read_text())
   clips = {name: tuple(clip) for name, clip in given['clips'].items()}
   return Key(**{**given, 'modes': tuple(given['modes']), 'clips': clips})

@@ -1,4 +1,6 @@
-"""The page of a study: one HTML file that asks a rater, works without a network, and tells nobody who made what."""
+"""The page of a study: one HTML file that asks a rater, works without a network, and tells nobody
+who made what.
+"""
 
 import base64
 import json
@@ -248,23 +250,52 @@ def _score(name, question, worst, best):
 
 
 def _keys(modes):
-  keys = {'scores': '<kbd>1</kbd> to <kbd>5</kbd> score', 'pairs': '<kbd>A</kbd> or <kbd>B</kbd> is the better one'}
+  keys = {
+    'scores': '<kbd>1</kbd> to <kbd>5</kbd> score',
+    'pairs': '<kbd>A</kbd> or <kbd>B</kbd> is the better one',
+  }
   return ', '.join(keys[mode] for mode in modes)
 
 
 def _clip(path):
   """{'fps', 'video': data URI} of a clip."""
-  return {'fps': video.probe(path).fps, 'video': f'data:video/mp4;base64,{base64.b64encode(_bare(path)).decode()}'}
+  return {
+    'fps': video.probe(path).fps,
+    'video': f'data:video/mp4;base64,{base64.b64encode(_bare(path)).decode()}',
+  }
 
 
 def _bare(path):
-  """The bytes of an mp4 with its pictures alone: titles, comments and the like could tell who made it."""
+  """The bytes of an mp4 with its pictures alone: titles, comments and the like could tell who made
+  it.
+  """
   with local_copy(path) as name, tempfile.TemporaryDirectory() as folder:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-i', name, '-map', '0:v:0', '-map_metadata', '-1']
-    command += ['-map_metadata:s', '-1', '-map_chapters', '-1', '-c', 'copy', '-fflags', '+bitexact']
+    command = [
+      imageio_ffmpeg.get_ffmpeg_exe(),
+      '-v',
+      'error',
+      '-i',
+      name,
+      '-map',
+      '0:v:0',
+      '-map_metadata',
+      '-1',
+    ]
+    command += [
+      '-map_metadata:s',
+      '-1',
+      '-map_chapters',
+      '-1',
+      '-c',
+      'copy',
+      '-fflags',
+      '+bitexact',
+    ]
     command += ['-movflags', '+faststart', f'{folder}/bare.mp4']
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
-      raise ValueError(f'{path} cannot be read: {done.stderr.decode(errors="replace")[-300:]}; accepted: an mp4')
+      raise ValueError(
+        f'{path} cannot be read: {done.stderr.decode(errors="replace")[-300:]}; accepted: an mp4'
+      )
     with open(f'{folder}/bare.mp4', 'rb') as file:
       return file.read()
