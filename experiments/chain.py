@@ -12,7 +12,7 @@ from etils import epath
 from experiments import edit, progress
 from experiments.launch import launch
 from experiments.requests.edit import read_edit, resolve
-from experiments.requests.faults import Faults
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.workdir import begin, mark_done
 
 

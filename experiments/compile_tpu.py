@@ -27,12 +27,12 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments.requests.edit import read_injections, read_inversion, read_model
-from experiments.requests.faults import Faults
 from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.pipeline import ahead_of_time
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime import cost, sharding, tpu
+from uniedit_jax.runtime.faults import Faults
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/batch.py', lock_config=True)
 _TOPOLOGY = flags.DEFINE_list(

@@ -16,10 +16,10 @@ from etils import epath
 
 from experiments import progress, stages
 from experiments.launch import launch
-from experiments.requests.faults import Faults
 from experiments.requests.sprites import read_world_model
 from uniedit_jax.pipeline.model import encode_clip, encode_prompts, resolve_dtype, unet_apply
 from uniedit_jax.reports import tables
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import attention_evidence, attention_evidence_report

@@ -13,12 +13,12 @@ from etils import epath
 
 from experiments import progress, stages
 from experiments.launch import launch
-from experiments.requests.faults import Faults
 from experiments.requests.sprites import read_benchmark, resolve_benchmark
 from uniedit_jax.method import inversion
 from uniedit_jax.metrics import pixel
 from uniedit_jax.pipeline.model import decode_clip, encode_clip
 from uniedit_jax.reports import tables
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import scoring

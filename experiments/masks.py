@@ -16,7 +16,6 @@ from etils import epath
 from experiments import progress, stages
 from experiments.launch import launch
 from experiments.requests.edit import read_injections
-from experiments.requests.faults import Faults
 from experiments.requests.sprites import read_benchmark, resolve_benchmark
 from uniedit_jax.media import masks
 from uniedit_jax.media.grids import contact_sheet, write_png
@@ -27,6 +26,7 @@ from uniedit_jax.pipeline import found_masks
 from uniedit_jax.pipeline.model import encode_clip, latent_shape, unet_apply
 from uniedit_jax.reports import tables
 from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import scoring

@@ -8,7 +8,6 @@ from etils import epath
 
 from experiments import edit, progress, stages
 from experiments.requests.edit import read_source
-from experiments.requests.faults import Faults
 from experiments.requests.masks import read_files
 from uniedit_jax.media import video
 from uniedit_jax.method import sampling
@@ -16,6 +15,7 @@ from uniedit_jax.method.token_masks import token_masks
 from uniedit_jax.metrics.measures import name_of
 from uniedit_jax.pipeline.invert import invert_clips
 from uniedit_jax.pipeline.model import decode_batch, encode_batch, encode_prompts, unet_apply
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.workdir import mark_done, write_json
 
 

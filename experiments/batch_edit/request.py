@@ -7,9 +7,9 @@ import ml_collections
 
 from experiments.requests import baseline
 from experiments.requests.edit import Request, read_edit, resolve
-from experiments.requests.faults import Faults
 from experiments.requests.manifest import read_manifest
 from experiments.requests.sweep import apply_setting
+from uniedit_jax.runtime.faults import Faults
 
 # Fields of the batch and not of its edits.
 OWN = ('manifest', 'per_device', 'skip_faulty', 'coordinator', 'processes', 'process')

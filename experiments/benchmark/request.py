@@ -12,9 +12,9 @@ import torch
 
 from configs.benchmark import CASES
 from experiments.requests.edit import read_model
-from experiments.requests.faults import Faults
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.runtime.faults import Faults
 
 
 class Request(NamedTuple):

@@ -10,13 +10,13 @@ import ml_collections
 
 from experiments.requests import edit as edit_request
 from experiments.requests.edit import read_edit, resolve
-from experiments.requests.faults import Faults
 from experiments.requests.manifest import read_manifest
 from experiments.requests.sprites import read_world_model
 from experiments.requests.sweep import apply_setting
 from uniedit_jax.media import video
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.reports.comparison_format import TASKS, Comparison
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render

@@ -9,7 +9,6 @@ import numpy as np
 
 from experiments.requests import memory, metrics
 from experiments.requests.baseline import Baseline, lay_out, read_method
-from experiments.requests.faults import Faults
 from experiments.requests.masks import check_sides, read_files, read_search, source_prompt
 from uniedit_jax.media import camera, video
 from uniedit_jax.method import windows
@@ -21,6 +20,7 @@ from uniedit_jax.pipeline import found_masks, inspection
 from uniedit_jax.pipeline.invert import InversionOptions
 from uniedit_jax.pipeline.model import resolve_dtype, with_overrides
 from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.faults import Faults
 
 ACCEPTED_CHECKPOINT = (
   f'a folder made by `python -m convert.lavie`, or a shipped model: {", ".join(checkpoint.SHIPPED)}'

@@ -8,7 +8,7 @@ import re
 from etils import epath
 
 from experiments.requests import loveu
-from experiments.requests.faults import Faults
+from uniedit_jax.runtime.faults import Faults
 
 
 def read_manifest(path):

@@ -1,10 +1,10 @@
 """The masks of an edit, checked: read from files, or what has to be known to find them."""
 
-from experiments.requests.faults import Faults
 from uniedit_jax.media import masks
 from uniedit_jax.method.injection import Injections
 from uniedit_jax.models.tokenizers import word_positions
 from uniedit_jax.pipeline import found_masks
+from uniedit_jax.runtime.faults import Faults
 
 AUTO = 'auto'
 SIDES = ('source', 'target')

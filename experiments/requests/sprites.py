@@ -6,11 +6,11 @@ import dataclasses
 from typing import NamedTuple
 
 from experiments.requests.edit import read_injections, read_inversion
-from experiments.requests.faults import Faults
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.pipeline.model import resolve_dtype, with_overrides
 from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import EXTENT
 from uniedit_jax.sprites.scenes import Scene

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.requests import baseline, memory
 from experiments.requests.edit import Request, join, read_edit, resolve
-from experiments.requests.faults import Faults
+from uniedit_jax.runtime.faults import Faults
 
 SIDE_BY_SIDE = 8  # settings of a pass at most: what an interruption may cost
 # What settings of one pass may differ in: data of the same program.

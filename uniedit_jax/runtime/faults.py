@@ -1,0 +1,36 @@
+"""Faults of what a person or a file hands in: all of them are reported at once."""
+
+
+class FaultsError(ValueError):
+  """A run cannot start.
+
+  Attributes:
+    faults: list of str, each "field is value; accepted: ...".
+  """
+
+  def __init__(self, faults):
+    super().__init__('the run cannot start:\n' + '\n'.join(f'  - {fault}' for fault in faults))
+    self.faults = list(faults)
+
+
+class Faults(list):
+  """Collects faults; `stop` raises them."""
+
+  def attempt(self, function, *args, field='', **kwargs):
+    """Calls a function; returns None if it raises, and adds its faults with `field` in front."""
+    try:
+      return function(*args, **kwargs)
+    except (ValueError, OSError) as error:
+      found = error.faults if isinstance(error, FaultsError) else [str(error)]
+      self += [f'{field}: {fault}' if field else fault for fault in found]
+      return None
+
+  def unless(self, condition, fault):
+    """Adds a fault if a condition does not hold."""
+    if not condition:
+      self.append(fault)
+
+  def stop(self):
+    """Raises `FaultsError` if there are faults."""
+    if self:
+      raise FaultsError(self)
