@@ -6,14 +6,14 @@ masks: a changed value never recompiles.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from uniedit_jax.method.diffusion import CleanEdit, Update, guide, sampler_updates
+from uniedit_jax.method.diffusion import Update, guide, sampler_updates
 from uniedit_jax.method.overrides import EDIT_AXIS, ROW_AXIS
 
 
@@ -27,7 +27,8 @@ class StepInputs(NamedTuple):
     uncond, cond: i32[K], the rows of each branch's halves; updated: bool[K] (see `rows.Step`).
     stored: bool[K], branches that take `trajectory` instead.
     trajectory: f32[F, H, W, C], the stored latents after this step.
-    clean: `CleanEdit` of the clean latents that every branch predicts, or None.
+    clean: maps (latents, noise) to the latents f32[K, F, H, W, C] that the update moves, or None: the
+      latents themselves. A pytree with `__call__`.
   """
 
   timestep: jax.Array
@@ -38,7 +39,7 @@ class StepInputs(NamedTuple):
   updated: jax.Array
   stored: jax.Array
   trajectory: jax.Array
-  clean: CleanEdit | None = None
+  clean: Any = None
 
 
 def predict_rows(apply, params, latents, texts, rows, timestep, masks=None):
@@ -142,7 +143,7 @@ def sample(
     trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed with
       `stored`.
     sampler: 'ddim' or 'obelm' (`diffusion.sampler_updates`).
-    clean: S `CleanEdit`, or None.
+    clean: S `StepInputs.clean`, or None.
     visit: called before every step with its index and the latents f32[K, F, H, W, C], to be copied
       if kept; or None.
     progress: wraps the iterable of step indices, as tqdm does.
