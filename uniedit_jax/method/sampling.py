@@ -27,8 +27,8 @@ class StepInputs(NamedTuple):
     uncond, cond: i32[K], the rows of each branch's halves; updated: bool[K] (see `rows.Step`).
     stored: bool[K], branches that take `trajectory` instead.
     trajectory: f32[F, H, W, C], the stored latents after this step.
-    clean: maps (latents, noise) to the latents f32[K, F, H, W, C] that the update moves, or None: the
-      latents themselves. A pytree with `__call__`.
+    clean: maps (latents, noise) to the latents f32[K, F, H, W, C] that `update` moves; None leaves
+      them as they are. A pytree with `__call__`.
   """
 
   timestep: jax.Array
