@@ -7,12 +7,12 @@ TRUSTED_DB = 10.0
 
 
 # The clip that each kind of branch becomes, in the order in which they are shown after the source.
-NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
+CLIP_NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
 
 
 def name_of(branch):
   """The name of a branch's clip; those of further edits of a clip are numbered from 2."""
-  return NAMES[branch.kind] + (f'_{branch.setting + 1}' if branch.setting else '')
+  return CLIP_NAMES[branch.kind] + (f'_{branch.setting + 1}' if branch.setting else '')
 
 
 def edits_of(clips):

@@ -3,7 +3,7 @@
 from etils import epath
 
 from uniedit_jax.media import grids, masks, video
-from uniedit_jax.metrics.measures import NAMES, edits_of
+from uniedit_jax.metrics.measures import CLIP_NAMES, edits_of
 
 
 def write_clips(workdir, clips, fps, *, gif=True, frames=True):
@@ -22,7 +22,7 @@ def write_clips(workdir, clips, fps, *, gif=True, frames=True):
   edits = edits_of(clips) or list(clips)[-1:]
   if len(clips) > 1:
     shown = [
-      name for start in ('source', *NAMES.values()) for name in clips if name.startswith(start)
+      name for start in ('source', *CLIP_NAMES.values()) for name in clips if name.startswith(start)
     ]
     labelled = {name.replace('_', ' '): clips[name] for name in shown}
     video.write_mp4(workdir / 'side_by_side.mp4', grids.side_by_side(labelled), fps)

@@ -34,6 +34,12 @@ def atomic_file(path):
       os.unlink(temporary)
 
 
+def write_text(path, text):
+  """Writes a text file in utf-8, atomically."""
+  with atomic_file(path) as name:
+    pathlib.Path(name).write_text(text, encoding='utf-8')
+
+
 @contextlib.contextmanager
 def local_copy(path):
   """Yields a local name of a file or a folder of files; a remote one is copied for the length of
