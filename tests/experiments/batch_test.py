@@ -71,9 +71,8 @@ def config_for(folder, manifest='edits.jsonl', **changes):
 
 
 def frames_of(path, name='edit'):
-  return np.stack(
-    [np.asarray(frame) for frame in video.read_clip(path / f'{name}.mp4', 4, 64, 64).frames]
-  ).astype(int)
+  clip = video.read_clip(path / f'{name}.mp4', frames=4, height=64, width=64)
+  return clip.frames.astype(int)
 
 
 @pytest.fixture(scope='module')
@@ -302,10 +301,9 @@ def assert_made_as(folder, name):
   for i in range(5):
     # Not the mp4: from pixels that differ by one in some places, an encoder may make clips that
     # differ more.
-    wanted, found = (
-      np.int32(video.read_clip(folder / which / f'items/edit-{i}/frames', 4, 64, 64).frames)
-      for which in ('made', name)
-    )
+    paths = (folder / which / f'items/edit-{i}/frames' for which in ('made', name))
+    clips = (video.read_clip(path, frames=4, height=64, width=64) for path in paths)
+    wanted, found = (clip.frames.astype(np.int32) for clip in clips)
     assert np.abs(wanted - found).max() <= 1
 
 

@@ -71,7 +71,7 @@ def test_the_same_clip_is_edited_by_all_methods(finished):
     )
     assert (workdir / 'edits/000' / cell.method / 'report.html').exists()
     assert begin(workdir / 'edits/000' / cell.method, resolve(cell.config, cell.request)) is False
-  frames = video.read_clip(workdir / 'edits/000/source', 4, 32, 32).frames
+  frames = video.read_clip(workdir / 'edits/000/source', frames=4, height=32, width=32).frames
   np.testing.assert_array_equal(frames, render(scene.source, 32, 4).frames)
   masks = request.cells[1].request.masks
   np.testing.assert_array_equal(masks['target'], render(scene.target, 32, 4).masks)

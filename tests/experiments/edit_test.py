@@ -199,7 +199,7 @@ def test_an_edit_is_edited_again(folder, motion_run):
   chain_entry.run(config, request, folder / 'chain')
   first, second = folder / 'chain/motion', folder / 'chain/appearance'
   assert all((part / name).exists() for part in (first, second) for name in ('DONE', 'report.html'))
-  source = video.read_clip(first / 'frames', 4, 64, 64).frames
+  source = video.read_clip(first / 'frames', frames=4, height=64, width=64).frames
   np.testing.assert_array_equal(source, motion_run[2]['edit'])
   metrics = json.loads((second / 'metrics.json').read_text())
   assert metrics['source_frame_difference'] == pytest.approx(

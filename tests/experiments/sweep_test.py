@@ -68,9 +68,8 @@ def test_settings_side_by_side_are_those_made_alone(folder, swept):
   )
   assert np.abs(clips['edit_4'] - wanted).max() <= 1  # another row count rounds differently
   # Files are lossy, but no other setting is as near to its file.
-  files = [
-    video.read_clip(folder / f'swept/settings/{i:03d}/edit.mp4', 4, 64, 64).frames for i in range(4)
-  ]
+  paths = [folder / f'swept/settings/{i:03d}/edit.mp4' for i in range(4)]
+  files = [video.read_clip(path, frames=4, height=64, width=64).frames for path in paths]
   assert np.argmin([np.abs(frames - wanted).mean() for frames in files]) == 3
   assert len({row['edit_source_psnr_db'] for row in rows}) == 4
   lines = (folder / 'swept/results.csv').read_text().splitlines()

@@ -19,12 +19,9 @@ MOVES = [
 
 
 def positions(pose, scale, picture, height, width):
-  """Where in the picture the pixel centres of a frame lie: x and y, f64[height, width] each, in
-  pixels.
-  """
-  right, down = np.meshgrid(
-    np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2
-  )
+  """Pixel centres of a frame in the picture: x and y, f64[height, width] each, in pixels."""
+  columns, rows = np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2
+  right, down = np.meshgrid(columns, rows)
   angle = np.radians(pose[3])
   x = pose[0] * picture[1] + scale * (np.cos(angle) * right - np.sin(angle) * down)
   y = pose[1] * picture[0] + scale * (np.sin(angle) * right + np.cos(angle) * down)
@@ -34,9 +31,8 @@ def positions(pose, scale, picture, height, width):
 def waves(x, y, length):
   """A smooth pattern, f64[..., 3] from 27 to 227; its shortest wave is `length` long."""
   x, y = 2 * np.pi / length * x, 2 * np.pi / length * y
-  return 127.5 + 100 * np.stack(
-    [np.sin(x) * np.cos(y / 2), np.cos(0.6 * x + 0.8 * y), np.sin(0.8 * x - 0.6 * y)], -1
-  )
+  channels = [np.sin(x) * np.cos(y / 2), np.cos(0.6 * x + 0.8 * y), np.sin(0.8 * x - 0.6 * y)]
+  return 127.5 + 100 * np.stack(channels, -1)
 
 
 def sample(function, height, width):
@@ -47,10 +43,9 @@ def sample(function, height, width):
 
 def blob(height, width, x, y, radius):
   """A white Gaussian spot on black."""
-  spot = lambda u, v: np.repeat(
-    255 * np.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * radius**2))[..., None], 3, -1
-  )
-  return sample(spot, height, width)
+  square = lambda u, v: (u - x) ** 2 + (v - y) ** 2
+  spot = lambda u, v: 255 * np.exp(-square(u, v) / (2 * radius**2))
+  return np.repeat(sample(spot, height, width)[..., None], 3, -1)
 
 
 def centroid(frame):
@@ -78,18 +73,8 @@ def film(image, move, frames=5, height=40, width=64):
     (CameraMove('arc', 0.2, -180), (0.7, 0.6, 1, 0), (0.5, 0.4, 1, 0), (0.3, 0.6, 1, 0)),
     (CameraMove('arc', -0.2), (0.7, 0.4, 1, 0), (0.5, 0.6, 1, 0), (0.3, 0.4, 1, 0)),
     (CameraMove('arc', 0.2, 360), (0.5, 0.7, 1, 0), (0.5, 0.3, 1, 0), (0.5, 0.7, 1, 0)),
-    (
-      CameraMove('pan', 0.2, easing='ease_in'),
-      (0.4, 0.5, 1, 0),
-      (0.45, 0.5, 1, 0),
-      (0.6, 0.5, 1, 0),
-    ),
-    (
-      CameraMove('pan', 0.2, easing='ease_out'),
-      (0.4, 0.5, 1, 0),
-      (0.55, 0.5, 1, 0),
-      (0.6, 0.5, 1, 0),
-    ),
+    (CameraMove('pan', easing='ease_in'), (0.4, 0.5, 1, 0), (0.45, 0.5, 1, 0), (0.6, 0.5, 1, 0)),
+    (CameraMove('pan', easing='ease_out'), (0.4, 0.5, 1, 0), (0.55, 0.5, 1, 0), (0.6, 0.5, 1, 0)),
   ],
 )
 def test_poses_by_hand(move, first, middle, last):
@@ -109,21 +94,15 @@ def test_easing():
     poses = camera.poses(CameraMove('rotate', 1, easing=easing), 5)
     np.testing.assert_allclose(poses[:, 3], way, atol=1e-12)
     poses = camera.poses(CameraMove('arc', 0.1, 90, easing=easing), 5)
-    np.testing.assert_allclose(
-      np.degrees(np.arcsin((poses[:, 0] - 0.5) / 0.1)) / 90 + 0.5, way, atol=1e-9
-    )
+    angles = np.degrees(np.arcsin((poses[:, 0] - 0.5) / 0.1))
+    np.testing.assert_allclose(angles / 90 + 0.5, way, atol=1e-9)
 
 
 def test_key_frames_by_hand():
   keys = ((0, 0.1, 0.2, 1, 0), (0.5, 0.5, 0.4, 4, 90), (1, 0.5, 0.8, 1, 0))
   out = camera.poses(CameraMove('key_frames', key_frames=keys), 5)
-  expected = [
-    (0.1, 0.2, 1, 0),
-    (0.3, 0.3, 2, 45),
-    (0.5, 0.4, 4, 90),
-    (0.5, 0.6, 2, 45),
-    (0.5, 0.8, 1, 0),
-  ]
+  expected = [(0.1, 0.2, 1, 0), (0.3, 0.3, 2, 45), (0.5, 0.4, 4, 90), (0.5, 0.6, 2, 45)]
+  expected += [(0.5, 0.8, 1, 0)]
   np.testing.assert_allclose(out, expected, atol=1e-12)
   # The easing starts anew at every key frame, whose times need not be even.
   keys = ((0, 0.1, 0.5, 1, 0), (0.8, 0.5, 0.5, 1, 0), (1, 0.9, 0.5, 1, 0))
@@ -172,14 +151,9 @@ def test_views_are_those_of_the_poses(move, factor):
 def test_motion_is_exact_below_a_pixel(height, width):
   """A slow move: whole-pixel windows would let the spot jump."""
   image = blob(height, width, 0.55 * width, 0.45 * height, height / 20)
-  for move in (
-    CameraMove('pan', 0.02),
-    CameraMove('tilt', 0.02),
-    CameraMove('zoom', 1.05),
-    CameraMove('rotate', 5),
-    CameraMove('arc', 0.02),
-  ):
-    poses = camera.poses(move, 8)
+  moves = {'pan': 0.02, 'tilt': 0.02, 'zoom': 1.05, 'rotate': 5, 'arc': 0.02}
+  for kind, amount in moves.items():
+    poses = camera.poses(CameraMove(kind, amount), 8)
     scale, _ = camera.scales(poses, (height, width), 80, 128)
     out = camera.render(image, poses, 80, 128)
     for frame, (x, y, _, degrees), step in zip(out, poses, scale, strict=True):
@@ -190,13 +164,13 @@ def test_motion_is_exact_below_a_pixel(height, width):
 
 
 def test_directions():
-  """In words: the camera goes right, down, in, clockwise; so the contents go left, up, outwards,
-  counterclockwise.
-  """
+  """The contents move against the camera: it goes right, they go left."""
   image = blob(200, 320, 200, 80, 8)  # right of the middle, above it
-  travels = lambda *move: (
-    centroid(film(image, CameraMove(*move))[-1]) - centroid(film(image, CameraMove(*move))[0])
-  )
+
+  def travels(*move):
+    clip = film(image, CameraMove(*move))
+    return centroid(clip[-1]) - centroid(clip[0])
+
   assert travels('pan', 0.1)[0] < -3
   assert travels('tilt', 0.1)[1] < -2
   assert travels('zoom', 1.5) @ (1, -1) > 3
@@ -208,9 +182,7 @@ def test_directions():
 )
 @pytest.mark.parametrize('period', [2, 3, 5])
 def test_texture_finer_than_a_pixel_becomes_grey(move, period):
-  """Stripes of 2 to 5 pixels where a pixel of the frame covers 6 or more: anything but grey is
-  aliasing.
-  """
+  """Where a pixel of the frame covers stripes of 2 to 5 pixels, anything but grey is aliasing."""
   x = np.arange(640) % period < period / 2
   image = np.where(x[None, :, None], 255, 0).astype(np.uint8) * np.ones((400, 1, 3), np.uint8)
   out = film(np.maximum(image, image[:, :, ::-1]), move).astype(float)
@@ -220,16 +192,12 @@ def test_texture_finer_than_a_pixel_becomes_grey(move, period):
 
 
 def test_every_frame_is_as_fine_as_its_zoom_allows():
-  """Stripes of 6 pixels are grey where a pixel of the frame covers 10, and stripes again where it
-  covers 1.25.
-  """
-  image = sample(
-    lambda x, y: np.repeat(np.where((x + y) % 6 < 3, 0, 255)[..., None], 3, -1), 400, 640
-  )
-  for move in (CameraMove('zoom', 8), CameraMove('zoom', 1 / 8)):
-    far, near = (
-      film(image, move, 2).astype(float).std(axis=(1, 2, 3))[:: 1 if move.amount > 1 else -1]
-    )
+  """Stripes of 6 pixels: grey where a pixel of the frame covers 10, visible where it covers 1.25."""
+  stripes = lambda x, y: np.repeat(np.where((x + y) % 6 < 3, 0, 255)[..., None], 3, -1)
+  image = sample(stripes, 400, 640)
+  for amount, order in ((8, 1), (1 / 8, -1)):
+    clip = film(image, CameraMove('zoom', amount), 2).astype(float)
+    far, near = clip.std(axis=(1, 2, 3))[::order]
     assert far < 4
     assert near > 70
 
@@ -247,9 +215,7 @@ def test_contrasts_stay_in_range():
 # 0.6 to 4 pixels of the picture per pixel of the frame
 @pytest.mark.parametrize('height', [24, 40, 66, 160])
 def test_texture_is_as_sharp_in_every_frame(height):
-  """Noise, seen by eighths of a pixel further on: plain interpolation blurs what falls between the
-  pixels.
-  """
+  """Noise moves by eighths of a pixel: plain interpolation would blur what falls between pixels."""
   noise = np.random.default_rng(0).integers(0, 256, (height, 3 * height, 1)).astype(np.uint8)
   poses = np.tile([0.5, 0.5, 1, 0], (9, 1))
   poses[:, 0] += np.arange(9) / 8 / 40 / 3

@@ -57,9 +57,8 @@ def test_npz(tmp_path, scale):
 
 def test_mask_video(tmp_path):
   expected = moving_square(6, 32, 48)
-  video.write_mp4(
-    tmp_path / 'm.mp4', np.repeat(expected[..., None], 3, -1).astype(np.uint8) * 255, 8
-  )
+  frames = np.repeat(expected[..., None], 3, -1).astype(np.uint8) * 255
+  video.write_mp4(tmp_path / 'm.mp4', frames, 8)
   out = masks.read_masks(tmp_path / 'm.mp4', 2, 32, 48, start=1, stride=3)
   assert np.mean(out != expected[[1, 4]]) < 0.01
 
@@ -85,20 +84,17 @@ def test_masks_and_clip_are_cropped_alike(tmp_path):
   mask = np.zeros((1, 50, 91), np.uint8)
   mask[:, 10:40, 20:70] = 255
   write_folder(tmp_path / 'm', mask)
-  clip = video.read_clip(tmp_path / 'm', 1, 48, 64, fit='crop').frames[..., 0] > 127
+  clip = video.read_clip(tmp_path / 'm', frames=1, height=48, width=64, fit='crop').frames
   out = masks.read_masks(tmp_path / 'm', 1, 48, 64, fit='crop')
-  assert np.mean(clip != out) < 0.03
+  assert np.mean((clip[..., 0] > 127) != out) < 0.03
 
 
 def test_pyramid_reads_the_full_size_mask():
   mask = np.zeros((2, 8, 8), bool)
   mask[0, 0, 0] = mask[1, 4, 2] = True
   levels = pyramid(mask, [(8, 8), (4, 4), (2, 2)])
-  assert {k: v.shape for k, v in levels.items()} == {
-    (8, 8): (2, 64, 1),
-    (4, 4): (2, 16, 1),
-    (2, 2): (2, 4, 1),
-  }
+  shapes = {(8, 8): (2, 64, 1), (4, 4): (2, 16, 1), (2, 2): (2, 4, 1)}
+  assert {grid: level.shape for grid, level in levels.items()} == shapes
   assert all(v.dtype == bool for v in levels.values())
   assert levels[4, 4][1, :, 0].nonzero()[0].tolist() == [2 * 4 + 1]  # row-major tokens
   assert levels[2, 2][:, :, 0].tolist() == [[True, False, False, False], [False] * 4]

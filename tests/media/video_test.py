@@ -1,4 +1,4 @@
-"""Clips in and out: files made here with ffmpeg, read back, and compared."""
+"""Clips are written with ffmpeg, read back and compared."""
 
 import os
 import subprocess
@@ -14,6 +14,7 @@ from uniedit_jax.media.frames import resize_bilinear
 from uniedit_jax.runtime import files
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+SIZE = {'height': 48, 'width': 64}
 
 
 def smooth_clip(frames=10, height=48, width=64):
@@ -24,7 +25,7 @@ def smooth_clip(frames=10, height=48, width=64):
 
 
 def grey_steps(frames=10, height=48, width=64):
-  """Frame i is plain grey of level 20 i, so that a frame tells its index."""
+  """Frame i is plain grey of level 20 i, so that `indices` can read i off it."""
   levels = 20 * np.arange(frames, dtype=np.uint8)
   return np.broadcast_to(levels[:, None, None, None], (frames, height, width, 3)).copy()
 
@@ -38,9 +39,8 @@ def psnr(a, b):
 
 
 def ffmpeg(*arguments):
-  return subprocess.run(
-    [FFMPEG, '-y', *map(str, arguments)], capture_output=True, text=True, check=False
-  ).stderr
+  command = [FFMPEG, '-y', *map(str, arguments)]
+  return subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def mp4(tmp_path):
 
 
 def test_mp4_round_trip(mp4):
-  clip = video.read_clip(mp4, frames=10, height=48, width=64)
+  clip = video.read_clip(mp4, frames=10, **SIZE)
   assert clip.frames.dtype == np.uint8
   assert clip.fps == 12.5
   assert psnr(clip.frames, smooth_clip()) > 30
@@ -89,7 +89,7 @@ def test_other_formats(tmp_path, suffix):
   frames = smooth_clip()
   video.write_mp4(tmp_path / 'a.mp4', frames, 10)
   ffmpeg('-i', tmp_path / 'a.mp4', tmp_path / f'b.{suffix}')
-  clip = video.read_clip(tmp_path / f'b.{suffix}', frames=10, height=48, width=64)
+  clip = video.read_clip(tmp_path / f'b.{suffix}', frames=10, **SIZE)
   assert clip.fps == 10
   assert psnr(clip.frames, frames) > 18  # ffmpeg's own gif palette is coarse
 
@@ -101,25 +101,18 @@ def test_start_and_stride(tmp_path, kind):
     video.write_mp4(path, grey_steps(), 24)
   else:
     video.write_frames(path, grey_steps())
-  clip = video.read_clip(path, frames=3, height=48, width=64, start=2, stride=3)
+  clip = video.read_clip(path, frames=3, **SIZE, start=2, stride=3)
   assert indices(clip.frames) == [2, 5, 8]
   assert clip.fps == (8 if kind == 'mp4' else 8 / 3)
-  assert video.read_clip(path, 3, 48, 64, stride=2, fps=30).fps == 15
+  assert video.read_clip(path, frames=3, **SIZE, stride=2, fps=30).fps == 15
 
 
 def test_variable_frame_rate_neither_doubles_nor_drops(tmp_path):
   video.write_mp4(tmp_path / 'a.mp4', grey_steps(), 10)
-  ffmpeg(
-    '-i',
-    tmp_path / 'a.mp4',
-    '-vf',
-    'setpts=N*N/TB/20',
-    '-fps_mode',
-    'passthrough',
-    tmp_path / 'v.mp4',
-  )
+  options = ['-vf', 'setpts=N*N/TB/20', '-fps_mode', 'passthrough']
+  ffmpeg('-i', tmp_path / 'a.mp4', *options, tmp_path / 'v.mp4')
   assert video.probe(tmp_path / 'v.mp4').frames == 10
-  assert indices(video.read_clip(tmp_path / 'v.mp4', 10, 48, 64).frames) == list(range(10))
+  assert indices(video.read_clip(tmp_path / 'v.mp4', frames=10, **SIZE).frames) == list(range(10))
 
 
 def test_rotation_metadata_is_applied(tmp_path):
@@ -159,9 +152,9 @@ def test_crop_takes_the_middle(tmp_path):
   frames = np.zeros((1, 16, 48, 3), np.uint8)
   frames[:, :, 16:32] = 255
   video.write_frames(tmp_path, frames)
-  assert video.read_clip(tmp_path, 1, 16, 16, fit='crop').frames.min() == 255
-  assert video.read_clip(tmp_path, 1, 16, 16, fit='stretch').frames.min() == 0
-  assert video.read_clip(tmp_path, 1, 8, 8, fit='crop').frames.min() == 255
+  assert video.read_clip(tmp_path, frames=1, height=16, width=16, fit='crop').frames.min() == 255
+  assert video.read_clip(tmp_path, frames=1, height=16, width=16, fit='stretch').frames.min() == 0
+  assert video.read_clip(tmp_path, frames=1, height=8, width=8, fit='crop').frames.min() == 255
 
 
 def test_model_range():
@@ -177,33 +170,34 @@ def test_model_range():
 
 def test_too_few_frames(mp4):
   fault = 'video has 10 frames, but frames=16 with stride=1 needs 16; lower frames or stride'
-  assert video.check_clip(mp4) == [fault]
-  with pytest.raises(
-    ValueError, match='video has 10 frames, but start=4, frames=4 with stride=2 needs 11'
-  ):
-    video.read_clip(mp4, frames=4, height=48, width=64, start=4, stride=2)
-  assert video.check_clip(mp4, frames=4, start=3, stride=2) == []  # exactly the last one
+  assert video.check_clip(mp4, frames=16, **SIZE) == [fault]
+  match = 'video has 10 frames, but start=4, frames=4 with stride=2 needs 11'
+  with pytest.raises(ValueError, match=match):
+    video.read_clip(mp4, frames=4, **SIZE, start=4, stride=2)
+  # exactly up to the last one
+  assert video.check_clip(mp4, frames=4, start=3, stride=2, **SIZE) == []
 
 
 def test_all_faults_are_listed_together(tmp_path):
-  faults = video.check_clip(
-    tmp_path / 'no.mp4', 0, 321, 'x', start=-1, stride=0, fit='squash', fps=0
-  )
-  fields = [
-    'frames is 0',
-    'start is -1',
-    'stride is 0',
-    'height is 321',
-    "width is 'x'",
-    "fit is 'squash'",
-  ]
-  for fault, field in zip(faults, [*fields, 'fps is 0', 'video is '], strict=True):
+  missing = tmp_path / 'no.mp4'
+  sizes = {'frames': 0, 'height': -32, 'width': 'x'}
+  faults = video.check_clip(missing, **sizes, start=-1, stride=0, fit='squash', fps=0)
+  fields = ['frames is 0', 'start is -1', 'stride is 0', 'height is -32', "width is 'x'"]
+  fields += ["fit is 'squash'", 'fps is 0', 'video is ']
+  for fault, field in zip(faults, fields, strict=True):
     assert fault.startswith(field)
     assert 'accepted: ' in fault
-  assert "video is ''" in video.check_clip(None)[0]
-  assert video.check_clip(None, frames=1.5)[0] == 'frames is 1.5; accepted: a whole number >= 1'
-  with pytest.raises(FileNotFoundError, match=r'height is 7.*does not exist'):
-    video.read_clip(tmp_path / 'no.mp4', height=7)
+  assert "video is ''" in video.check_clip(None, frames=1, **SIZE)[0]
+  fault = 'frames is 1.5; accepted: a whole number >= 1'
+  assert video.check_clip(None, frames=1.5, **SIZE)[0] == fault
+  with pytest.raises(FileNotFoundError, match=r'height is 0.*does not exist'):
+    video.read_clip(missing, frames=1, height=0, width=64)
+
+
+@pytest.mark.parametrize('side', [36, 7])
+def test_any_positive_size_is_read(mp4, side):
+  assert video.check_clip(mp4, frames=2, height=side, width=36) == []
+  assert video.read_clip(mp4, frames=2, height=side, width=36).frames.shape == (2, side, 36, 3)
 
 
 def test_unreadable_videos(tmp_path):
@@ -211,15 +205,12 @@ def test_unreadable_videos(tmp_path):
   (tmp_path / 'empty').mkdir()
   (tmp_path / 'broken').mkdir()
   (tmp_path / 'broken' / '0.png').write_bytes(b'not a png')
-  for name, reason in [
-    ('text.mp4', 'ffmpeg cannot read'),
-    ('empty', 'no frames'),
-    ('broken', 'cannot be read'),
-  ]:
-    (fault,) = video.check_clip(tmp_path / name, frames=1)
+  reasons = {'text.mp4': 'ffmpeg cannot read', 'empty': 'no frames', 'broken': 'cannot be read'}
+  for name, reason in reasons.items():
+    (fault,) = video.check_clip(tmp_path / name, frames=1, **SIZE)
     assert reason in fault
     with pytest.raises(ValueError, match=reason):
-      video.read_clip(tmp_path / name, frames=1)
+      video.read_clip(tmp_path / name, frames=1, **SIZE)
 
 
 def test_gif(tmp_path):
@@ -233,7 +224,7 @@ def test_gif(tmp_path):
       durations.append(image.info['duration'])
   # 8 frames per second, though 12.5 hundredths cannot be written
   assert abs(sum(durations) - 1250) <= 10
-  assert psnr(video.read_clip(tmp_path / 'a.gif', 10, 48, 64).frames, frames) > 25
+  assert psnr(video.read_clip(tmp_path / 'a.gif', frames=10, **SIZE).frames, frames) > 25
 
 
 def test_frames_folder(tmp_path):

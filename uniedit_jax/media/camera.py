@@ -1,10 +1,9 @@
-"""A still photo to a pseudo source clip by a simulated camera move, for editing an image with text
-(TI2V).
+"""Turns a still photo into a source clip by a simulated camera move, to edit images (TI2V).
 
-Every move is one pose per frame (centre x, y, zoom, degrees), and a frame is the picture seen
-through the turned window of that pose. The window at zoom 1 is the largest that no frame of the
-move takes over the edge: there are no borders to fill. x and y are fractions of the picture's width
-and height from its top left corner; degrees turn the camera clockwise, and so the contents
+A move is one pose per frame (centre x, y, zoom, degrees), and a frame is the picture seen through
+the rotated window of that pose. The window at zoom 1 is the largest that stays inside the picture
+in all frames, so there are no borders to fill. x and y are fractions of the picture's width and
+height from its top left corner; degrees turn the camera clockwise, and so the contents
 counterclockwise. numpy and PIL only.
 """
 
@@ -17,16 +16,17 @@ import os
 import numpy as np
 from PIL import Image, ImageOps
 
+from uniedit_jax.media.frames import whole_number_faults
 from uniedit_jax.runtime.files import exists, local_copy
 
-# How far time 0..1 has taken the camera.
+# The share of its way that the camera has gone at time 0..1.
 EASINGS = {
   'linear': lambda time: time,
   'ease_in': lambda time: time**2,
   'ease_out': lambda time: time * (2 - time),
   'ease_in_out': lambda time: time**2 * (3 - 2 * time),
 }
-# The default amount of each kind, and the smallest and largest accepted.
+# The default amount of each kind, the smallest and the largest.
 AMOUNTS = {
   'pan': (0.2, -0.9, 0.9),
   'tilt': (0.2, -0.9, 0.9),
@@ -36,7 +36,7 @@ AMOUNTS = {
 }
 SWEEP = (180.0, -360.0, 360.0)
 KINDS = (*AMOUNTS, 'key_frames')
-SMALLEST_SCALE = 0.5  # pixels of the picture per pixel of a frame: below, the frames look soft
+SMALLEST_SCALE = 0.5  # pixels of the picture per pixel of a frame; frames look soft below it
 ACCEPTED = 'a local png, jpg, webp or another still that PIL reads'
 
 
@@ -46,16 +46,16 @@ class CameraMove:
 
   Attributes:
     kind: 'pan', 'tilt', 'zoom', 'rotate', 'arc' or 'key_frames'.
-    amount: how far it goes; None takes the default of the kind. pan, tilt: fraction of the
+    amount: size of the move; None takes the default of the kind. pan, tilt: fraction of the
       picture's width, height that the centre travels, positive to the right, down. zoom: last zoom
-      over first, above 1 goes in, below 1 out. rotate: degrees. arc: radius as a fraction of the
+      over first, above 1 zooms in, below 1 out. rotate: degrees. arc: radius as a fraction of the
       picture's sides; the camera passes over the top of the circle, and through its bottom if the
       radius is negative.
     sweep: arc only, degrees of the circle, positive clockwise; None takes 180.
     easing: 'linear', 'ease_in', 'ease_out' or 'ease_in_out'.
     key_frames: key_frames only, (time, x, y, zoom, degrees) each, times from 0 to 1 increasing.
-      Easing holds between neighbours. Zooms count relative to each other, as the window at zoom 1
-      is what fits.
+      Easing applies between neighbours. Only the ratios of zooms matter, as the window at zoom 1
+      is the largest that fits.
   """
 
   kind: str = 'zoom'
@@ -65,23 +65,16 @@ class CameraMove:
   key_frames: tuple[tuple[float, float, float, float, float], ...] = ()
 
   def faults(self):
-    """Lists what is wrong with the move on any picture, as sentences."""
-    known = ', '.join(map(repr, EASINGS))
-    faults = (
-      []
-      if self.easing in tuple(EASINGS)
-      else [f'move.easing is {self.easing!r}; accepted: {known}']
-    )
+    """Lists the faults that the move has for any picture, as sentences."""
+    faults, known = [], ', '.join(map(repr, EASINGS))
+    if self.easing not in tuple(EASINGS):
+      faults.append(f'move.easing is {self.easing!r}; accepted: {known}')
     if self.kind not in KINDS:
       return [f'move.kind is {self.kind!r}; accepted: {", ".join(map(repr, KINDS))}', *faults]
-    for name, limits in (
-      ('amount', AMOUNTS.get(self.kind)),
-      ('sweep', SWEEP if self.kind == 'arc' else None),
-    ):
-      value, given = (
-        getattr(self, name),
-        f'move.{name} is {getattr(self, name)!r} with kind {self.kind!r}',
-      )
+    accepted = {'amount': AMOUNTS.get(self.kind), 'sweep': SWEEP if self.kind == 'arc' else None}
+    for name, limits in accepted.items():
+      value = getattr(self, name)
+      given = f'move.{name} is {value!r} with kind {self.kind!r}'
       if value is not None and limits is None:
         faults.append(f'{given}, which has none; accepted: None')
       elif value is not None and not (_is_number(value) and limits[1] <= value <= limits[2]):
@@ -99,7 +92,7 @@ def poses(move, frames):
   """The camera pose of every frame; frame j is at time j / (F - 1).
 
   Args:
-    move: `Move`.
+    move: `CameraMove`.
     frames: number of frames F.
 
   Returns:
@@ -116,13 +109,8 @@ def poses(move, frames):
     sweep = math.radians(SWEEP[0] if move.sweep is None else move.sweep)
     angle = sweep * (ease(time) - 0.5)  # from the top of the circle
     middle = (1 + math.cos(sweep / 2)) / 2  # of the arc's height: it is centred on the picture
-    out = [
-      0.5 + amount * np.sin(angle),
-      0.5 + amount * (middle - np.cos(angle)),
-      np.ones(frames),
-      np.zeros(frames),
-    ]
-    return np.stack(out, -1)
+    x, y = 0.5 + amount * np.sin(angle), 0.5 + amount * (middle - np.cos(angle))
+    return np.stack([x, y, np.ones(frames), np.zeros(frames)], -1)
   half = amount / 2
   keys = {
     'pan': [(0, 0.5 - half, 0.5, 1, 0), (1, 0.5 + half, 0.5, 1, 0)],
@@ -132,7 +120,7 @@ def poses(move, frames):
     'key_frames': move.key_frames,
   }[move.kind]
   times, values = np.split(np.array(keys, np.float64), [1], axis=1)
-  values[:, 2] = np.log(values[:, 2])  # so that a zoom grows by the same factor from frame to frame
+  values[:, 2] = np.log(values[:, 2])  # a zoom grows by the same factor from frame to frame
   first = np.clip(np.searchsorted(times[:, 0], time, 'right') - 1, 0, len(keys) - 2)
   weight = ease((time[:, None] - times[first]) / (times[first + 1] - times[first]))
   out = values[first] * (1 - weight) + values[first + 1] * weight
@@ -141,8 +129,7 @@ def poses(move, frames):
 
 
 def scales(poses, picture, height, width):
-  """How much of the picture each frame shows, when the window at zoom 1 is the largest that fits
-  all frames.
+  """The scale of each frame where the window at zoom 1 is the largest that fits all frames.
 
   Args:
     poses: f[F, 4].
@@ -150,12 +137,12 @@ def scales(poses, picture, height, width):
     height, width: size of the frames.
 
   Returns:
-    f64[F] pixels of the picture per pixel of the frame, not positive if a centre is not inside; and
-    the number of the frame that allows no larger window.
+    (f64[F] pixels of the picture per pixel of the frame, not positive if a centre is outside; the
+    index of the frame that allows no larger window).
   """
   x, y, zoom, degrees = np.asarray(poses, np.float64).T
   cosine, sine = np.abs(np.cos(np.radians(degrees))), np.abs(np.sin(np.radians(degrees)))
-  # A turned window touches the edge with a corner; this far the corners reach from the centre, per
+  # A rotated window touches the edge with a corner. Corners reach this far from the centre, per
   # unit of scale.
   across, down = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
   largest = np.minimum(
@@ -187,9 +174,8 @@ def render(image, poses, height, width):
     raise ValueError(
       f'pose {closest} is {tuple(poses[closest])}; accepted: a centre inside the picture, zoom > 0'
     )
-  # Everything at twice the density: the picture is resized to two pixels per pixel of the frame,
-  # sampled with two per pixel, and halved. So nothing aliases, and fine texture does not flicker as
-  # it moves between the pixels.
+  # The picture is resized to two pixels per pixel of the frame, sampled so densely, and halved:
+  # nothing aliases, and fine texture does not flicker as it moves between pixels.
   right, down = np.meshgrid(np.arange(0.5, 2 * width) - width, np.arange(0.5, 2 * height) - height)
   size, out = None, []
   for (x, y, _, degrees), step in zip(poses, scale / 2, strict=True):
@@ -198,17 +184,14 @@ def render(image, poses, height, width):
     cosine, sine = step * math.cos(math.radians(degrees)), step * math.sin(math.radians(degrees))
     across = (x + (cosine * right - sine * down) / old_width) * size[0]
     along = (y + (sine * right + cosine * down) / old_height) * size[1]
-    bands = [
-      Image.fromarray(band) for band in np.moveaxis(_interpolate(source, across, along), -1, 0)
-    ]
+    bands = map(Image.fromarray, np.moveaxis(_interpolate(source, across, along), -1, 0))
     frame = np.stack([band.resize((width, height), Image.Resampling.LANCZOS) for band in bands], -1)
     out.append(np.clip(np.round(frame), 0, 255).astype(np.uint8))
   return np.stack(out)
 
 
 def read_image(path):
-  """Reads a still: turned upright, on white where it is transparent, the first picture of a file
-  with several.
+  """Reads the first picture of a file, turned upright, on white where it is transparent.
 
   Args:
     path: a file that PIL reads, local or remote.
@@ -217,8 +200,8 @@ def read_image(path):
     uint8[H, W, 3].
 
   Raises:
-    FileNotFoundError: nothing is there.
-    ValueError: it is no picture, or its range is not known (floats, 32-bit numbers above 65535).
+    FileNotFoundError: `path` does not exist.
+    ValueError: it is no picture, or its range is unknown (floats, 32-bit numbers above 65535).
   """
   path = os.fspath(path or '')
   if not exists(path):
@@ -226,18 +209,14 @@ def read_image(path):
   try:
     with local_copy(path) as name, Image.open(name) as image:
       return _to_rgb(ImageOps.exif_transpose(image))
-  # PIL's decoders raise many types when a file is damaged: SyntaxError, struct.error, IndexError,
-  # ...
+  # PIL raises many types for damaged files: SyntaxError, struct.error, IndexError, ...
   except Exception as error:
-    raise ValueError(
-      f'image is {path!r}, which cannot be read ({error}); accepted: {ACCEPTED}'
-    ) from error
+    fault = f'image is {path!r}, which cannot be read ({error}); accepted: {ACCEPTED}'
+    raise ValueError(fault) from error
 
 
 def check_image(path, move, frames, height, width):
-  """Lists what is wrong with a request to `film_image` (same arguments), as sentences, without
-  rendering.
-  """
+  """Lists the faults of a call of `film_image` with these arguments, without rendering."""
   return _inspect(path, move, frames, height, width)[0]
 
 
@@ -246,7 +225,7 @@ def film_image(path, move, frames, height, width):
 
   Args:
     path: a file that PIL reads, local or remote.
-    move: `Move`.
+    move: `CameraMove`.
     frames, height, width: number of frames F, and their size in pixels.
 
   Returns:
@@ -263,13 +242,8 @@ def film_image(path, move, frames, height, width):
 
 
 def _inspect(path, move, frames, height, width):
-  """The faults of a request, and the picture if it could be read."""
-  wrong = lambda value: not isinstance(value, int | np.integer) or value < 1
-  sizes = {'frames': frames, 'height': height, 'width': width}.items()
-  faults = [
-    f'{name} is {value!r}; accepted: a whole number >= 1' for name, value in sizes if wrong(value)
-  ]
-  faults += move.faults()
+  """The faults of a call of `film_image`, and the picture if it could be read."""
+  faults = whole_number_faults(frames=frames, height=height, width=width) + move.faults()
   try:
     image = read_image(path)
   except (FileNotFoundError, ValueError) as fault:
@@ -281,36 +255,32 @@ def _inspect(path, move, frames, height, width):
   if scale[nearest] < SMALLEST_SCALE - 1e-9:
     shown, least = (f'{width * s:.4g} x {height * s:.4g}' for s in (scale[nearest], SMALLEST_SCALE))
     faults.append(
-      f'image is {os.fspath(path)!r} of {image.shape[1]} x {image.shape[0]} pixels, too small: frame {nearest} shows '
-      f'{shown} of them (frame {closest} is nearest to the edge); accepted: at least {least} for a frame of '
-      f'{width} x {height}, from a larger image or by a gentler move'
+      f'image is {os.fspath(path)!r} of {image.shape[1]} x {image.shape[0]} pixels, too small: '
+      f'frame {nearest} shows {shown} of them (frame {closest} is nearest to the edge); '
+      f'accepted: at least {least} for a frame of {width} x {height}, from a larger image or by a '
+      'gentler move'
     )
   return faults, image
 
 
 def _key_frame_faults(keys):
-  """Lists what is wrong with the key frames, each named by its number."""
+  """Lists the faults of key frames; each names its index."""
   if not isinstance(keys, tuple | list) or len(keys) < 2:
     return [f'move.key_frames is {keys!r}; accepted: two or more of (time, x, y, zoom, degrees)']
   faults = []
   for i, key in enumerate(keys):
-    if (
-      not isinstance(key, tuple | list)
-      or len(key) != 5
-      or not all(map(_is_number, key))
-      or key[3] <= 0
-    ):
-      faults.append(
-        f'move.key_frames[{i}] is {key!r}; accepted: numbers (time, x, y, zoom > 0, degrees)'
-      )
+    given, five = (
+      f'move.key_frames[{i}] is {key!r}',
+      isinstance(key, tuple | list) and len(key) == 5,
+    )
+    if not five or not all(map(_is_number, key)) or key[3] <= 0:
+      faults.append(f'{given}; accepted: numbers (time, x, y, zoom > 0, degrees)')
     elif not (0 < key[1] < 1 and 0 < key[2] < 1):
-      faults.append(
-        f'move.key_frames[{i}] is {key!r}, whose centre leaves the image; accepted: 0 < x < 1, 0 < y < 1'
-      )
-  times = [] if faults else [key[0] for key in keys]
-  if times and not (
-    times[0] == 0 and times[-1] == 1 and all(a < b for a, b in itertools.pairwise(times))
-  ):
+      faults.append(f'{given}, whose centre leaves the image; accepted: 0 < x < 1, 0 < y < 1')
+  if faults:
+    return faults
+  times = [key[0] for key in keys]
+  if (times[0], times[-1]) != (0, 1) or any(a >= b for a, b in itertools.pairwise(times)):
     faults.append(f'move.key_frames has the times {times}; accepted: 0 first, 1 last, increasing')
   return faults
 
@@ -321,7 +291,8 @@ def _is_number(value):
 
 def _to_rgb(image):
   """A picture of any mode as uint8[H, W, 3]."""
-  if image.mode.startswith('I'):  # 16 bits; convert('RGB') would cut them at 255
+  # 16 bits; convert('RGB') would clip them at 255.
+  if image.mode.startswith('I'):
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
       raise ValueError(f'its values go from {values.min()} to {values.max()}, not from 0 to 65535')
@@ -335,22 +306,16 @@ def _to_rgb(image):
 
 
 def _interpolate(source, x, y):
-  """Catmull-Rom splines through uint8[H, W, C] at x, y f64[h, w], counted from the top left corner:
-  f32[h, w, C].
+  """Catmull-Rom splines through uint8[H, W, C] at x, y f64[h, w] from the top left: f32[h, w, C].
 
-  They are exact for ramps; those of PIL's transform are not and would let the picture swim by
-  tenths of a pixel.
+  They are exact for ramps; PIL's are not and would let the picture swim by tenths of a pixel.
   """
 
   def taps(position, size):
     first = np.floor(position - 0.5).astype(int)
     t = (position - 0.5 - first).astype(np.float32)[..., None]
-    weights = (
-      (2 * t - 1 - t * t) * t,
-      2 + (3 * t - 5) * t * t,
-      (1 + (4 - 3 * t) * t) * t,
-      (t - 1) * t * t,
-    )
+    weights = [(2 * t - 1 - t * t) * t, 2 + (3 * t - 5) * t * t]
+    weights += [(1 + (4 - 3 * t) * t) * t, (t - 1) * t * t]
     return [(np.clip(first + i - 1, 0, size - 1), weight / 2) for i, weight in enumerate(weights)]
 
   rows, columns = taps(y, source.shape[0]), taps(x, source.shape[1])

@@ -1,4 +1,4 @@
-"""Single frames: the order of numbered files, cutting out the middle, resizing."""
+"""Single frames: files in natural order, cutting out the middle, resizing."""
 
 import os
 import re
@@ -14,27 +14,32 @@ def pictures_in(folder):
   return [os.path.join(folder, name) for name in sorted(names, key=_natural)]
 
 
+def whole_number_faults(least=1, **fields):
+  """Lists the fields, given by name, whose values are not whole numbers >= `least`."""
+  return [
+    f'{field} is {value!r}; accepted: a whole number >= {least}'
+    for field, value in fields.items()
+    if not isinstance(value, int | np.integer) or value < least
+  ]
+
+
 def _natural(name):
   # re.split leaves the numbers at the odd places.
   return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', name))]
 
 
 def crop_middle(frames, height, width, axis=0):
-  """The middle of frames with the aspect ratio of height x width; H and W are the axes from `axis`
-  on.
-  """
+  """The middle of frames in the aspect ratio of height x width; `axis` is the axis H, before W."""
   old_height, old_width = frames.shape[axis : axis + 2]
   new_height = min(old_height, max(1, round(old_width * height / width)))
   new_width = min(old_width, max(1, round(old_height * width / height)))
   top, left = (old_height - new_height) // 2, (old_width - new_width) // 2
-  return frames[
-    (slice(None),) * axis + (slice(top, top + new_height), slice(left, left + new_width))
-  ]
+  middle = slice(top, top + new_height), slice(left, left + new_width)
+  return frames[(slice(None),) * axis + middle]
 
 
 def resize_bilinear(frames, height, width):
-  """Bilinear resize without antialiasing, half-pixel centres (cv2's INTER_LINEAR up to 1 level of
-  rounding).
+  """Bilinear resize without antialiasing, half-pixel centres; within 1 level of cv2.INTER_LINEAR.
 
   Args:
     frames: uint8[*b, H, W, C].
@@ -50,15 +55,12 @@ def resize_bilinear(frames, height, width):
   )
   down, across = down[:, None, None], across[:, None]
   rows = frames[..., top, :, :] * (1 - down) + frames[..., bottom, :, :] * down
-  return np.floor(rows[..., left, :] * (1 - across) + rows[..., right, :] * across + 0.5).astype(
-    np.uint8
-  )
+  mixed = rows[..., left, :] * (1 - across) + rows[..., right, :] * across
+  return np.floor(mixed + 0.5).astype(np.uint8)
 
 
 def _neighbours(size, new):
-  """The two source indices of each new pixel, i64[new] each, and the weight of the second,
-  f32[new].
-  """
+  """Both source indices of each new pixel, i64[new] each, and the second's weight, f32[new]."""
   centre = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
   first = centre.astype(int)
   return first, np.minimum(first + 1, size - 1), (centre - first).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pictures for people to look at: clips side by side under their labels, and contact sheets."""
+"""Pictures to look at: clips side by side under their labels, and contact sheets."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -32,7 +32,7 @@ def side_by_side(clips):
 
 
 def contact_sheet(frames, columns=4):
-  """Lays uint8[F, H, W, 3] out row by row as one picture uint8[H', W', 3]; unused cells stay black."""
+  """Lays uint8[F, H, W, 3] out row by row: a picture uint8[H', W', 3], black in unused cells."""
   frames = video.checked(frames)
   columns = min(columns, len(frames))
   rows = -(-len(frames) // columns)
@@ -53,11 +53,8 @@ def sheet(rows, columns):
     u8[H, W, 3].
   """
   widths = [max(row[i].shape[1] for row in rows.values()) + 2 for i in range(len(columns))]
-  parts = [
-    np.concatenate(
-      [_label(text, width, 16) for text, width in zip(columns, widths, strict=True)], axis=1
-    )
-  ]
+  heads = [_label(text, width, 16) for text, width in zip(columns, widths, strict=True)]
+  parts = [np.concatenate(heads, axis=1)]
   for label, pictures in rows.items():
     height = max(len(picture) for picture in pictures)
     cells = [

@@ -1,4 +1,4 @@
-"""Foreground masks: files to bool[F, H, W], and back to pictures.
+"""Foreground masks: files to bool[F, H, W], and masks drawn over frames.
 
 True, 1 or white is the foreground, everywhere. `token_masks` decides which slot reads a mask.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from uniedit_jax.media.frames import crop_middle, pictures_in
+from uniedit_jax.media.video import EVERY_FRAME
 from uniedit_jax.method.token_masks import resize_nearest
 from uniedit_jax.runtime.files import exists, local_copy
 
@@ -19,8 +20,7 @@ ACCEPTED = 'a folder with one png per frame, an .npz file or a mask video'
 def read_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
   """Reads the masks of the frames that `video.read_clip` takes with the same numbers.
 
-  Values are cut at half of their range: 127.5 for 8-bit pictures, 0.5 for floats and for arrays of
-  0 and 1.
+  The threshold is half of the range: 127.5 for 8-bit pictures, 0.5 for floats and arrays of 0, 1.
 
   Args:
     path: a folder of pictures in natural order, an .npz file (key 'masks', otherwise the first
@@ -29,7 +29,7 @@ def read_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
     height, width: size in pixels of the result; masks of any size are resized by `resize_nearest`.
     start: index of the first mask in the file.
     stride: distance of the masks in the file.
-    fit: 'stretch' or 'crop', as for the clip: with 'crop' the middle is cut out in the same way.
+    fit: 'stretch' or 'crop', as for the clip.
 
   Returns:
     bool[F, height, width], True = foreground.
@@ -46,11 +46,11 @@ def read_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
 
 
 def check_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
-  """Lists what is wrong with a request to `read_masks` (same arguments).
+  """Lists the faults of a call of `read_masks` with these arguments.
 
   Returns:
-    list of str, empty if all is well: missing or unreadable file, too few masks, a clip all 0 or
-    all 1.
+    list of str, empty if there are none: the file is missing or unreadable, holds too few masks, or
+    all of them are 0 or all are 1.
   """
   with local_copy(path) as name:
     return _inspect(path, name, frames, height, width, start, stride, fit)[0]
@@ -72,7 +72,7 @@ def overlay(frames, mask, colour=(255, 64, 64)):
 
 
 def _inspect(path, name, frames, height, width, start, stride, fit):
-  """The faults of a request, and bool[F, height, width] if there are none."""
+  """The faults of a call of `read_masks`, and bool[F, height, width] if there are none."""
   if not os.path.exists(name):
     return [f'masks is {path!s}, which does not exist here; accepted: {ACCEPTED}'], None
   try:
@@ -81,30 +81,25 @@ def _inspect(path, name, frames, height, width, start, stride, fit):
     return [f'masks is {path!s}, which cannot be read ({error}); accepted: {ACCEPTED}'], None
   if min(frames, stride, height, width) < 1 or start < 0:
     sizes = f'frames={frames}, height={height}, width={width}, start={start}, stride={stride}'
-    return [
-      f'masks cannot be checked against {sizes}; accepted: positive numbers, start from 0'
-    ], None
+    fault = f'masks cannot be checked against {sizes}; accepted: positive numbers, start from 0'
+    return [fault], None
   needed = start + (frames - 1) * stride + 1
   if len(masks) < needed:
-    wish = f'start={start}, frames={frames} with stride={stride}'
-    return [
-      f'masks has {len(masks)} masks, but {wish} needs {needed}: one for each frame of the source'
-    ], None
+    wish = f'start={start}, frames={frames} with stride={stride} needs {needed}'
+    return [f'masks has {len(masks)} masks, but {wish}: one for each frame of the source'], None
   masks = masks[start::stride][:frames]
   if fit == 'crop':
     masks = crop_middle(masks, height, width, axis=1)
   masks = resize_nearest(masks, height, width)
   if masks.all() or not masks.any():
     value, ground = (1, 'foreground') if masks.all() else (0, 'background')
-    fault = f'masks is {value} in every pixel of every frame (all {ground}); accepted: both values, polarity '
-    return [fault + '1 or white = foreground, 0 or black = background'], None
+    fault = f'masks is {value} in every pixel of every frame (all {ground}); accepted: both values'
+    return [fault + ', polarity 1 or white = foreground, 0 or black = background'], None
   return [], masks
 
 
 def _load(path):
-  """All masks of a folder, npz or video, [F, H, W] of the dtype found, resized to the first one's
-  size.
-  """
+  """All masks of a folder, npz or video: [F, H, W] in the file's dtype, in the first one's size."""
   if os.path.isdir(path):
     pictures = [_read_picture(name) for name in pictures_in(path)]
     if not pictures:
@@ -118,24 +113,24 @@ def _load(path):
     if masks.ndim == 4 and masks.shape[-1] == 1:
       masks = masks[..., 0]
     if masks.ndim != 3 or not masks.size or masks.dtype.kind not in 'buif':
-      raise ValueError(
-        f'its array is {masks.dtype}{list(masks.shape)}, not numbers of shape [F, H, W]'
-      )
+      fault = f'its array is {masks.dtype}{list(masks.shape)}, not numbers of shape [F, H, W]'
+      raise ValueError(fault)
     return masks
-  every = ['-fps_mode', 'passthrough']  # neither double nor drop frames of a variable frame rate
-  pictures = imageio_ffmpeg.read_frames(path, pix_fmt='gray', bits_per_pixel=8, output_params=every)
+  pictures = imageio_ffmpeg.read_frames(
+    path, pix_fmt='gray', bits_per_pixel=8, output_params=list(EVERY_FRAME)
+  )
   width, height = next(pictures)['size']
   return np.stack([np.frombuffer(p, np.uint8).reshape(height, width) for p in pictures])
 
 
 def _read_picture(path):
-  """A picture as [H, W]: 16-bit ones keep their values, all others become 8-bit grey."""
+  """A picture as [H, W]: 16-bit pictures keep their values, all others become 8-bit grey."""
   with Image.open(path) as image:
     return np.asarray(image if image.mode.startswith('I') else image.convert('L'))
 
 
 def _binarise(masks):
-  """bool[F, H, W]: above half of the range, which is 1 if nothing is larger than that."""
+  """bool[F, H, W]: above half of the range, which is 0 to 1 if no value is larger."""
   if masks.dtype == bool:
     return masks
   if masks.max() <= 1:
