@@ -192,7 +192,7 @@ def test_texture_finer_than_a_pixel_becomes_grey(move, period):
 
 
 def test_every_frame_is_as_fine_as_its_zoom_allows():
-  """Stripes of 6 pixels: grey where a pixel of the frame covers 10, visible where it covers 1.25."""
+  """Stripes of 6 pixels: grey where a pixel of the frame covers 10, visible where it is 1.25."""
   stripes = lambda x, y: np.repeat(np.where((x + y) % 6 < 3, 0, 255)[..., None], 3, -1)
   image = sample(stripes, 400, 640)
   for amount, order in ((8, 1), (1 / 8, -1)):

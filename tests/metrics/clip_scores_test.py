@@ -1,6 +1,4 @@
-"""Measures on CLIP's features: by hand on features that are given, and from clips with a tiny
-random model.
-"""
+"""Measures on CLIP's features: by hand on given features, and on clips with a tiny random model."""
 
 import pathlib
 
@@ -56,31 +54,23 @@ def test_all_measures_of_two_edits(model, clips):
   against = {'source_similarity_framemean', 'directional_similarity_framemean'}
   named = lambda row, kinds: {f'{row}_clip_{kind}_{NAME}' for kind in kinds}
   of_edits = [named(row, kinds | consistency | against) for row in ('edit', 'edit_2')]
-  assert set(measures) == set.union(
-    *of_edits, named('source', kinds | consistency), named('source_2', kinds)
-  )
+  of_sources = named('source', kinds | consistency) | named('source_2', kinds)
+  assert set(measures) == set.union(*of_edits, of_sources)
   explained = (pathlib.Path(__file__).parents[2] / 'docs' / 'metrics.md').read_text()
   assert all(f'`clip_{kind}`' in explained for kind in kinds | consistency | against)
   of = lambda row, kind: measures[f'{row}_clip_{kind}_{NAME}']
   # The second edit is the source itself.
   assert of('edit_2', 'source_similarity_framemean') == pytest.approx(1)
   assert of('edit', 'source_similarity_framemean') < 0.999
-  assert (
-    of('edit_2', 'directional_similarity_framemean')
-    == 0
-    != of('edit', 'directional_similarity_framemean')
-  )
+  assert of('edit_2', 'directional_similarity_framemean') == 0
+  assert of('edit', 'directional_similarity_framemean') != 0
   for kind in kinds:
     assert of('edit_2', kind) == of('source_2', kind)
   assert of('source', 'text_alignment_framemean') != of('source_2', 'text_alignment_framemean')
-  frames, (text,) = (
-    clip_model.image_features(model, clips['edit']),
-    clip_model.text_features(model, ['a fox']),
-  )
-  scale = np.exp(np.asarray(model.params['logit_scale']))
-  assert of('edit', 'text_alignment_framemean') == pytest.approx(
-    scale * np.mean(frames @ text), abs=1e-5
-  )
+  frames = clip_model.image_features(model, clips['edit'])
+  (text,) = clip_model.text_features(model, ['a fox'])
+  alignment = np.exp(np.asarray(model.params['logit_scale'])) * np.mean(frames @ text)
+  assert of('edit', 'text_alignment_framemean') == pytest.approx(alignment, abs=1e-5)
 
 
 def test_what_inputs_do_not_allow_is_left_out(model, clips):
@@ -98,23 +88,21 @@ def test_features_are_unit_vectors_whatever_the_batch(model):
   features = clip_model.image_features(model, frames)
   assert features.shape == (clip_model.BATCH + 3, TINY.width)
   np.testing.assert_allclose(np.linalg.norm(features, axis=-1), 1, atol=1e-6)
-  np.testing.assert_allclose(
-    features[-1:], clip_model.image_features(model, frames[-1:]), atol=1e-6
-  )
+  alone = clip_model.image_features(model, frames[-1:])
+  np.testing.assert_allclose(features[-1:], alone, atol=1e-6)
 
 
 def test_preparation_is_of_the_middle():
   frames = np.zeros((1, 48, 96, 3), np.uint8)
   frames[:, :, 24:72] = 255  # the middle square
   pixels = clip_model.prepare(frames, 16)
-  white = (1 - np.array(clip_image.MEAN)) / np.array(clip_image.DEVIATION)
+  mean, deviation = np.array(clip_image.MEAN), np.array(clip_image.DEVIATION)
+  white = (1 - mean) / deviation
   np.testing.assert_allclose(pixels[0, :, 2:-2], np.broadcast_to(white, (16, 12, 3)), atol=1e-5)
   picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
   resized = np.asarray(Image.fromarray(picture).resize((16, 16), Image.Resampling.BICUBIC)) / 255
-  mean, deviation = np.array(clip_image.MEAN), np.array(clip_image.DEVIATION)
-  np.testing.assert_allclose(
-    clip_model.prepare(picture[None], 16)[0], (resized - mean) / deviation, atol=1e-5
-  )
+  (pixels,) = clip_model.prepare(picture[None], 16)
+  np.testing.assert_allclose(pixels, (resized - mean) / deviation, atol=1e-5)
 
 
 def test_published_sizes_and_names():
@@ -131,9 +119,8 @@ def test_published_sizes_and_names():
 
 
 def test_faults(model, tmp_path):
-  with pytest.raises(
-    FileNotFoundError, match=r'lacks config.json, manifest.json, clip; accepted: .*convert.clip'
-  ):
+  match = r'lacks config.json, manifest.json, clip; accepted: .*convert.clip'
+  with pytest.raises(FileNotFoundError, match=match):
     clip_model.read_tokenizer(tmp_path)
   with pytest.raises(ValueError, match='accepted: at most 77'):
     clip_model.text_features(model, ['a' * 90])

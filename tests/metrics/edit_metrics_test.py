@@ -1,4 +1,4 @@
-"""What an edit's metrics.json has, by what it is given."""
+"""The measures in an edit's metrics.json, depending on the config."""
 
 import json
 
@@ -20,10 +20,13 @@ def folder(tmp_path_factory):
   return folder
 
 
+def config_with_clip(folder, prompt):
+  clip = str(folder / 'clip')
+  return config_of(motion, folder, metrics__clip=clip, metrics__source_prompt=prompt)
+
+
 def test_measures_of_clip_and_of_flow_are_left_by_an_edit(folder, tmp_path):
-  config = config_of(
-    motion, folder, metrics__clip=str(folder / 'clip'), metrics__source_prompt='a cat'
-  )
+  config = config_with_clip(folder, 'a cat')
   request, log = read_edit(config), RunLog()
   frames, fps = read_source(config, request)
   source = stages.Source({'source': frames}, lambda: frames, None, fps, None, None)
@@ -40,9 +43,7 @@ def test_measures_of_clip_and_of_flow_are_left_by_an_edit(folder, tmp_path):
 
 
 def test_the_source_prompt_of_measures_changes_nothing_else(folder):
-  config = config_of(
-    motion, folder, metrics__clip=str(folder / 'clip'), metrics__source_prompt='a cat'
-  )
+  config = config_with_clip(folder, 'a cat')
   assert read_edit(config).prompts == read_edit(config_of(motion, folder)).prompts
   assert metrics.source_prompt(config) == 'a cat'
   assert metrics.source_prompt(config_of(motion, folder, source_prompt='a dog')) == 'a dog'
@@ -54,13 +55,8 @@ def test_faults_are_found_before_anything_runs(folder):
   with pytest.raises(ValueError) as error:
     read_edit(config)
   message = str(error.value)
-  assert (
-    'metrics.clip: ' in message
-    and 'lacks clip; accepted: a folder made by `python -m convert.clip`' in message
-  )
+  assert 'metrics.clip: ' in message
+  assert 'lacks clip; accepted: a folder made by `python -m convert.clip`' in message
   assert 'none.mp4' in message
-  config = config_of(
-    motion, folder, metrics__clip=str(folder / 'clip'), metrics__source_prompt='a' * 90
-  )
   with pytest.raises(ValueError, match=r'metrics\.clip: prompt .* accepted: at most 77'):
-    read_edit(config)
+    read_edit(config_with_clip(folder, 'a' * 90))

@@ -1,4 +1,4 @@
-"""Flow and the measures on it, on pictures that are known to move."""
+"""Flow and its measures, on pictures with a known motion."""
 
 import jax
 import numpy as np
@@ -12,22 +12,19 @@ MARGIN = 24
 
 @pytest.fixture(scope='module')
 def picture():
-  """A smooth random texture with contrast at all scales, f64[H + 2 margins, W + 2 margins, 3] in
-  [0, 1].
-  """
+  """A random texture with contrast at all scales, f64[H + 2 m, W + 2 m, 3] in [0, 1]; m = MARGIN."""
   rng = np.random.default_rng(0)
   size = [length + 2 * MARGIN for length in SIZE]
   rows, columns = np.fft.fftfreq(size[0])[:, None], np.fft.fftfreq(size[1])[None]
   frequency = np.hypot(rows, columns)
   shape = np.exp(-8 * frequency**2) / np.maximum(frequency, 1e-2)
-  texture = np.stack(
-    [np.fft.ifft2(np.fft.fft2(rng.standard_normal(size)) * shape).real for _ in range(3)], axis=-1
-  )
+  spectra = [np.fft.fft2(rng.standard_normal(size)) * shape for _ in range(3)]
+  texture = np.stack([np.fft.ifft2(spectrum).real for spectrum in spectra], axis=-1)
   return (texture - texture.min()) / np.ptp(texture)
 
 
 def clip_of(picture, shifts):
-  """u8[F, H, W, 3]: what moves by (down, right) pixels in all; shifts of the spectrum, so exact."""
+  """The picture moved by `shifts` (down, right), u8[F, H, W, 3]; exact, by the spectrum's phase."""
   rows, columns = np.fft.fftfreq(picture.shape[0])[:, None], np.fft.fftfreq(picture.shape[1])[None]
   frames = []
   for down, right in shifts:
@@ -49,9 +46,8 @@ def test_translations(picture, velocity):
   overlap = np.prod([1 - abs(v) / length for v, length in zip(velocity, SIZE, strict=True)])
   assert 0.85 * overlap < found.trusted.mean() <= overlap + 1e-6
   diagonal = np.hypot(*SIZE)
-  assert motion.magnitude(found) == pytest.approx(
-    100 * np.hypot(*velocity) / diagonal, rel=0.1, abs=0.01
-  )
+  expected = 100 * np.hypot(*velocity) / diagonal
+  assert motion.magnitude(found) == pytest.approx(expected, rel=0.1, abs=0.01)
 
 
 def test_warping_is_exact_for_whole_pixels(picture):
@@ -63,16 +59,14 @@ def test_warping_is_exact_for_whole_pixels(picture):
 
 
 def test_what_is_covered_is_not_trusted(picture):
-  """A square that moves over a still ground: the ground that it covers next is gone, and so is what
-  leaves.
-  """
+  """A square moves over a still ground: the ground that it covers next cannot be trusted."""
   back = moving(picture, 0, 0, frames=2)
   square = back[0, 40:72, 10:42].copy()
   for frame, column in zip(back, (40, 52), strict=True):
     frame[30:62, column : column + 32] = square[::-1, ::-1]
   found = motion.motion_of(back)
   covered = found.trusted[0, 34:58, 74:82]  # in the way of the square
-  # Windows reach across the edge of the square, so that some of the ground seems to go with it.
+  # Windows reach across the edge of the square, so that some of the ground seems to move with it.
   assert covered.mean() < 0.5 and found.trusted[0, :, :20].mean() > 0.95
   inside = found.forward[0, 40:52, 50:60]
   assert np.linalg.norm(inside - [0, 12], axis=-1).mean() < 1
@@ -116,9 +110,8 @@ def test_sizes_and_faults(picture):
   assert flow.shrink(clip).shape == (3, *SIZE, 3)
   big = clip.repeat(4, axis=1).repeat(4, axis=2)
   assert flow.shrink(big).shape == (3, 160, 213, 3)
-  assert motion.magnitude(motion.motion_of(big)) == pytest.approx(
-    motion.magnitude(motion.motion_of(clip)), rel=0.1
-  )
+  of_big, of_clip = (motion.magnitude(motion.motion_of(x)) for x in (big, clip))
+  assert of_big == pytest.approx(of_clip, rel=0.1)
   tiny = motion.motion_of(np.zeros((2, 8, 8, 3), np.uint8))
   assert motion.magnitude(tiny) == 0 and np.isfinite(jax.numpy.asarray(tiny.forward)).all()
   for wrong in (clip[:1], clip[..., :1], clip / 255):

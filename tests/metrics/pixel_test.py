@@ -11,6 +11,12 @@ def clip():
   return np.random.default_rng(0).integers(0, 256, (3, 16, 20, 3), np.uint8)
 
 
+@pytest.fixture
+def noisy(clip):
+  noise = np.random.default_rng(1).normal(0, 30, clip.shape)
+  return np.clip(clip + noise, 0, 255).astype(np.uint8)
+
+
 def test_psnr_by_hand():
   a = np.zeros((2, 4, 4, 3), np.uint8)
   b = a.copy()
@@ -37,10 +43,7 @@ def test_psnr_in_a_mask(clip):
     pixel.psnr(clip, clip, mask[0])
 
 
-def test_ssim_against_the_formula(clip):
-  noisy = np.clip(clip + np.random.default_rng(1).normal(0, 30, clip.shape), 0, 255).astype(
-    np.uint8
-  )
+def test_ssim_against_the_formula(clip, noisy):
   x, y = clip / 255, noisy / 255
   i = np.arange(11) - 5
   window = np.exp(-(i[:, None] ** 2 + i[None] ** 2) / (2 * 1.5**2))
@@ -66,10 +69,7 @@ def test_ssim_limits(clip):
     pixel.ssim(clip[:, :10], clip[:, :10])
 
 
-def test_ssim_in_a_mask_sees_nothing_outside(clip):
-  noisy = np.clip(clip + np.random.default_rng(1).normal(0, 30, clip.shape), 0, 255).astype(
-    np.uint8
-  )
+def test_ssim_in_a_mask_sees_nothing_outside(clip, noisy):
   mask = np.zeros(clip.shape[:3], bool)
   mask[:, 2:15, 3:16] = True
   outside = noisy.copy()
@@ -103,11 +103,8 @@ def test_frame_difference():
 def test_faults(clip, measure):
   with pytest.raises(ValueError, match='equal shapes'):
     measure(clip, clip[:2])
-  with pytest.raises(ValueError, match='floats in'):
-    measure(clip, clip / 127.5 - 1)
-  with pytest.raises(ValueError, match='floats in'):
-    measure(clip, clip / 127.5)
-  with pytest.raises(ValueError, match='floats in'):
-    measure(clip, np.full(clip.shape, np.nan))
+  for wrong in (clip / 127.5 - 1, clip / 127.5, np.full(clip.shape, np.nan)):
+    with pytest.raises(ValueError, match='floats in'):
+      measure(clip, wrong)
   with pytest.raises(ValueError, match='accepted'):
     measure(clip[0], clip[0])

@@ -18,8 +18,7 @@ def test_crossed_intervals_hold_for_other_raters_and_other_items():
   noise = lambda spread, count: generator.normal(0, spread, count)
   values = noise(1.0, 20)[raters] + noise(0.5, 30)[items] + noise(0.5, 600)
   mean, low, high = statistics.crossed_interval(values, raters, items)
-  # As if there were only so many independent values as raters and items, which answers alone would
-  # not show.
+  # The error is that of as many independent values as there are raters and items.
   by_rater, by_item = (values.reshape(20, 30).mean(axis=axis) for axis in (1, 0))
   error = np.hypot(by_rater.std() / 20**0.5, by_item.std() / 30**0.5)
   np.testing.assert_allclose([low, high], [mean - 1.96 * error, mean + 1.96 * error], atol=0.06)

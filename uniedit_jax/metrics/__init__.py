@@ -1,1 +1,1 @@
-"""Measures of an edit: what was kept, what was changed, and how steady it is."""
+"""Measures of clips: fidelity, change, motion and steadiness, and their statistics."""

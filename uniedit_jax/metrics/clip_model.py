@@ -1,8 +1,8 @@
-"""A converted CLIP model: clips and prompts as unit vectors of one space.
+"""A converted CLIP model: frames and prompts as unit vectors of one space.
 
-Pictures are prepared as CLIP was trained: bicubic resize of the short side to `size` with the
-antialiasing of PIL, the middle square, mean and deviation of the channels. A wide clip thus shows
-its middle only.
+Frames are prepared as CLIP was trained: bicubic resize of the short side to `size` with the
+antialiasing of PIL, the middle square, channels normalised. CLIP sees only the middle of a wide
+clip.
 """
 
 import functools
@@ -27,17 +27,12 @@ from uniedit_jax.models.tokenizers import CLIPTokenizer
 from uniedit_jax.runtime import checkpoint
 from uniedit_jax.runtime.files import absolute
 
-BATCH = 16  # frames at once
+BICUBIC = Image.Resampling.BICUBIC
+BATCH = 16  # frames of one program
 
 
 class ClipModel(NamedTuple):
-  """A loaded model.
-
-  Attributes:
-    config: `ClipConfig`.
-    params: parameter tree of both towers.
-    tokenizer: `tokenizers.CLIPTokenizer`.
-  """
+  """A loaded model; `params` holds the parameters of both towers."""
 
   config: ClipConfig
   params: dict[str, Any]
@@ -49,34 +44,23 @@ def read_tokenizer(folder):
   """The tokenizer of a converted model, without its weights.
 
   Raises:
-    FileNotFoundError: the folder is none of `convert.clip`.
-    ValueError: a damaged config, or a vocabulary that does not fit.
+    FileNotFoundError: `convert.clip` did not make the folder.
+    ValueError: the config is damaged, or the vocabulary does not fit it.
   """
   folder = epath.Path(folder).expanduser()
-  missing = [
-    name for name in ('config.json', 'manifest.json', PART) if not (folder / name).exists()
-  ]
-  if missing:
-    raise FileNotFoundError(
-      f'{str(folder)!r} lacks {", ".join(missing)}; accepted: a folder made by `python -m convert.clip`'
-    )
+  files = ('config.json', 'manifest.json', PART)
+  if missing := ', '.join(name for name in files if not (folder / name).exists()):
+    accepted = 'accepted: a folder made by `python -m convert.clip`'
+    raise FileNotFoundError(f'{str(folder)!r} lacks {missing}; {accepted}')
   return CLIPTokenizer(folder / 'tokenizer', _read_config(folder).text)
 
 
 @functools.lru_cache(maxsize=1)
 def load(folder):
-  """Loads a model, float32, on the first local device; the last one stays loaded, as many clips are
-  measured.
-
-  Args:
-    folder: str, of `convert.clip`.
-
-  Returns:
-    `ClipModel`.
+  """Loads the `ClipModel` of a folder in float32 on the first local device, and keeps the last one.
 
   Raises:
-    FileNotFoundError, ValueError: as `read_tokenizer`; or a parameter tree that the config does not
-      have.
+    FileNotFoundError, ValueError: as `read_tokenizer`; or the parameters do not match the config.
   """
   tokenizer, path = read_tokenizer(folder), absolute(folder)
   config = _read_config(path)
@@ -84,62 +68,35 @@ def load(folder):
 
 
 def image_features(model, frames):
-  """Frames as unit vectors.
-
-  Args:
-    model: `ClipModel`.
-    frames: u8[F, H, W, 3].
-
-  Returns:
-    f32[F, D].
-  """
+  """Frames u8[F, H, W, 3] as unit vectors f32[F, D] of a `ClipModel`."""
   pixels = prepare(frames, model.config.image.size)
-  padded = np.concatenate([pixels, np.zeros((-len(pixels) % BATCH, *pixels.shape[1:]), np.float32)])
-  parts = np.split(padded, len(padded) // BATCH)  # all of one size: one program
-  return np.concatenate(
-    [_apply(ImageFeatures(model.config), model.params, part) for part in parts]
-  )[: len(pixels)]
+  # Batches of one size share a program.
+  padded = np.pad(pixels, ((0, -len(pixels) % BATCH), (0, 0), (0, 0), (0, 0)))
+  batches, tower = np.split(padded, len(padded) // BATCH), ImageFeatures(model.config)
+  features = [_apply(tower, model.params, batch) for batch in batches]
+  return np.concatenate(features)[: len(pixels)]
 
 
 def text_features(model, prompts):
-  """Prompts, list of P str, as unit vectors f32[P, D].
-
-  Raises:
-    ValueError: a prompt is too long.
-  """
-  tokens = model.tokenizer.encode(prompts)
-  return np.concatenate(
-    [_apply(TextFeatures(model.config), model.params, row[None]) for row in tokens]
-  )
+  """Prompts, list of P str, as unit vectors f32[P, D]; raises ValueError if one is too long."""
+  tokens, tower = model.tokenizer.encode(prompts), TextFeatures(model.config)
+  return np.concatenate([_apply(tower, model.params, row[None]) for row in tokens])
 
 
 def prepare(frames, size):
-  """Frames as the image tower takes them.
-
-  Args:
-    frames: u8[F, H, W, 3].
-    size: height and width.
-
-  Returns:
-    f32[F, size, size, 3], normalised.
-  """
+  """The input of the image tower: u8[F, H, W, 3] -> f32[F, size, size, 3], normalised."""
   height, width = frames.shape[1:3]
   short = min(height, width)
   new_height, new_width = size * height // short, size * width // short
   top, left = (new_height - size) // 2, (new_width - size) // 2
-  resized = [
-    Image.fromarray(frame).resize((new_width, new_height), Image.Resampling.BICUBIC)
-    for frame in frames
-  ]
-  middle = np.stack(
-    [np.asarray(picture)[top : top + size, left : left + size] for picture in resized]
-  )
+  resize = lambda frame: Image.fromarray(frame).resize((new_width, new_height), BICUBIC)
+  resized = np.stack([np.asarray(resize(frame)) for frame in frames])
+  middle = resized[:, top : top + size, left : left + size]
   return ((middle / np.float32(255) - np.float32(MEAN)) / np.float32(DEVIATION)).astype(np.float32)
 
 
 def _apply(module, params, x):
-  # Scores of methods differ in the third digit, which the shortened products of accelerators would
-  # touch.
+  # Scores of methods differ in the third digit, which reduced precision would change.
   with jax.default_matmul_precision('highest'):
     return np.asarray(_unit(module, params, x))
 

@@ -1,23 +1,23 @@
-"""Measures on CLIP's features: unit vectors f32[F, D] of frames, f32[D] of prompts. docs/metrics.md
-has the sources.
+"""Measures on CLIP's features: unit vectors f32[F, D] of frames and f32[D] of prompts.
 
-Names tell how frames are averaged and which model saw them: clip_frame_consistency_allpairs_vitl14.
+Names say how frames are averaged and which model saw them: clip_frame_consistency_allpairs_vitl14.
+docs/metrics.md lists the sources.
 """
 
 import numpy as np
 
 from uniedit_jax.metrics import clip_model
 
-STILL = 1e-6  # length of a difference below which it has no direction
+STILL = 1e-6  # shorter differences have no direction
 
 
 def measure(model, clips, source_prompt, targets):
-  """All that the inputs allow.
+  """All measures that the inputs allow.
 
   Args:
     model: `clip_model.ClipModel`.
     clips: dict of u8[F, H, W, 3]: edits by name, and 'source' where there is one.
-    source_prompt: what the source shows, or '' where that is not known.
+    source_prompt: describes the source; '' if unknown.
     targets: {name of an edit: its target prompt}.
 
   Returns:
@@ -25,28 +25,23 @@ def measure(model, clips, source_prompt, targets):
   """
   prompts = list(dict.fromkeys([*targets.values(), *filter(None, [source_prompt])]))
   texts = dict(zip(prompts, clip_model.text_features(model, prompts), strict=True))
-  frames = {
-    name: clip_model.image_features(model, clips[name])
-    for name in ('source', *targets)
-    if name in clips
-  }
+  names = [name for name in ('source', *targets) if name in clips]
+  frames = {name: clip_model.image_features(model, clips[name]) for name in names}
   source, said = frames.get('source'), texts.get(source_prompt)
   scale, measures = float(np.exp(model.params['logit_scale'])), {}
   for name, found in frames.items():
     measures |= {f'{name}_{kind}': value for kind, value in frame_consistency(found).items()}
   for name, prompt in targets.items():
-    # The source against the same prompt: what an edit that changes nothing would have.
+    # The source against the same prompt is the score of an edit that changes nothing.
     references = [] if source is None else [(name.replace('edit', 'source'), source)]
     for row, found in [(name, frames[name]), *references]:
-      measures[f'{row}_clip_text_alignment_framemean'] = float(
-        scale * np.mean(found @ texts[prompt])
-      )
+      alignment = scale * np.mean(found @ texts[prompt])
+      measures[f'{row}_clip_text_alignment_framemean'] = float(alignment)
       if said is not None and source_prompt != prompt:
         measures[f'{row}_clip_frame_accuracy'] = frame_accuracy(found, texts[prompt], said)
     if source is not None:
-      measures[f'{name}_clip_source_similarity_framemean'] = float(
-        np.mean(np.sum(frames[name] * source, axis=-1))
-      )
+      similarity = np.mean(np.sum(frames[name] * source, axis=-1))
+      measures[f'{name}_clip_source_similarity_framemean'] = float(similarity)
       if said is not None and source_prompt != prompt:
         change = directional_similarity(source, frames[name], said, texts[prompt])
         measures[f'{name}_clip_directional_similarity_framemean'] = change
@@ -54,9 +49,7 @@ def measure(model, clips, source_prompt, targets):
 
 
 def frame_consistency(frames):
-  """How alike frames are, 1 for stills: all pairs of different ones, and consecutive ones. {} for a
-  single frame.
-  """
+  """Mean cosine of all pairs of frames and of consecutive frames; {} for a single frame."""
   if len(frames) < 2:
     return {}
   cosines = frames @ frames.T
@@ -68,15 +61,12 @@ def frame_consistency(frames):
 
 
 def frame_accuracy(frames, target, source):
-  """Share of the frames f32[F, D] that are nearer to the target prompt than to the source prompt,
-  f32[D] each.
-  """
+  """Share of the frames f32[F, D] nearer to the prompt `target` than to `source`, f32[D] each."""
   return float(np.mean(frames @ target > frames @ source))
 
 
 def directional_similarity(source, edit, source_prompt, target_prompt):
-  """Mean cosine of the change of a frame and the change of the prompt (Gal et al. 2021,
-  StyleGAN-NADA).
+  """Mean cosine of a frame's change and the prompt's change (Gal et al. 2021, StyleGAN-NADA).
 
   Args:
     source, edit: f32[F, D].

@@ -1,10 +1,9 @@
-"""Dense optical flow between the frames of a clip, without weights: a pyramid of Lucas-Kanade
-steps.
+"""Dense optical flow between frames, without weights: Lucas-Kanade steps on an image pyramid.
 
-Lucas and Kanade 1981: where a window is moved by d, the gradients of its pixels explain its change,
-g . d = -dI/dt. The least squares of a Gaussian window give d; a coarse picture is solved first, its
-answer warps the next finer one. Flow is f32[H, W, 2], (down, right) in pixels: pixel p of the first
-frame is at p + flow[p] in the second.
+Lucas and Kanade 1981: where a window moves by d, the gradients of its pixels explain its change,
+g . d = -dI/dt. Least squares over a Gaussian window give d; the solution of a coarse picture warps
+the next finer one. Flow is f32[H, W, 2], (down, right) in pixels: pixel p of the first frame is at
+p + flow[p] in the second.
 """
 
 import functools
@@ -13,25 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# of the frames that are compared; more costs time, and motion is told as well from these
+# Of the compared frames, in pixels; larger ones cost time and do not measure motion better.
 SHORT_SIDE = 160
 COARSEST = 8  # short side of the top of the pyramid
 SIGMA = 3.0  # of the window, pixels
-# squared slope, of pixels in [0, 1], below which a window has nothing that could be followed
+# Squared slope, of pixels in [0, 1], below which a window is too flat to be followed.
 DAMPING = 1e-5
 STEPS = 6  # of each level
 LUMA = (0.299, 0.587, 0.114)
 
 
 def optical_flow(frames):
-  """Flow between consecutive frames, in both directions.
-
-  Args:
-    frames: f32[F, H, W, 3] in [0, 1] from `shrink`.
+  """Flow between consecutive frames of f32[F, H, W, 3] in [0, 1] from `shrink`.
 
   Returns:
-    (forward f32[F - 1, H, W, 2] from each frame to the next, backward f32[F - 1, H, W, 2] from the
-    next to each).
+    (forward f32[F - 1, H, W, 2] from each frame to the next, backward f32[F - 1, H, W, 2]).
   """
   frames = jnp.asarray(frames)
   return flow_between(frames[:-1], frames[1:])
@@ -53,11 +48,7 @@ def flow_between(first, second):
 
 
 def shrink(frames):
-  """A clip as it is compared: f32[F, h, w, 3] in [0, 1], its short side at most `SHORT_SIDE`.
-
-  Args:
-    frames: u8[F, H, W, 3].
-  """
+  """Resizes u8[F, H, W, 3] to a short side of at most `SHORT_SIDE`: f32[F, h, w, 3] in [0, 1]."""
   height, width = frames.shape[1:3]
   scale = min(1, SHORT_SIDE / min(height, width))
   size = max(1, round(height * scale)), max(1, round(width * scale))
@@ -65,14 +56,14 @@ def shrink(frames):
 
 
 def warp(frame, flow):
-  """Pulls a picture back along a flow, bilinearly; places outside read the nearest edge.
+  """Pulls a frame back along a flow, bilinearly; places outside read the nearest edge.
 
   Args:
     frame: f32[H, W, C].
     flow: f32[H, W, 2].
 
   Returns:
-    f32[H, W, C], at p what `frame` has at p + flow[p].
+    f32[H, W, C]: at p the value of `frame` at p + flow[p].
   """
   height, width = frame.shape[:2]
   y, x = _places(flow)
@@ -86,13 +77,13 @@ def warp(frame, flow):
 
 
 def visible(flow, back):
-  """Where a flow can be trusted: bool[H, W].
+  """The pixels whose flow can be trusted: bool[H, W].
 
-  A pixel counts if its goal lies inside of the frame, and the flow back from there ends where it
-  began, by the bound of Sundaram et al. 2010: |flow + back|^2 < 0.01 (|flow|^2 + |back|^2) + 0.5.
+  A pixel counts if it stays inside the frame and the flow back ends where it began, by the bound of
+  Sundaram et al. 2010: |flow + back|^2 < 0.01 (|flow|^2 + |back|^2) + 0.5.
 
   Args:
-    flow, back: f32[H, W, 2] from one frame to another and from that one back.
+    flow, back: f32[H, W, 2] from one frame to another and back.
   """
   back = warp(back, flow)
   square = lambda x: jnp.sum(x * x, axis=-1)
@@ -102,16 +93,13 @@ def visible(flow, back):
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _resize(frames, height, width):
-  shape = (frames.shape[0], height, width, frames.shape[3])
-  return jnp.clip(
-    jax.image.resize(frames.astype(jnp.float32) / 255, shape, 'linear', antialias=True), 0, 1
-  )
+  shape, frames = (frames.shape[0], height, width, frames.shape[3]), frames.astype(jnp.float32)
+  return jnp.clip(jax.image.resize(frames / 255, shape, 'linear', antialias=True), 0, 1)
 
 
 def _flow(first, second):
-  """Flow of pairs of pictures f32[P, H, W]."""
-  pairs, *size = first.shape
-  sizes = [tuple(size)]
+  """Flow f32[P, H, W, 2] of pairs of pictures f32[P, H, W]."""
+  pairs, sizes = len(first), [first.shape[1:]]
   while min(sizes[-1]) >= 2 * COARSEST:
     sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
   flow = jnp.zeros((pairs, *sizes[-1], 2))
@@ -125,7 +113,7 @@ def _flow(first, second):
 
 
 def _refine(first, second, flow):
-  """The steps of a level."""
+  """Improves the flow of P pairs by the steps of one level."""
   dy, dx = jnp.gradient(first, axis=(1, 2))
   yy, xx, yx = _window(dy * dy), _window(dx * dx), _window(dy * dx)
   yy, xx = yy + DAMPING, xx + DAMPING
@@ -135,36 +123,33 @@ def _refine(first, second, flow):
     change = (jax.vmap(warp)(second[..., None], flow)[..., 0] - first) * jax.vmap(_inside)(flow)
     ty, tx = _window(dy * change), _window(dx * change)
     moved = jnp.stack([yx * tx - xx * ty, yx * ty - yy * tx], axis=-1) / determinant[..., None]
-    return flow + jnp.clip(moved, -1, 1)  # what is linear in a step is not further than a pixel
+    # Pictures are linear over a pixel at the most.
+    return flow + jnp.clip(moved, -1, 1)
 
   return jax.lax.fori_loop(0, STEPS, step, flow)
 
 
 def _window(x):
-  """Gaussian mean of f32[P, H, W] over rows and columns, as two products of matrices: these compile
-  fast.
-  """
+  """Gaussian mean of f32[P, H, W] over rows and columns, as matrix products: they compile fast."""
   rows, columns = map(_weights, x.shape[1:])
   return jnp.einsum('ij,pjk,lk->pil', rows, x, columns, precision='highest')
 
 
 def _weights(length):
-  """f32[length, length]: how much each place counts in the window of each."""
+  """f32[length, length]: the weight of every place in the window of every other."""
   places = np.arange(length)
   weights = np.exp(-((places[:, None] - places) ** 2) / (2 * SIGMA**2))
   return np.float32(weights / weights.sum(axis=1, keepdims=True))
 
 
 def _inside(flow):
-  """Which pixels go to a place in the frame, the outer halves of its pixels included: bool[H, W]."""
+  """Pixels that move to a place in the frame, the outer halves of pixels included: bool[H, W]."""
   inside = lambda places, length: (places >= -0.5) & (places <= length - 0.5)
   y, x = _places(flow)
   return inside(y, flow.shape[0]) & inside(x, flow.shape[1])
 
 
 def _places(flow):
-  """Where each pixel goes: rows and columns, f32[H, W] each."""
-  y, x = jnp.meshgrid(
-    *(jnp.arange(length, dtype=jnp.float32) for length in flow.shape[:2]), indexing='ij'
-  )
-  return y + flow[..., 0], x + flow[..., 1]
+  """The place to which each pixel moves: rows and columns, f32[H, W] each."""
+  rows, columns = (jnp.arange(length, dtype=jnp.float32) for length in flow.shape[:2])
+  return rows[:, None] + flow[..., 0], columns + flow[..., 1]

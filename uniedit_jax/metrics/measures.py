@@ -1,17 +1,15 @@
-"""The measures of an edit that metrics.json holds, and when they say not to trust it."""
+"""The measures of an edit in metrics.json, and when they advise against trusting it."""
 
 from uniedit_jax.metrics import motion, pixel
 
-# how far below the VAE's round trip a reconstruction may be; docs/inversion.md has why
+# A reconstruction may be this far below the VAE's round trip; docs/inversion.md explains why.
 TRUSTED_DB = 10.0
-
-
-# The clip that each kind of branch becomes, in the order in which they are shown after the source.
+# The clip of each kind of branch, in the order in which they are shown after the source.
 CLIP_NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
 
 
 def name_of(branch):
-  """The name of a branch's clip; those of further edits of a clip are numbered from 2."""
+  """The name of a branch's clip; further edits of a source are numbered from 2."""
   return CLIP_NAMES[branch.kind] + (f'_{branch.setting + 1}' if branch.setting else '')
 
 
@@ -21,19 +19,19 @@ def edits_of(clips):
 
 
 def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
-  """The measures of metrics.json.
+  """Computes the pixel and motion measures of metrics.json.
 
   Args:
-    clips: dict of uint8[F, H, W, 3] with one 'edit...' or more and what there is of 'source',
+    clips: dict of uint8[F, H, W, 3]: 'edit...', one or more, and optionally 'source' and
       'reconstruction'.
     floor: uint8[F, H, W, 3], the VAE's round trip of the source, or None for a generated source.
-    free: uint8[F, H, W, 3], the reconstruction sampled freely (direct inversion), or None.
+    free: uint8[F, H, W, 3], the freely sampled reconstruction (direct inversion), or None.
     stored: whether the reconstruction is the stored trajectory, exact by construction.
     mask: bool[F, H, W], the source's foreground, or None.
 
   Returns:
-    dict of numbers, as docs/metrics.md explains them; None where a clip that is needed was not
-    made, or where nothing can be measured.
+    dict of numbers, explained in docs/metrics.md; None where a clip is missing or nothing can be
+    measured.
   """
   source, reconstruction = clips.get('source'), clips.get('reconstruction')
   psnr = lambda a, b, **kw: None if a is None or b is None else pixel.psnr(a, b, **kw)
@@ -57,10 +55,8 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
       measures[f'{name}_source_warp_error'] = motion.warp_error(moves[name], along=moves['source'])
       measures[f'{name}_source_motion_direction'] = motion.direction(moves[name], moves['source'])
   if floor is not None:
-    measures |= {
-      'vae_round_trip_psnr_db': psnr(source, floor),
-      'reconstruction_psnr_db': psnr(source, reconstruction),
-    }
+    measures['vae_round_trip_psnr_db'] = psnr(source, floor)
+    measures['reconstruction_psnr_db'] = psnr(source, reconstruction)
     if stored:
       measures['reconstruction_is_stored_trajectory'] = 1
       measures['free_running_reconstruction_psnr_db'] = psnr(source, free)
@@ -68,26 +64,24 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
 
 
 def distrust(measures, method):
-  """Why an edit should not be trusted, and the knob to try: the inversion lost the source.
+  """Warns of an edit whose inversion lost the source, and names the setting to change.
 
   Args:
-    measures: dict of `measure`.
-    method: the inversion's.
+    measures: dict of `measure_clips`.
+    method: of the inversion.
 
   Returns:
-    str, or None where there is no reason, or no reconstruction.
+    str, or None if the edit can be trusted or there is no reconstruction.
   """
-  names = 'free_running_reconstruction_psnr_db', 'reconstruction_psnr_db'
-  floor, found = (
-    measures.get('vae_round_trip_psnr_db'),
-    next(filter(None, map(measures.get, names)), None),
-  )
+  floor = measures.get('vae_round_trip_psnr_db')
+  names = ('free_running_reconstruction_psnr_db', 'reconstruction_psnr_db')
+  found = next(filter(None, map(measures.get, names)), None)
   if found is None or found >= floor - TRUSTED_DB:
     return None
   knob = 'inversion.method=fixed_point or obelm, or a lower guidance where there is a source_prompt'
   if method not in ('ddim', 'direct'):
     knob = 'more steps, or inversion.prompt and inversion.guidance as the reconstruction has them'
   return (
-    f'the reconstruction by {method} inversion has {found:.1f} dB and the VAE alone {floor:.1f} dB: edits may lose '
-    f'what they should keep; try {knob}'
+    f'the reconstruction by {method} inversion has {found:.1f} dB and the VAE alone {floor:.1f} '
+    f'dB: edits may lose what they should keep; try {knob}'
   )

@@ -1,4 +1,4 @@
-"""Measures on optical flow: how a clip moves, and how steady it is once motion is taken out."""
+"""Measures on optical flow: how a clip moves, and how steady it is after motion compensation."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ STILL = 1e-3  # mean length of flow, in pixels of `flow.shrink`, below which a c
 
 
 class Motion(NamedTuple):
-  """A clip with its flow, as `measure_motion` has it.
+  """A clip with its flow, from `motion_of`.
 
   Attributes:
     frames: f32[F, h, w, 3] in [0, 1], small.
     forward: f32[F - 1, h, w, 2], flow from each frame to the next.
-    trusted: bool[F - 1, h, w], where `flow.visible` holds.
+    trusted: bool[F - 1, h, w] of `flow.visible`.
   """
 
   frames: np.ndarray
@@ -26,37 +26,25 @@ class Motion(NamedTuple):
 
 
 def motion_of(frames):
-  """The motion of a clip.
-
-  Args:
-    frames: u8[F, H, W, 3], at least two frames.
-
-  Returns:
-    `Motion`.
-
-  Raises:
-    ValueError: another shape or dtype, or a single frame.
-  """
+  """The `Motion` of u8[F, H, W, 3], F >= 2; raises ValueError for other arrays."""
   frames = np.asarray(frames)
   if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) < 2:
-    raise ValueError(
-      f'frames are {frames.dtype}{list(frames.shape)}; accepted: uint8[F, H, W, 3], F at least 2'
-    )
+    accepted = 'accepted: uint8[F, H, W, 3], F at least 2'
+    raise ValueError(f'frames are {frames.dtype}{list(frames.shape)}; {accepted}')
   small = flow.shrink(frames)
   forward, backward = flow.optical_flow(small)
   return Motion(small, np.asarray(forward), np.asarray(_visible(forward, backward)))
 
 
 def warp_error(motion, along=None):
-  """What is left of the change between frames when the flow is undone, 0 to 1 (Lai et al. 2018,
-  with L1 and own masks).
+  """Change between frames that the flow does not explain, 0 to 1 (Lai et al. 2018, but L1).
 
-  Mean of |frame[t] - warp(frame[t + 1], flow)| over the pixels where the flow can be trusted.
+  Mean of |frame[t] - warp(frame[t + 1], flow)| over the pixels whose flow can be trusted.
 
   Args:
     motion: `Motion` of the clip.
-    along: `Motion` whose flow and trusted pixels are used; its own by default. That of the source
-      tells if an edit moves as the source does, which an edit of motion should not.
+    along: `Motion` whose flow and trusted pixels are used; default `motion`. With that of the
+      source, the error is low if the edit moves as the source does, which a motion edit should not.
 
   Returns:
     float, or None where no pixel can be trusted.
@@ -79,11 +67,10 @@ def magnitude(motion):
 
 
 def direction(a, b):
-  """Whether two clips move the same way at the same places and times: 1 the same, -1 opposite, 0
-  unrelated.
+  """Agreement of the motion of two clips, place by place: 1 the same, -1 opposite, 0 unrelated.
 
-  sum of u . v over the sum of |u| |v|, u and v the flows at a pixel: the cosine, weighted by how
-  much both move.
+  Sum of u . v over the sum of |u| |v|, where u and v are the flows at a pixel: the cosine, weighted
+  by the lengths of both.
 
   Args:
     a, b: `Motion`s of clips of one shape.
@@ -113,6 +100,5 @@ def _residual(frames, forward):
 
 def _same_shapes(a, b):
   if a.frames.shape != b.frames.shape:
-    raise ValueError(
-      f'clips have shapes {a.frames.shape} and {b.frames.shape}; accepted: equal shapes'
-    )
+    shapes = f'{a.frames.shape} and {b.frames.shape}'
+    raise ValueError(f'clips have shapes {shapes}; accepted: equal shapes')

@@ -6,7 +6,7 @@ Clips are uint8[F, H, W, C], or f[F, H, W, C] in [0, 1]; both kinds may be mixed
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-WINDOW, SIGMA = 11, 1.5
+WINDOW, SIGMA = 11, 1.5  # of SSIM
 
 
 def psnr(a, b, mask=None):
@@ -26,9 +26,8 @@ def psnr(a, b, mask=None):
   error = np.square(a - b)
   if mask is not None:
     if np.shape(mask) != a.shape[:3] or not np.any(mask):
-      raise ValueError(
-        f'mask has shape {np.shape(mask)}; accepted: {a.shape[:3]} with at least one True'
-      )
+      accepted = f'accepted: {a.shape[:3]} with at least one True'
+      raise ValueError(f'mask has shape {np.shape(mask)}; {accepted}')
     error = error[np.asarray(mask, bool)]
   mean = float(np.mean(error, dtype=np.float64))
   return -10 * float(np.log10(mean)) if mean else float('inf')
@@ -37,25 +36,23 @@ def psnr(a, b, mask=None):
 def ssim(a, b, mask=None):
   """Structural similarity (Wang et al. 2004), 1 for equal clips.
 
-  Gaussian window of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); mean over the places where the
-  window fits entirely, over channels (not on luma only) and frames.
+  Gaussian window of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); mean over all windows inside the
+  frame, all channels (not luma only) and frames.
 
   Args:
     a, b: clips of one shape, H and W at least 11.
-    mask: bool[F, H, W]; only windows of which every pixel is True count, so that nothing outside is
-      seen. None counts all.
+    mask: bool[F, H, W]; only windows whose pixels are all True count. None counts all.
 
   Returns:
-    float in [-1, 1], or None where no window lies within the mask.
+    float in [-1, 1], or None if no window lies within the mask.
 
   Raises:
     ValueError: shapes differ, frames are too small, or floats lie outside [0, 1].
   """
   a, b = _pair(a, b)
   if min(a.shape[1:3]) < WINDOW:
-    raise ValueError(
-      f'frames are {a.shape[1]}x{a.shape[2]} pixels; accepted: at least {WINDOW}x{WINDOW}'
-    )
+    accepted = f'accepted: at least {WINDOW}x{WINDOW}'
+    raise ValueError(f'frames are {a.shape[1]}x{a.shape[2]} pixels; {accepted}')
   if mask is not None and np.shape(mask) != a.shape[:3]:
     raise ValueError(f'mask has shape {np.shape(mask)}; accepted: {a.shape[:3]}')
   counted, total = 0, 0.0
@@ -70,36 +67,22 @@ def ssim(a, b, mask=None):
 
 
 def frame_difference(frames):
-  """Mean absolute difference of consecutive frames, 0 to 1: motion and flicker. 0 for a single
-  frame.
-
-  Args:
-    frames: a clip.
-
-  Returns:
-    float.
+  """Mean absolute difference of consecutive frames, 0 to 1: motion and flicker; 0 for one frame.
 
   Raises:
     ValueError: not a clip, or floats outside [0, 1].
   """
   frames = _unit(frames)
-  return (
-    float(np.mean(np.abs(np.diff(frames, axis=0)), dtype=np.float64)) if len(frames) > 1 else 0.0
-  )
+  if len(frames) < 2:
+    return 0.0
+  return float(np.mean(np.abs(np.diff(frames, axis=0)), dtype=np.float64))
 
 
 def flicker(frames):
-  """How far frames are from the mean of their neighbours, 0 to 1; 0 for stills, fades and anything
-  even in time.
+  """Mean of |x[t] - (x[t - 1] + x[t + 1]) / 2|, 0 to 1; None for fewer than three frames.
 
-  Mean of |x[t] - (x[t - 1] + x[t + 1]) / 2|. Motion counts too, if less than in `frame_difference`:
-  compare it with that of the source.
-
-  Args:
-    frames: a clip.
-
-  Returns:
-    float, or None for fewer than three frames.
+  It is 0 for stills and fades. Motion counts too, though less than in `frame_difference`: compare
+  with the source's flicker.
 
   Raises:
     ValueError: not a clip, or floats outside [0, 1].
@@ -147,7 +130,6 @@ def _unit(frames):
   frames = frames.astype(np.float32)
   # Written so that NaN fails too. A clip in [-1, 1] would otherwise give a plausible, wrong number.
   if not (frames.min() >= 0 and frames.max() <= 1):
-    raise ValueError(
-      f'frames lie in [{frames.min():.4g}, {frames.max():.4g}]; accepted: uint8, or floats in [0, 1]'
-    )
+    found = f'[{frames.min():.4g}, {frames.max():.4g}]'
+    raise ValueError(f'frames lie in {found}; accepted: uint8, or floats in [0, 1]')
   return frames

@@ -1,4 +1,4 @@
-"""Means and rates with their intervals, for what is measured on a few clips."""
+"""Means and rates of a few clips, with 95 % intervals: bootstrap for means, Wilson for rates."""
 
 import math
 
@@ -12,9 +12,9 @@ def interval(values, resamples=RESAMPLES, groups=None):
 
   Args:
     values: n numbers.
-    resamples: how often they are drawn.
-    groups: n labels: values of one label are drawn together, as those of edits of one clip, which
-      are not independent. None draws each by itself.
+    resamples: number of resamples.
+    groups: n labels. Values of one label are not independent, as edits of one clip, and are drawn
+      together. None draws every value independently.
 
   Returns:
     (mean, low, high); the interval of a single value, or group, is the mean.
@@ -28,17 +28,15 @@ def interval(values, resamples=RESAMPLES, groups=None):
 
 
 def crossed_interval(values, raters, items, resamples=RESAMPLES):
-  """Mean and 95 % interval of values that share raters and items, so that they are not independent
-  of each other.
+  """Mean and 95 % interval of ratings, which share raters and items and so are not independent.
 
-  Every resample draws as many raters as there are, with replacement, and apart from that as many
-  items; a value counts as often as its rater was drawn, times as often as its item was. The
-  interval then holds for other raters and other items. It is rather too wide than too narrow; one
-  rater, or one item, adds nothing to it.
+  Every resample draws all raters with replacement, and independently all items; the weight of a
+  value is the count of its rater times the count of its item. The interval then holds for other
+  raters and other items, and is conservative; a single rater, or item, adds nothing to it.
 
   Args:
     values: n numbers.
-    raters, items: who gave each value, and on what; n hashable values.
+    raters, items: rater and item of each value; n hashable values.
     resamples: number of resamples.
 
   Returns:
@@ -50,25 +48,14 @@ def crossed_interval(values, raters, items, resamples=RESAMPLES):
     names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     weights *= drawn[:, [names[name] for name in groups]]
-  # Where not every rater had every item, a resample may hold nothing.
+  # A resample may be empty if not every rater had every item.
   total = weights.sum(axis=1)
   means = (weights @ values)[total > 0] / total[total > 0]
   return values.mean(), *np.quantile(means, (0.025, 0.975))
 
 
-GAIN_RESAMPLES = 10_000
-
-
 def wilson(count, total, z=1.959964):
-  """The Wilson score interval of a rate, by default with 95 % confidence.
-
-  Args:
-    count, total: `count` successes of `total` >= 1.
-    z: quantile of the normal distribution.
-
-  Returns:
-    (low, high).
-  """
+  """Wilson score interval (low, high) of `count` successes of `total` >= 1, by default of 95 %."""
   rate, spread = count / total, z * z / total
   middle = rate + spread / 2
   half = z * math.sqrt(rate * (1 - rate) / total + spread / (4 * total))
@@ -76,29 +63,23 @@ def wilson(count, total, z=1.959964):
 
 
 def rate(flags):
-  """{'rate', 'low', 'high', 'count'} of bools: their share of True with its Wilson interval, and
-  their number.
-  """
-  low, high = wilson(sum(flags), len(flags))
-  return {
-    'rate': round(sum(flags) / len(flags), 4),
-    'low': round(low, 4),
-    'high': round(high, 4),
-    'count': len(flags),
-  }
+  """The share of True of n bools and its Wilson interval: {'rate', 'low', 'high', 'count'}."""
+  share, (low, high) = sum(flags) / len(flags), wilson(sum(flags), len(flags))
+  rounded = {'rate': round(share, 4), 'low': round(low, 4), 'high': round(high, 4)}
+  return rounded | {'count': len(flags)}
 
 
-def gain(values, base):
-  """What a method adds to another one on the same edits, with the 95 % interval of bootstrapped
-  means.
+def gain(values, base, resamples=10_000):
+  """Mean gain of a method over another on the same edits, with its bootstrapped 95 % interval.
 
   Args:
     values, base: a measure of n edits by either method.
+    resamples: number of resamples.
 
   Returns:
-    {'mean', 'low', 'high', 'better' (edits in which it is higher), 'count'}.
+    {'mean', 'low', 'high', 'better' (edits with a higher value), 'count'}.
   """
   differences = np.subtract(values, base)
-  figures = zip(('mean', 'low', 'high'), interval(differences, GAIN_RESAMPLES), strict=True)
-  figures = {name: round(float(value), 4) for name, value in figures}
-  return {**figures, 'better': int((differences > 0).sum()), 'count': len(differences)}
+  mean, low, high = (round(float(value), 4) for value in interval(differences, resamples))
+  better = int((differences > 0).sum())
+  return {'mean': mean, 'low': low, 'high': high, 'better': better, 'count': len(differences)}
