@@ -1,13 +1,14 @@
-"""Tables of the measures of a set of edits that `experiments.batch_edit` made.
+r"""Tables of the measures of a set of edits that `experiments.batch_edit` made.
 
-  python -m experiments.batch_edit --config=configs/batch.py --config.checkpoint=checkpoints/lavie \
-    --config.manifest=LOVEU-TGVE-2023_Dataset.csv --config.metrics.clip=checkpoints/clip_vitl14 --workdir=out/tgve
+  python -m experiments.batch_edit --config=configs/batch.py --workdir=out/tgve \
+    --config.checkpoint=checkpoints/lavie --config.manifest=LOVEU-TGVE-2023_Dataset.csv \
+    --config.metrics.clip=checkpoints/clip_vitl14
   python -m experiments.evaluate_set --workdir=out/tgve
 
-The set is a manifest of ours or the csv of LOVEU-TGVE 2023. A batch writes the tables when it ends;
-this command writes those of what is finished in a folder, as when it was brought together from
-several machines. The workdir gets measures.md and measures.csv: means with intervals, motion edits
-and structure-preserving edits apart, sources beside.
+The set is one of our manifests or the csv of LOVEU-TGVE 2023. A batch writes the tables when it
+ends; this command writes those of the finished edits of a folder, for example one that was gathered
+from several machines. The workdir gets measures.md and measures.csv: means with intervals, separate
+for motion edits and structure-preserving edits, next to those of the sources.
 """
 
 import sys
@@ -22,28 +23,30 @@ def run(workdir):
   """Writes the tables.
 
   Raises:
-    ValueError: the folder is none of a batch, or no edit is finished.
+    ValueError: the folder is not a batch's, or no edit is finished.
   """
   items = workdir / 'items'
   if not items.is_dir():
     raise ValueError(
-      f'workdir is {str(workdir)!r}, which has no items/; accepted: a folder of experiments.batch_edit'
+      f'workdir is {str(workdir)!r}, which has no items/; '
+      'accepted: a folder of experiments.batch_edit'
     )
   ids = sorted(path.name for path in items.iterdir())
-  if not edit_set.write(workdir, ids):
+  if not edit_set.write_edit_set(workdir, ids):
     raise ValueError(
-      f'workdir is {str(workdir)!r}, where none of {len(ids)} edits is finished; accepted: at least one'
+      f'workdir is {str(workdir)!r}, where none of {len(ids)} edits is finished; '
+      'accepted: at least one'
     )
 
 
 def main(_):
-  """Writes the tables, or tells what is wrong."""
+  """Writes the tables, or prints what is wrong."""
   workdir = epath.Path(flags.FLAGS.workdir).expanduser()
   try:
     run(workdir)
   except (ValueError, OSError) as error:
     sys.exit(f'{error}')
-  print('\n'.join(str(workdir / name) for name in ('measures.md', 'measures.csv')))
+  print(f'{workdir / "measures.md"}\n{workdir / "measures.csv"}')
 
 
 if __name__ == '__main__':

@@ -1,13 +1,13 @@
-"""A user study of a comparison: makes the page that raters get, and sums up what they answer.
+"""A user study of a comparison: makes the page for raters, and sums up their answers.
 
   python -m experiments.user_study --comparison=out/compare --workdir=out/compare/user_study
   python -m experiments.user_study --workdir=out/compare/user_study answers/*.json
 
-The first leaves study.html, for raters: one file, that needs nothing else, says nowhere who made a
-clip, keeps the answers in the browser, and saves them as a file. And key.json, not for raters: what
-the names in these files stand for. The second prints means with 95 % intervals and writes
-results.md, .csv and .json. A comparison is what `experiments.compare` leaves, or any folder like it
-(uniedit_jax/reports/comparison_format.py).
+The first command leaves study.html for raters: one self-contained file that hides which method made
+a clip, keeps the answers in the browser, and saves them as a file. It also leaves key.json, which
+is not for raters: what the names in these files stand for. The second prints means with 95 %
+intervals and writes results.md, .csv and .json. A comparison is what `experiments.compare` leaves,
+or any folder of the same format (uniedit_jax/reports/comparison_format.py).
 """
 
 import sys
@@ -15,7 +15,7 @@ import sys
 from absl import app, flags
 from etils import epath
 
-from uniedit_jax.reports import comparison_format
+from uniedit_jax.reports.comparison_format import read_comparison
 from uniedit_jax.reports.study import answer_key, answers, page
 
 FLAGS = flags.FLAGS
@@ -37,25 +37,30 @@ def main(arguments):
   workdir, paths = epath.Path(FLAGS.workdir).expanduser(), arguments[1:]
   try:
     if bool(FLAGS.comparison) == bool(paths):
-      given = f'{len(paths)} files of answers and --comparison={FLAGS.comparison!r}'
       raise ValueError(
-        f'given are {given}; accepted: --comparison to make a study, or files to sum up'
+        f'given are {len(paths)} files of answers and --comparison={FLAGS.comparison!r}; '
+        'accepted: --comparison to make a study, or files to sum up'
       )
     if paths:
-      print(answers.write_results(workdir, paths, answer_key.read(workdir)))
-      return
-    if (workdir / answer_key.FILE).exists():
-      raise ValueError(
-        f'workdir {workdir} holds a study, whose answers would lose their key; accepted: another folder'
-      )
-    drawn = answer_key.draw(comparison_format.read(FLAGS.comparison), FLAGS.mode, FLAGS.against)
-    page.write_page(workdir / 'study.html', drawn, FLAGS.comparison, FLAGS.questions)
-    answer_key.write(workdir, drawn)
-    print(
-      f'{workdir / "study.html"}: for raters\n{workdir / answer_key.FILE}: keep it, and keep it from raters'
-    )
+      print(answers.write_results(workdir, paths, answer_key.read_key(workdir)))
+    else:
+      make_study(workdir)
   except (ValueError, OSError) as error:
     sys.exit(f'{error}')
+
+
+def make_study(workdir):
+  """Writes the page and the key of a new study."""
+  key_path = workdir / answer_key.FILE
+  if key_path.exists():
+    raise ValueError(
+      f'workdir {workdir} holds a study, whose answers would lose their key; '
+      'accepted: another folder'
+    )
+  key = answer_key.draw_key(read_comparison(FLAGS.comparison), FLAGS.mode, FLAGS.against)
+  page.write_study(workdir / 'study.html', key, FLAGS.comparison, FLAGS.questions)
+  answer_key.write_key(workdir, key)
+  print(f'{workdir / "study.html"}: for raters\n{key_path}: keep it, and keep it from raters')
 
 
 if __name__ == '__main__':

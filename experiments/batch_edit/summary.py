@@ -73,7 +73,7 @@ def write(workdir, ids):
   counts = dict(collections.Counter(row['state'] for row in rows))
   tables.write_csv(workdir / 'summary.csv', rows)
   write_json(workdir / 'summary.json', {'counts': counts, 'edits': rows})
-  edit_set.write(workdir, ids)
+  edit_set.write_edit_set(workdir, ids)
   columns = list(dict.fromkeys(name for row in rows for name in row))
   lines = '<tr>' + ''.join(f'<th>{escape(name)}</th>' for name in columns) + '</tr>'
   for row in rows:

@@ -20,7 +20,7 @@ from experiments import progress, stages
 from experiments.compare import cells
 from experiments.compare.request import read_compare
 from uniedit_jax.reports import comparison_format
-from uniedit_jax.reports.comparison import write
+from uniedit_jax.reports.comparison import write_comparison_report
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import once, write_json
 
@@ -52,7 +52,7 @@ def run(config, request, workdir):
         failed.append(f'{cell.edit} by {cell.method}: {type(error).__name__}: {error}')
   if failed:
     raise RuntimeError('some edits failed:\n' + '\n'.join(f'  - {fault}' for fault in failed))
-  comparison_format.write(workdir, request.comparison)
+  comparison_format.write_comparison(workdir, request.comparison)
   # Every method measured the source; once is enough.
   rows = list({(row['edit'], row['method']): row for row in rows}.values())
   write_json(workdir / 'results.json', rows)
@@ -77,7 +77,7 @@ def launch():
       run(config, request, workdir)
     except (ValueError, RuntimeError) as error:
       sys.exit(f'{error}')
-    print(write(workdir))
+    print(write_comparison_report(workdir))
     print('\n'.join(str(workdir / name) for name in ('index.html', 'table.md', 'results.csv')))
 
   app.run(main)

@@ -1,5 +1,4 @@
-"""Makes the pictures and numbers of docs/guide.md: edits that work, settings that spoil one, and
-edits that fail.
+"""Makes the pictures and numbers of docs/guide.md: edits that work, that settings spoil, that fail.
 
   python -m experiments.docs.guide --out=docs
 
@@ -30,14 +29,16 @@ WORDS = {
   'style': 'photo',
 }
 
-EDITS = {  # what is asked for: the words that change
+# The words that each edit changes.
+EDITS = {
   'motion: jumping': {'motion': 'jumping'},
   'style: night': {'style': 'night'},
   'background: sand': {'background': 'sand'},
   'object: blue': {'colour': 'blue'},
   'shape: triangle': {'shape': 'triangle'},
 }
-SYMPTOMS = {  # what spoils the motion edit
+# Settings that spoil the motion edit.
+SYMPTOMS = {
   'as it should be': {},
   'guidance 20': {'guidance': 20.0},
   'a caption that is not the source': {
@@ -45,8 +46,12 @@ SYMPTOMS = {  # what spoils the motion edit
     'inversion.prompt': None,
   },
   '5 steps, null caption, ddim, guidance 7.5': {
-    **{'steps': 5, 'guidance': 7.5, 'content.steps': (1, 5)},
-    **{'source_prompt': '', 'inversion.prompt': '', 'inversion.method': 'ddim'},
+    'steps': 5,
+    'guidance': 7.5,
+    'content.steps': (1, 5),
+    'source_prompt': '',
+    'inversion.prompt': '',
+    'inversion.method': 'ddim',
   },
 }
 FAILURES = (19, 94)  # edits of configs/sprites_benchmark.py that are wrong
@@ -60,44 +65,48 @@ MEASURES = {
 def main(_):
   """Makes all of them."""
   out, sources = epath.Path(_OUT.value), {}
-  for name, module in (('motion', sprites_motion), ('appearance', sprites_appearance)):
+  for task, module in (('motion', sprites_motion), ('appearance', sprites_appearance)):
     config = module.get_config()
-    sources[name] = api.invert(api.load(config), config)
-  edits, failures = {}, {}
+    sources[task] = api.invert(api.load(config), config)
+  edits = {}
   for name, words in EDITS.items():
-    task = 'motion' if 'motion' in words else 'appearance'
-    edits[name] = api.edit(sources[task], {'target_prompt': SCENE.format(**WORDS | words)})
+    source = sources['motion' if 'motion' in words else 'appearance']
+    edits[name] = api.edit(source, {'target_prompt': SCENE.format(**WORDS | words)})
   symptoms = {name: api.edit(sources['motion'], changes) for name, changes in SYMPTOMS.items()}
   drawn = draw_edits(SPLITS['benchmark'], per_kind=20)
-  for edit in (drawn[number] for number in FAILURES):
-    source = sources['motion' if edit.kind == 'motion' else 'appearance']
-    with tempfile.TemporaryDirectory() as folder:
-      path = epath.Path(folder) / 'clip.mp4'
-      video.write_mp4(path, render(edit.source).frames, 8)
-      changes = {
-        'video': str(path),
-        'source_prompt': edit.source.caption,
-        'target_prompt': edit.target.caption,
-      }
-      failures[f'edit: {edit.target.caption}'] = api.edit(source, changes)
+  failures = []
+  for scene in (drawn[number] for number in FAILURES):
+    source = sources['motion' if scene.kind == 'motion' else 'appearance']
+    failures.append(_edit_scene(source, scene))
 
-  source = {'source': sources['motion'].frames}
-  frames = {name: edit.frames for name, edit in {**edits, **symptoms}.items()}
-  _draw(out / 'guide_edits.png', source | {name: frames[name] for name in edits})
-  _draw(out / 'guide_symptoms.png', source | {name: frames[name] for name in symptoms})
-  rows = {}
-  for name, edit in failures.items():
+  row = {'source': sources['motion'].frames}
+  _draw(out / 'guide_edits.png', row | {name: edit.frames for name, edit in edits.items()})
+  _draw(out / 'guide_symptoms.png', row | {name: edit.frames for name, edit in symptoms.items()})
+  rows, by_name = {}, edits | symptoms
+  for edit in failures:
+    name = f'edit: {edit.config["target_prompt"]}'
     rows |= {f'source: {edit.config["source_prompt"]}': edit.clips['source'], name: edit.frames}
+    by_name[name] = edit
   _draw(out / 'guide_failures.png', rows)
-  for name, edit in {**edits, **symptoms, **failures}.items():
+  for name, edit in by_name.items():
     shown = ', '.join(f'{edit.measures[measure]:.3g} {unit}' for measure, unit in MEASURES.items())
     progress.announce(f'{name}: {shown}')
+
+
+def _edit_scene(source, scene):
+  """Makes an edit of the benchmark with the settings of `source`."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = epath.Path(folder) / 'clip.mp4'
+    video.write_mp4(path, render(scene.source).frames, 8)
+    prompts = {'source_prompt': scene.source.caption, 'target_prompt': scene.target.caption}
+    return api.edit(source, {'video': str(path)} | prompts)
 
 
 def _draw(path, rows):
   """Writes clips {label: u8[F, H, W, 3]} as rows of frames."""
   columns = inspection.frame_labels(len(next(iter(rows.values()))))
-  inspection.write(path, {label: inspection.spread(clip) for label, clip in rows.items()}, columns)
+  shown = {label: inspection.select_frames(clip) for label, clip in rows.items()}
+  inspection.write_sheet(path, shown, columns)
 
 
 if __name__ == '__main__':

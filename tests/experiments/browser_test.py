@@ -14,7 +14,7 @@ from tests.sprites.report_test import METHODS, row
 from uniedit_jax.media import video
 from uniedit_jax.reports import comparison_format, sweep
 from uniedit_jax.reports import edit as report
-from uniedit_jax.reports.comparison import write
+from uniedit_jax.reports.comparison import write_comparison_report
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import scores
 from uniedit_jax.sprites.report import EXACT, write_clips, write_page
@@ -108,7 +108,7 @@ def write_comparison(folder):
     f'{i}': {'task': 'motion', 'source_prompt': '', 'target_prompt': 'a red square ' * 9}
     for i in range(5)
   }
-  comparison_format.write(folder, comparison_format.Comparison(methods, edits))
+  comparison_format.write_comparison(folder, comparison_format.Comparison(methods, edits))
   rows = []
   for edit in edits:
     for i, name in enumerate(('source', *methods)):
@@ -125,7 +125,7 @@ def write_comparison(folder):
       )
       rows[-1]['wrong'] = 'colour, shape, background' if i < 2 else ''
   write_json(folder / 'results.json', rows)
-  write(folder)
+  write_comparison_report(folder)
   return folder / 'index.html'
 
 

@@ -15,7 +15,7 @@ from tests.helpers import tiny_run
 from tests.sprites.evaluate_test import TINY, write_checkpoint
 from uniedit_jax.media import video
 from uniedit_jax.reports import comparison_format
-from uniedit_jax.reports.comparison import write
+from uniedit_jax.reports.comparison import write_comparison_report
 from uniedit_jax.runtime import checkpoint
 from uniedit_jax.runtime.workdir import begin, write_json
 from uniedit_jax.sprites import scenes, scoring
@@ -129,14 +129,14 @@ def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(
 
 def test_tables_and_page(finished):
   _, workdir, request, _ = finished
-  text = write(workdir)
+  text = write_comparison_report(workdir)
   assert (
     text == (workdir / 'table.md').read_text()
     and 'Motion edits (n = 1)' in text
     and 'Appearance' not in text
   )
   assert '| Plain inversion |' in text and '| UniEdit, as released, masks |' in text
-  assert comparison_format.read(workdir) == request.comparison
+  assert comparison_format.read_comparison(workdir) == request.comparison
   page = (workdir / 'index.html').read_text()
   assert page.count('<video') == 4 and 'src="edits/000/exact_target.mp4"' in page
 
@@ -190,7 +190,7 @@ def test_a_method_that_is_no_injection(folder, tmp_path):
     and json.loads((tmp_path / 'edits/000/fatezero/config.json').read_text())['baseline']
   )
   assert [row['method'] for row in rows] == ['source', 'fatezero'] and rows[1]['seconds'] > 0
-  assert '| FateZero |' in write(tmp_path)
+  assert '| FateZero |' in write_comparison_report(tmp_path)
   # Its options are part of what decides whether an edit is made anew.
   changes['setups__fatezero__motion__baseline__self_share'] = 0.5
   other = read_compare(config_of(folder, compared=('fatezero',), **changes), tmp_path).cells[0]
@@ -219,7 +219,7 @@ def test_a_manifest_has_no_known_answers_and_methods_without_their_masks_are_lef
   request, rows = run(config, tmp_path)
   assert request.left_out == [METHODS[1]] and [row['method'] for row in rows] == ['source', 'plain']
   assert not any('success' in row for row in rows) and 'frame_difference' in rows[1]
-  text = write(tmp_path)
+  text = write_comparison_report(tmp_path)
   assert 'Appearance edits (n = 1)' in text and 'success' not in text
 
 

@@ -119,7 +119,7 @@ def test_tables_of_motion_and_of_structure_preserving_edits(workdir):
   ],
 )
 def test_names_of_measures(name, expected):
-  assert edit_set.split(name) == expected
+  assert edit_set.split_measure(name) == expected
 
 
 def test_intervals_keep_groups_together():

@@ -22,7 +22,7 @@ from uniedit_jax.method import sampling
 from uniedit_jax.method.diffusion import ddim_update
 from uniedit_jax.method.injection import StructureControl
 from uniedit_jax.pipeline import inspection
-from uniedit_jax.reports.inspection import between_frames, of_words, queries
+from uniedit_jax.reports.inspection import draw_queries, draw_temporal_maps, draw_text_map
 
 GUIDANCE = 3.0
 
@@ -148,7 +148,7 @@ def test_faults():
 def test_sheets_show_every_place_of_every_frame():
   maps = np.zeros((6, 4, 4), np.float32)
   maps[4, 1, 2] = 1  # place 4 of a 2 x 3 grid attends from frame 1 to frame 2
-  rows, labels = between_frames({'edit': maps}, (2, 3))
+  rows, labels = draw_temporal_maps({'edit': maps}, (2, 3))
   assert labels == ['all places', '0 to 1', '1 to 2', '2 to 3']
   brightest = [
     np.unravel_index(picture.sum(-1).argmax(), picture.shape[:2]) for picture in rows['edit']
@@ -160,14 +160,14 @@ def test_sheets_show_every_place_of_every_frame():
   )
   attention = np.zeros((12, 6, 5), np.float32)
   attention[11, 2, 3] = 1
-  rows, labels = of_words(attention, {'fox': [3], 'a': [1]}, (2, 3))
+  rows, labels = draw_text_map(attention, {'fox': [3], 'a': [1]}, (2, 3))
   assert len(rows['fox']) == 8 and labels[-1] == 'frame 11' and rows['fox'][-1][0, 2].sum() > 600
   assert np.ptp(rows['a'], axis=(0, 1, 2)).max() == 0
 
 
 def test_equal_queries_have_equal_colours(rng):
   tokens = rng.standard_normal((2, 6, 8)).astype(np.float32)
-  rows, _ = queries({'reconstruction': tokens, 'edit': tokens[:, ::-1]}, (2, 3))
+  rows, _ = draw_queries({'reconstruction': tokens, 'edit': tokens[:, ::-1]}, (2, 3))
   shown = rows['reconstruction'].reshape(2, 6, 3)
   np.testing.assert_array_equal(rows['edit'].reshape(2, 6, 3), shown[:, ::-1])
   assert np.ptp(shown, axis=(0, 1)).min() > 200

@@ -34,7 +34,7 @@ def compared(tmp_path_factory):
 
 def write(folder, rows):
   (folder / 'results.json').write_text(json.dumps(rows))
-  return comparison.write(folder)
+  return comparison.write_comparison_report(folder)
 
 
 def table(text, task):

@@ -40,8 +40,8 @@ def visit(browser, folder, tmp_path):
   pages = []
 
   def visit(width=390, **options):
-    drawn = answer_key.draw(comparison_format.read(folder), **options)
-    page.write_page(tmp_path / 'study.html', drawn, folder, 0)
+    drawn = answer_key.draw_key(comparison_format.read_comparison(folder), **options)
+    page.write_study(tmp_path / 'study.html', drawn, folder, 0)
     pages.append(browser.open(tmp_path / 'study.html', width))
     return pages[-1], drawn
 
@@ -191,8 +191,8 @@ def test_another_rater_starts_anew_with_another_order(visit, tmp_path):
 
 
 def test_few_questions_are_drawn_for_each_rater(browser, folder, tmp_path):
-  drawn = answer_key.draw(comparison_format.read(folder))
-  page.write_page(tmp_path / 'study.html', drawn, folder, questions=4)
+  drawn = answer_key.draw_key(comparison_format.read_comparison(folder))
+  page.write_study(tmp_path / 'study.html', drawn, folder, questions=4)
   opened = browser.open(tmp_path / 'study.html', 390)
   assert [len(question) for question in opened.evaluate('state.questions')] == [1] * 4 + [2] * 4
   opened.close()

@@ -37,7 +37,7 @@ def clip(seed, frames=8):
 
 def write_comparison(folder, methods=METHODS, edits=EDITS):
   """A comparison whose clips say in their metadata who made them."""
-  comparison_format.write(folder, comparison_format.Comparison(methods, edits))
+  comparison_format.write_comparison(folder, comparison_format.Comparison(methods, edits))
   for edit in edits:
     for seed, name in enumerate((comparison_format.SOURCE, *methods)):
       path = comparison_format.clip_path(folder, edit, name)
@@ -66,7 +66,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def drawn(folder):
-  return answer_key.draw(comparison_format.read(folder))
+  return answer_key.draw_key(comparison_format.read_comparison(folder))
 
 
 def named(drawn, edit, method):
@@ -92,24 +92,24 @@ def test_the_key_names_every_clip_once(drawn, tmp_path):
     (edit, method) for edit in EDITS for method in METHODS
   )
   assert len(drawn.pairs) == 9 and list(drawn.clips) == sorted(drawn.clips)
-  answer_key.write(tmp_path, drawn)
-  assert answer_key.read(tmp_path) == drawn
+  answer_key.write_key(tmp_path, drawn)
+  assert answer_key.read_key(tmp_path) == drawn
 
 
 def test_pairs_against_one_method_have_it(folder):
-  drawn = answer_key.draw(comparison_format.read(folder), ('pairs',), 'okapi')
+  drawn = answer_key.draw_key(comparison_format.read_comparison(folder), ('pairs',), 'okapi')
   assert len(drawn.pairs) == 6
   assert all('okapi' in (drawn.clips[a][1], drawn.clips[b][1]) for a, b in drawn.pairs)
-  assert answer_key.draw(comparison_format.read(folder), ('scores',)).pairs == []
+  assert answer_key.draw_key(comparison_format.read_comparison(folder), ('scores',)).pairs == []
 
 
 def test_no_two_studies_have_the_same_names(folder):
-  one, other = (answer_key.draw(comparison_format.read(folder)) for _ in range(2))
+  one, other = (answer_key.draw_key(comparison_format.read_comparison(folder)) for _ in range(2))
   assert one.study != other.study and not set(one.clips) & set(other.clips)
 
 
 def test_the_page_tells_nobody_who_made_a_clip(folder, drawn, tmp_path):
-  page.write_page(tmp_path / 'study.html', drawn, folder)
+  page.write_study(tmp_path / 'study.html', drawn, folder)
   text = (tmp_path / 'study.html').read_text()
   videos = [
     base64.b64decode(found)
@@ -124,7 +124,7 @@ def test_the_page_tells_nobody_who_made_a_clip(folder, drawn, tmp_path):
 
 
 def test_the_page_is_one_file_and_prompts_are_text(folder, drawn, tmp_path):
-  page.write_page(tmp_path / 'study.html', drawn, folder)
+  page.write_study(tmp_path / 'study.html', drawn, folder)
   text = (tmp_path / 'study.html').read_text()
   assert not re.findall(r'(?:src|href)="(?!data:)', text) and '<b>cat' not in text
   study = json.loads(re.search(r'id="study">(.*?)</script>', text)[1])
@@ -146,7 +146,7 @@ def test_the_page_is_one_file_and_prompts_are_text(folder, drawn, tmp_path):
 )
 def test_bad_studies(folder, modes, against, message):
   with pytest.raises(ValueError) as caught:
-    answer_key.draw(comparison_format.read(folder), modes, against)
+    answer_key.draw_key(comparison_format.read_comparison(folder), modes, against)
   assert message in str(caught.value)
 
 
@@ -281,11 +281,13 @@ def test_faults_of_a_comparison(folder, tmp_path):
   with pytest.raises(
     ValueError, match=r'which has no comparison.json; accepted: Comparisons: folders'
   ):
-    comparison_format.read(tmp_path)
+    comparison_format.read_comparison(tmp_path)
   edits = {'a/b': EDITS['one'], 'c': {'task': 'colour', 'source_prompt': '', 'target_prompt': 'x'}}
-  comparison_format.write(tmp_path, comparison_format.Comparison({'source': 'x', 'm': 3}, edits))
+  comparison_format.write_comparison(
+    tmp_path, comparison_format.Comparison({'source': 'x', 'm': 3}, edits)
+  )
   with pytest.raises(ValueError) as caught:
-    comparison_format.read(tmp_path)
+    comparison_format.read_comparison(tmp_path)
   for part in (
     "edits has 'a/b'",
     "methods has 'source'",
@@ -293,9 +295,11 @@ def test_faults_of_a_comparison(folder, tmp_path):
     "edits.c is {'task': 'colour'",
   ):
     assert part in str(caught.value)
-  comparison_format.write(tmp_path, comparison_format.Comparison(METHODS, {'one': EDITS['one']}))
+  comparison_format.write_comparison(
+    tmp_path, comparison_format.Comparison(METHODS, {'one': EDITS['one']})
+  )
   with pytest.raises(ValueError, match=r'items/one/source\.mp4 is missing'):
-    comparison_format.read(tmp_path)
+    comparison_format.read_comparison(tmp_path)
 
 
 def test_the_command_makes_a_study_and_sums_it_up(folder, tmp_path):
@@ -309,7 +313,7 @@ def test_the_command_makes_a_study_and_sums_it_up(folder, tmp_path):
   assert made.returncode == 0 and str(tmp_path / 'study.html') in made.stdout, made.stderr
   assert 'holds a study' in run(f'--comparison={folder}').stderr
   path = write_answers(
-    tmp_path / 'a.json', answer_key.read(tmp_path), 'ann', pairs=[('one', 'okapi', 'walrus-2')]
+    tmp_path / 'a.json', answer_key.read_key(tmp_path), 'ann', pairs=[('one', 'okapi', 'walrus-2')]
   )
   done = run(str(path))
   assert (

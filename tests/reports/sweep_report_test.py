@@ -116,7 +116,7 @@ def test_sources_of_several_passes_are_told_apart(swept):
   ],
 )
 def test_places_on_an_axis(values, places, labels):
-  found, found_labels = sweep.axis(values)
+  found, found_labels = sweep.place_on_axis(values)
   assert found.tolist() == places and found_labels == labels
 
 

@@ -7,25 +7,23 @@ from uniedit_jax.metrics.measures import CLIP_NAMES, edits_of
 
 
 def write_clips(workdir, clips, fps, *, gif=True, frames=True):
-  """Writes <name>.mp4 of every clip, side_by_side.mp4, and what was made as <name>.gif and frames/.
+  """Writes <name>.mp4 of every clip, side_by_side.mp4, and each edit as <name>.gif and frames/.
 
   Args:
     workdir: path.
-    clips: dict of uint8[F, H, W, 3] by name: what was made are those called 'edit...', or else the
-      last.
+    clips: dict {name: uint8[F, H, W, 3]}. The edits are those called 'edit...', or else the last.
     fps: frame rate.
-    gif, frames: whether to write what was made in these forms too.
+    gif, frames: whether to write the edits in these forms too.
   """
   workdir = epath.Path(workdir)
   for name, clip in clips.items():
     video.write_mp4(workdir / f'{name}.mp4', clip, fps)
-  edits = edits_of(clips) or list(clips)[-1:]
   if len(clips) > 1:
-    shown = [
-      name for start in ('source', *CLIP_NAMES.values()) for name in clips if name.startswith(start)
-    ]
+    starts = 'source', *CLIP_NAMES.values()
+    shown = [name for start in starts for name in clips if name.startswith(start)]
     labelled = {name.replace('_', ' '): clips[name] for name in shown}
     video.write_mp4(workdir / 'side_by_side.mp4', grids.side_by_side(labelled), fps)
+  edits = edits_of(clips) or list(clips)[-1:]
   for name in edits:
     if gif:
       video.write_gif(workdir / f'{name}.gif', clips[name], fps)
@@ -34,8 +32,7 @@ def write_clips(workdir, clips, fps, *, gif=True, frames=True):
 
 
 def write_masks(workdir, clips, fps, by_name):
-  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (over the clip they are of, to check them by
-  eye).
+  """Writes masks/<name>/ (PNGs) and masks/<name>.mp4 (the mask over its clip, for a visual check).
 
   Args:
     workdir: path.
@@ -47,5 +44,10 @@ def write_masks(workdir, clips, fps, by_name):
   source = clips.get('source', clips.get('reconstruction'))
   for name, mask in by_name.items():
     shown = clips.get('motion_reference', source) if name == 'target' else source
-    video.write_frames(folder / name, mask[..., None].repeat(3, axis=-1).astype('uint8') * 255)
+    write_mask(folder / name, mask)
     video.write_mp4(folder / f'{name}.mp4', masks.overlay(shown, mask), fps)
+
+
+def write_mask(folder, mask):
+  """Writes bool[F, H, W] as PNGs; white is inside."""
+  video.write_frames(folder, mask[..., None].repeat(3, axis=-1).astype('uint8') * 255)

@@ -6,7 +6,8 @@
 
 comparison.json is `{"methods": {"<method>": "<title>", ...}, "edits": {"<edit>": {"task": "motion"
 or "appearance", "source_prompt": "...", "target_prompt": "..."}, ...}}`. Names of methods and edits
-are those of the files: letters, digits, _, - and ., no . first. The source prompt may be ''.
+are those of the files: letters, digits, '_', '-', '.'; not starting with '.'. The source prompt may
+be ''.
 """
 
 import dataclasses
@@ -15,16 +16,16 @@ import re
 
 from etils import epath
 
-from uniedit_jax.runtime.files import atomic_file
+from uniedit_jax.runtime.files import write_text
 
-SOURCE = 'source'  # the clip that is no method's
+SOURCE = 'source'  # the name of the unedited clip among those of the methods
 TASKS = ('motion', 'appearance')
 FIELDS = ('task', 'source_prompt', 'target_prompt')
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """What comparison.json says.
+  """The content of comparison.json.
 
   Attributes:
     methods: {name: title}.
@@ -35,26 +36,25 @@ class Comparison:
   edits: dict[str, dict[str, str]]
 
   def faults(self):
-    """Lists what is wrong with it."""
+    """Lists its faults."""
     faults = []
-    for what, names in (('methods', self.methods), ('edits', self.edits)):
+    for field, names in (('methods', self.methods), ('edits', self.edits)):
       if not names:
-        faults.append(f'{what} is empty; accepted: at least one')
+        faults.append(f'{field} is empty; accepted: at least one')
+      accepted = "letters, digits, '_', '-', '.'; not starting with '.'"
       for name in names:
         if not re.fullmatch(r'[\w-][\w.-]*', name):
-          faults.append(f'{what} has {name!r}; accepted: letters, digits, _, - and ., no . first')
+          faults.append(f'{field} has {name!r}; accepted: {accepted}')
     if SOURCE in self.methods:
       faults.append(f'methods has {SOURCE!r}, the name of the source clip; accepted: another name')
     for name, title in self.methods.items():
       if not isinstance(title, str):
         faults.append(f'methods.{name} is {title!r}; accepted: a title')
+    accepted = f'texts for {", ".join(FIELDS)}, with a task of {TASKS}'
     for name, edit in self.edits.items():
-      given = edit if isinstance(edit, dict) else {}
-      texts = all(isinstance(given.get(field), str) for field in FIELDS)
-      if not (texts and given['task'] in TASKS and given['target_prompt'].strip()):
-        faults.append(
-          f'edits.{name} is {edit!r}; accepted: texts for {", ".join(FIELDS)}, with a task of {TASKS}'
-        )
+      texts = isinstance(edit, dict) and all(isinstance(edit.get(field), str) for field in FIELDS)
+      if not (texts and edit['task'] in TASKS and edit['target_prompt'].strip()):
+        faults.append(f'edits.{name} is {edit!r}; accepted: {accepted}')
     return faults
 
 
@@ -63,23 +63,20 @@ def clip_path(folder, edit, name):
   return epath.Path(folder) / 'items' / edit / f'{name}.mp4'
 
 
-def write(folder, comparison):
+def write_comparison(folder, comparison):
   """Writes comparison.json; the clips are written to their `clip_path`."""
-  with (
-    atomic_file(epath.Path(folder) / 'comparison.json') as name,
-    open(name, 'w', encoding='utf-8') as file,
-  ):
-    json.dump(dataclasses.asdict(comparison), file, indent=2, ensure_ascii=False)
+  text = json.dumps(dataclasses.asdict(comparison), indent=2, ensure_ascii=False)
+  write_text(epath.Path(folder) / 'comparison.json', text)
 
 
-def read(folder):
+def read_comparison(folder):
   """Reads a comparison.
 
   Args:
     folder: path.
 
   Returns:
-    `Comparison`, all clips of which are there.
+    `Comparison` whose clips all exist.
 
   Raises:
     ValueError: lists all faults.
@@ -93,22 +90,16 @@ def read(folder):
     given = json.loads(path.read_text())
   except ValueError as error:
     raise ValueError(f'{path} is no JSON: {error}') from error
-  if not isinstance(given, dict) or not all(
-    isinstance(given.get(name), dict) for name in ('methods', 'edits')
-  ):
+  parts = ('methods', 'edits')
+  if not (isinstance(given, dict) and all(isinstance(given.get(part), dict) for part in parts)):
     raise ValueError(f'{path} has not the objects methods and edits; accepted: {__doc__}')
   comparison = Comparison(given['methods'], given['edits'])
   faults = comparison.faults()
   if not faults:
-    clips = (
-      clip_path(folder, edit, name)
-      for edit in comparison.edits
-      for name in (SOURCE, *comparison.methods)
-    )
+    names = (SOURCE, *comparison.methods)
+    clips = (clip_path(folder, edit, name) for edit in comparison.edits for name in names)
     faults = [f'{clip} is missing' for clip in clips if not clip.exists()]
   if faults:
-    raise ValueError(
-      f'the comparison in {folder} cannot be read:\n'
-      + '\n'.join(f'  - {fault}' for fault in faults)
-    )
+    lines = ''.join(f'\n  - {fault}' for fault in faults)
+    raise ValueError(f'the comparison in {folder} cannot be read:{lines}')
   return comparison

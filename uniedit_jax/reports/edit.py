@@ -1,4 +1,4 @@
-"""`edit.html`: what one run did, on a page that opens by double click and needs nothing beside it."""
+"""`report.html` of a run: clips, metrics, plan and config on one self-contained page."""
 
 import base64
 import json
@@ -7,24 +7,28 @@ import re
 
 from etils import epath
 
+from uniedit_jax.metrics.measures import CLIP_NAMES
 from uniedit_jax.reports import page
 from uniedit_jax.reports.page import escape
-from uniedit_jax.reports.tables import flatten
+from uniedit_jax.reports.tables import flatten, format_number
 
-VIDEOS = 'source', 'reconstruction', 'motion_reference', 'edit'
-
-SHEETS = {  # the pictures of `inspection_sheets`
+# Captions of the pictures that `reports.inspection` writes.
+SHEETS = {
   'spatial_q': 'queries of spatial attention, in the colours of their three main components',
-  'temporal_map': 'temporal attention: all places together, then from each place to itself in the next frame',
+  'temporal_map': 'temporal attention: all places together, then from each place to itself in the '
+  'next frame',
   'text_map': 'cross-attention to each word',
 }
+# Units by the words of a measure's name; the first that fits counts.
+UNITS = {'psnr': 'dB', 'db': 'dB', 'seconds': 's', 'ms': 'ms', 'percent': '%', 'fps': 'frames/s'}
 
-STYLE = """dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
+STYLE = """\
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
 .warnings { background: var(--warn); border: 1px solid var(--warn-line); border-radius: 6px;
   margin: 1rem 0; padding: .6rem 1rem; }
 .warnings ul { margin: .2rem 0 0; padding-left: 1.2rem; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 0 2rem;
-  align-items: start; }
+.columns { display: grid; gap: 0 2rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
 table { width: 100%; }
 th, td { padding: .2rem .5rem .2rem 0; }
 th { width: 45%; }
@@ -48,11 +52,11 @@ BODY = """@prompts@
 
 
 def write_report(workdir):
-  """Writes `<workdir>/report.html` from what a run left there; parts that are missing are left out.
+  """Writes `<workdir>/report.html` from the files that a run left; missing ones are left out.
 
-  Read are config.json, metrics.json (flat, number or null), run.json, source.mp4,
-  reconstruction.mp4, motion_reference.mp4, edit.mp4, masks/*.mp4 and inspect/*.png. Videos and
-  pictures become part of the page.
+  Reads config.json, metrics.json (flat, number or null), run.json, source.mp4, reconstruction.mp4,
+  motion_reference.mp4, edit.mp4, masks/*.mp4 and inspect/*.png. Videos and pictures become part of
+  the page.
 
   Args:
     workdir: str or path-like, local or remote.
@@ -105,12 +109,11 @@ def _read_json(path, faults):
 
 
 def _prompts(config):
-  """All text in the config whose name speaks of a prompt."""
-  found = [
-    (k, v) for k, v in flatten(config) if 'prompt' in k.rpartition('.')[2] and isinstance(v, str)
-  ]
+  """All texts in the config whose name contains 'prompt'."""
   rows = ''.join(
-    f'<dt>{escape(k.replace("_", " "))}</dt><dd>{escape(v) or "(empty)"}</dd>' for k, v in found
+    f'<dt>{escape(name.replace("_", " "))}</dt><dd>{escape(value) or "(empty)"}</dd>'
+    for name, value in flatten(config)
+    if 'prompt' in name.rpartition('.')[2] and isinstance(value, str)
   )
   return f'<dl>{rows}</dl>' if rows else ''
 
@@ -119,7 +122,7 @@ def _videos(workdir):
   """The grid of videos and the controls."""
   made = [
     path
-    for name in VIDEOS
+    for name in ('source', *CLIP_NAMES.values())
     for path in (workdir / f'{name}.mp4', *sorted(workdir.glob(f'{name}_[0-9]*.mp4')))
   ]
   found = [(path, path.stem.replace('_', ' ')) for path in made]
@@ -139,18 +142,17 @@ def _inside(folder):
     kind, at, place = path.stem.partition('_step_')
     step, _, rest = place.partition('_block_')
     block, _, branch = rest.partition('_')
-    title = (
-      f'Step {int(step)}, block {int(block)}'
-      if at
-      else 'Where each branch is heading, step by step'
-    )
-    label = SHEETS.get(kind, kind.replace('_', ' ')) + (
-      f': {branch.replace("_", " ")}' if branch else ''
-    )
+    title = 'Where each branch is heading, step by step'
+    if at:
+      title = f'Step {int(step)}, block {int(block)}'
+    label = SHEETS.get(kind, kind.replace('_', ' '))
+    if branch:
+      label += f': {branch.replace("_", " ")}'
     data = base64.b64encode(path.read_bytes()).decode()
     picture = f'<img loading="lazy" alt="{escape(label)}" src="data:image/png;base64,{data}">'
     by_place.setdefault(title, []).append(
-      f'<figure class="sheet"><figcaption>{escape(label)}</figcaption><div class="scroll">{picture}</div></figure>'
+      f'<figure class="sheet"><figcaption>{escape(label)}</figcaption>'
+      f'<div class="scroll">{picture}</div></figure>'
     )
   sections = ''.join(
     f'<details{" open" if i == 0 else ""}><summary>{title}</summary>{"".join(figures)}</details>'
@@ -160,7 +162,7 @@ def _inside(folder):
 
 
 def _table(values, empty):
-  """Name and value, one row each; nested names are joined by dots."""
+  """A row a value, with its name; nested names are joined by dots."""
   if not values:
     return f'<p class="none">{empty}</p>'
   rows = ''.join(
@@ -171,7 +173,7 @@ def _table(values, empty):
 
 
 def _quantity(key, value):
-  """A value as text, with the unit that its name tells."""
+  """A value as text, with the unit that its name implies."""
   if value is None or isinstance(value, str):
     return value or '—'
   if isinstance(value, (list, dict)):
@@ -181,23 +183,14 @@ def _quantity(key, value):
   words = set(re.split(r'[^a-z0-9]+', key.lower()))
   if 'bytes' in words and math.isfinite(value):
     return f'{value / 2**30:.2f} GiB' if value >= 2**29 else f'{value / 2**20:.1f} MiB'
-  units = {'psnr': 'dB', 'db': 'dB', 'seconds': 's', 'ms': 'ms', 'percent': '%', 'fps': 'frames/s'}
-  unit = next((f' {name}' for word, name in units.items() if word in words), '')
-  number = {math.inf: '∞', -math.inf: '−∞'}.get(
-    value, str(value) if isinstance(value, int) else f'{value:.4g}'
-  )
-  return number + unit
+  return format_number(value) + next((f' {UNITS[word]}' for word in UNITS if word in words), '')
 
 
 def _phases(phases):
-  """Rows per step as a strip of bars; positions in percent, so that the text keeps its size at any
-  width.
-  """
+  """The rows of each step as bars; in percent, so that the text keeps its size at any width."""
   phases = [p for p in phases if isinstance(p, dict) and {'start', 'stop', 'rows'} <= p.keys()]
-  steps, most = (
-    max((p['stop'] for p in phases), default=0),
-    max((p['rows'] for p in phases), default=0),
-  )
+  steps = max((p['stop'] for p in phases), default=0)
+  most = max((p['rows'] for p in phases), default=0)
   if not steps or not most:
     return ''
   bars = ''
@@ -205,12 +198,17 @@ def _phases(phases):
     x, width = 100 * p['start'] / steps, 100 * (p['stop'] - p['start']) / steps
     height = 60 * p['rows'] / most
     hint = f'steps {p["start"]} to {p["stop"] - 1}: {p["rows"]} rows'
-    bars += f'<rect x="{x:.3f}%" width="{width:.3f}%" y="{76 - height:.1f}" height="{height:.1f}">'
-    bars += f'<title>{escape(hint)}</title></rect>'
-    bars += f'<text x="{x + width / 2:.3f}%" y="{72 - height:.1f}" text-anchor="middle">{p["rows"]}</text>'
-    bars += f'<text x="{x:.3f}%" y="90">{p["start"]}</text>'
-  bars += f'<text x="100%" y="90" text-anchor="end">{steps}</text>'
-  return f'<div class="none">rows computed in each step</div><svg width="100%" height="94" role="img">{bars}</svg>'
+    middle = f'x="{x + width / 2:.3f}%" y="{72 - height:.1f}" text-anchor="middle"'
+    bars += (
+      f'<rect x="{x:.3f}%" width="{width:.3f}%" y="{76 - height:.1f}" height="{height:.1f}">'
+      f'<title>{escape(hint)}</title></rect>'
+      f'<text {middle}>{p["rows"]}</text>'
+      f'<text x="{x:.3f}%" y="90">{p["start"]}</text>'
+    )
+  return (
+    '<div class="none">rows computed in each step</div><svg width="100%" height="94" role="img">'
+    f'{bars}<text x="100%" y="90" text-anchor="end">{steps}</text></svg>'
+  )
 
 
 def _breakable(name):

@@ -1,4 +1,4 @@
-"""What `inspection` sees as pictures: a sheet of frames for every step, block and kind of map."""
+"""Pictures of an edit's inside: a sheet of frames for every step, block and kind of map."""
 
 import numpy as np
 from etils import epath
@@ -10,10 +10,10 @@ CELL = 96  # height of a picture in a sheet, pixels
 
 
 class Sheets:
-  """Writes the sheets of a run as it goes; `show` is what `inspection.visitor` calls."""
+  """Writes the sheets of a run as it goes; `pipeline.inspection.visitor` calls `show`."""
 
   def __init__(self, folder, name_of, decode, grids, words):
-    """Takes what names and pictures need.
+    """Keeps where and how to draw.
 
     Args:
       folder: path of the PNGs.
@@ -26,30 +26,28 @@ class Sheets:
     self._grids, self._words, self._predicted = grids, words, {}
 
   def show(self, step, look):
-    """Writes the sheets of one step, and those of predicted clips anew."""
+    """Writes the sheets of one step, and rewrites those of predicted clips with this step added."""
     for branch, latents in look.predicted.items():
       steps = self._predicted.setdefault(branch, {})
-      steps[f'step {step}'] = spread(self._decode(latents))
+      steps[f'step {step}'] = select_frames(self._decode(latents))
       self._write(f'predicted_{self._name_of(branch)}', steps, frame_labels(len(latents)))
     for block, maps in look.maps.items():
       at, grid = f'step_{step:03d}_block_{block:02d}', self._grids[block]
-      named = lambda by_branch: {self._name_of(branch): x for branch, x in by_branch.items()}
-      for name, draw in (('spatial_q', queries), ('temporal_map', between_frames)):
-        rows, columns = draw(named(maps[name]), grid)
-        self._write(f'{name}_{at}', rows, columns)
+      for name, draw in (('spatial_q', draw_queries), ('temporal_map', draw_temporal_maps)):
+        by_name = {self._name_of(branch): x for branch, x in maps[name].items()}
+        self._write(f'{name}_{at}', *draw(by_name, grid))
       for branch, attention in maps['text_map'].items():
         if words := self._words[branch]:
-          self._write(f'text_map_{at}_{self._name_of(branch)}', *of_words(attention, words, grid))
+          name = f'text_map_{at}_{self._name_of(branch)}'
+          self._write(name, *draw_text_map(attention, words, grid))
 
   def _write(self, name, rows, columns):
-    write(self._folder / f'{name}.png', rows, columns)
+    write_sheet(self._folder / f'{name}.png', rows, columns)
 
 
-def write(path, rows, columns):
-  """Writes small pictures, enlarged, as a `grids.sheet`."""
-  enlarged = {
-    label: [_enlarge(picture) for picture in pictures] for label, pictures in rows.items()
-  }
+def write_sheet(path, rows, columns):
+  """Writes small pictures, enlarged to a height of about `CELL`, as a `grids.sheet`."""
+  enlarged = {label: [_enlarge(picture) for picture in row] for label, row in rows.items()}
   write_png(path, sheet(enlarged, columns))
 
 
@@ -63,13 +61,13 @@ def frame_labels(frames):
   return [f'frame {i}' for i in shown_frames(frames)]
 
 
-def spread(frames):
+def select_frames(frames):
   """The frames [F, ...] of a sheet."""
   return np.asarray(frames)[shown_frames(len(frames))]
 
 
-def queries(by_name, grid):
-  """The queries of SA-S in colours: their three principal components, the same for all branches.
+def draw_queries(by_name, grid):
+  """Draws the queries of SA-S in colours: three principal components, the same for all branches.
 
   Args:
     by_name: {branch's name: f32[F, N, C]}.
@@ -86,14 +84,12 @@ def queries(by_name, grid):
   low, high = np.quantile(components, (0.02, 0.98), axis=0)
   colours = np.clip((components - low) / np.maximum(high - low, 1e-12), 0, 1)
   pictures = np.uint8(255 * colours).reshape(*stacked.shape[:2], *grid, 3)
-  return {
-    name: spread(frames) for name, frames in zip(by_name, pictures, strict=True)
-  }, frame_labels(stacked.shape[1])
+  rows = {name: select_frames(frames) for name, frames in zip(by_name, pictures, strict=True)}
+  return rows, frame_labels(stacked.shape[1])
 
 
-def between_frames(by_name, grid):
-  """How every place attends to itself in the next frame, after the mean map [query frame, key
-  frame] of all places.
+def draw_temporal_maps(by_name, grid):
+  """Draws the mean map [query frame, key frame], and each place's attention to the next frame.
 
   Args:
     by_name: {branch's name: f32[N, F, F]}.
@@ -111,8 +107,8 @@ def between_frames(by_name, grid):
   return rows, labels
 
 
-def of_words(attention, words, grid):
-  """How every place attends to words.
+def draw_text_map(attention, words, grid):
+  """Draws the attention of every place to each word.
 
   Args:
     attention: f32[F, N, T].
@@ -122,23 +118,22 @@ def of_words(attention, words, grid):
   Returns:
     (rows {word: u8[n, H, W, 3]}, labels of the n columns).
   """
-  frames = shown_frames(len(attention))
+  shown = select_frames(attention)
   rows = {
-    word: _heat(attention[frames][..., at].mean(axis=-1).reshape(-1, *grid))
-    for word, at in words.items()
+    word: _heat(shown[..., at].mean(axis=-1).reshape(-1, *grid)) for word, at in words.items()
   }
   return rows, frame_labels(len(attention))
 
 
 def _heat(values):
-  """f[..., H, W] as colours u8[..., H, W, 3], from the least to the most of all."""
-  import matplotlib as mpl  # late: it takes seconds
+  """Draws f[..., H, W] as colours u8[..., H, W, 3], stretched from the least to the most of all."""
+  # Matplotlib is imported late: it takes seconds.
+  import matplotlib as mpl
 
   stretched = (values - values.min()) / max(np.ptp(values), 1e-12)
   return np.uint8(255 * mpl.colormaps['magma'](stretched)[..., :3])
 
 
 def _enlarge(picture):
-  """Repeats the pixels of a small picture."""
   times = max(1, round(CELL / len(picture)))
   return picture.repeat(times, axis=0).repeat(times, axis=1)

@@ -1,6 +1,4 @@
-"""`index.html` of a sweep: its videos in a grid of the swept values, playing in step, and its
-measures plotted.
-"""
+"""`index.html` of a sweep: its videos in a grid of the swept values, and plots of its measures."""
 
 import base64
 import io
@@ -14,18 +12,19 @@ from uniedit_jax.media import video
 from uniedit_jax.metrics.statistics import interval
 from uniedit_jax.reports import page
 from uniedit_jax.reports.page import escape
-from uniedit_jax.reports.tables import flatten
+from uniedit_jax.reports.tables import flatten, format_number
 from uniedit_jax.runtime.workdir import write_json
 
-# clips, not settings
+# Fields that choose the clip or the random numbers, not a setting of the method.
 REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')
-SHARED = ('source', 'reconstruction')  # by the settings of a pass
+SHARED = ('source', 'reconstruction')  # clips that the settings of a pass share
 
 STYLE = """.grid { display: grid; gap: .5rem; margin: 1rem 0 .5rem; align-items: start; }
 .grid > .head { color: var(--soft); align-self: center; }
 .sources { grid-template-columns: repeat(auto-fill, minmax(9rem, 16rem)); }
 video { image-rendering: pixelated; }
-figcaption dl { display: grid; grid-template-columns: 1fr max-content; gap: 0 .5rem; margin: 0; font-size: 13px; }
+figcaption dl { display: grid; grid-template-columns: 1fr max-content; gap: 0 .5rem; margin: 0;
+  font-size: 13px; }
 dd { font-variant-numeric: tabular-nums; }
 .plots img { max-width: 100%; background: #fff; }
 table { overflow-wrap: normal; }
@@ -47,7 +46,7 @@ BODY = """<h2>Sources</h2>
 
 
 def write_clips(workdir, setting, source, clips, fps, config):
-  """Writes the clips of a setting where the page looks for them.
+  """Writes the clips and the config of a setting to the places where the page expects them.
 
   Args:
     workdir: path.
@@ -56,10 +55,8 @@ def write_clips(workdir, setting, source, clips, fps, config):
     fps: frame rate.
     config: dict, the whole config of the setting.
   """
-  of_setting, of_source = (
-    workdir / 'settings' / f'{setting:03d}',
-    workdir / 'sources' / f'{source:03d}',
-  )
+  of_setting = workdir / 'settings' / f'{setting:03d}'
+  of_source = workdir / 'sources' / f'{source:03d}'
   for name, clip in clips.items():
     video.write_mp4((of_source if name in SHARED else of_setting) / f'{name}.mp4', clip, fps)
   write_json(of_setting / 'config.json', config)
@@ -78,47 +75,51 @@ def write_sweep(workdir, title, rows, fields, run):
     run: dict, the run record.
   """
   workdir = epath.Path(workdir)
-  sources = [
-    workdir / 'sources' / f'{number:03d}' for number in dict.fromkeys(row['pass'] for row in rows)
-  ]
-  paths = [
-    path / f'{name}.mp4' for path in sources for name in SHARED if (path / f'{name}.mp4').exists()
-  ]
-  paths = list({(path.stem, path.read_bytes()): path for path in reversed(paths)}.values())[
-    ::-1
-  ]  # passes of one clip share them
-  label = lambda path: (
-    path.stem if len(paths) <= len(SHARED) else f'{path.stem} of pass {path.parent.name}'
-  )
   names = dict.fromkeys(
     name for row in rows for name in row if name not in ('setting', 'pass', *fields)
   )
   varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
-  fields = [
-    field for field in fields if len({json.dumps(row[field]) for row in rows}) > 1
-  ] or fields[:1]
+  constant = [name for name in names if name not in varying]
+  # A field that was swept over one value is not shown with every video.
+  several = [name for name in fields if len({json.dumps(row[name]) for row in rows}) > 1]
+  fields = several or fields[:1]
+  plots = ''
+  for name in varying:
+    data = _plot(rows, fields, name)
+    plots += f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
   parts = {
-    'sources': ''.join(page.figure(path, label(path)) for path in paths),
+    'sources': _sources(workdir, dict.fromkeys(row['pass'] for row in rows)),
     'settings': _settings(workdir, rows, fields, varying),
-    'plots': ''.join(
-      f'<img alt="{escape(name)}" src="data:image/png;base64,{_plot(rows, fields, name)}">'
-      for name in varying
-    ),
-    'constant': _constant(rows, [name for name in names if name not in varying]),
+    'plots': plots,
+    'constant': _constant(rows, constant),
     'differences': _differences(workdir, rows),
     'run': escape(json.dumps(run, indent=2)),
   }
   page.write_page(workdir / 'index.html', title, BODY, parts, STYLE)
 
 
+def _sources(workdir, passes):
+  """The shared clips of all passes. Of equal ones the first is shown, in the place of the last."""
+  paths = {}
+  for number in passes:
+    for name in SHARED:
+      path = workdir / 'sources' / f'{number:03d}' / f'{name}.mp4'
+      if path.exists():
+        content = name, path.read_bytes()
+        paths[content] = paths.pop(content, path)
+  several = len(paths) > len(SHARED)
+  label = lambda path: f'{path.stem} of pass {path.parent.name}' if several else path.stem
+  return ''.join(page.figure(path, label(path)) for path in paths.values())
+
+
 def differing(configs):
-  """What configs differ in.
+  """The fields in which configs differ.
 
   Args:
     configs: list of nested dicts.
 
   Returns:
-    dict {dotted field: its value in every config, None where one has it not}.
+    dict {dotted field: its value in every config, None where a config lacks it}.
   """
   configs = [dict(flatten(config)) for config in configs]
   values = {
@@ -131,10 +132,10 @@ def differing(configs):
 
 def _constant(rows, names):
   """The measures that are the same in all settings, as a sentence."""
-  told = ', '.join(
-    f'{name} {_number(rows[0].get(name))}' for name in names if rows[0].get(name) is not None
+  shown = ', '.join(
+    f'{name} {format_number(rows[0].get(name))}' for name in names if rows[0].get(name) is not None
   )
-  return escape(f'The same in all settings: {told}.') if told else ''
+  return escape(f'The same in all settings: {shown}.') if shown else ''
 
 
 def _differences(workdir, rows):
@@ -143,29 +144,30 @@ def _differences(workdir, rows):
   configs = [
     json.loads((workdir / 'settings' / f'{n:03d}' / 'config.json').read_text()) for n in numbers
   ]
-  line = lambda tag, cells: (
-    '<tr>' + ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells) + '</tr>'
-  )
   body = ''.join(
-    line('td', [field, *map(_shown, values)]) for field, values in differing(configs).items()
+    _line('td', [field, *map(_shown, values)]) for field, values in differing(configs).items()
   )
-  return f'<table><thead>{line("th", ["setting", *numbers])}</thead><tbody>{body}</tbody></table>'
+  return f'<table><thead>{_line("th", ["setting", *numbers])}</thead><tbody>{body}</tbody></table>'
+
+
+def _line(tag, cells):
+  return '<tr>' + ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells) + '</tr>'
 
 
 def _settings(workdir, rows, fields, measures):
-  """The videos: in rows and columns where two fields were swept in all combinations, else one after
-  another.
-  """
+  """The videos: a grid where two fields were swept in all combinations, else one after another."""
   values = [list(dict.fromkeys(json.dumps(row[field]) for row in rows)) for field in fields]
-  cell = lambda row, names: _cell(workdir, row, names, measures)
   if len(fields) != 2 or len(rows) != len(values[0]) * len(values[1]):
-    return f'<div class="videos">{"".join(cell(row, fields) for row in rows)}</div>'
+    cells = ''.join(_cell(workdir, row, fields, measures) for row in rows)
+    return f'<div class="videos">{cells}</div>'
   at = {tuple(json.dumps(row[field]) for field in fields): row for row in rows}
   body = '<div class="head"></div>' + ''.join(_head(fields[1], value) for value in values[1])
   for first in values[0]:
-    body += _head(fields[0], first) + ''.join(cell(at[first, second], ()) for second in values[1])
+    body += _head(fields[0], first)
+    body += ''.join(_cell(workdir, at[first, second], (), measures) for second in values[1])
   columns = f'max-content repeat({len(values[1])}, minmax(9rem, 16rem))'
-  return f'<div class="scroll"><div class="grid" style="grid-template-columns: {columns}">{body}</div></div>'
+  grid = f'<div class="grid" style="grid-template-columns: {columns}">{body}</div>'
+  return f'<div class="scroll">{grid}</div>'
 
 
 def _head(field, value):
@@ -173,9 +175,11 @@ def _head(field, value):
 
 
 def _cell(workdir, row, names, measures):
-  """One setting: its video, the values that the place in the grid does not tell, and its measures."""
+  """A setting: its video, the values that its place in the grid does not show, and its measures."""
   label = ', '.join(f'{name} {_shown(row[name])}' for name in names) or f'setting {row["setting"]}'
-  values = ''.join(f'<dt>{escape(name)}</dt><dd>{_number(row.get(name))}</dd>' for name in measures)
+  values = ''.join(
+    f'<dt>{escape(name)}</dt><dd>{format_number(row.get(name))}</dd>' for name in measures
+  )
   path = workdir / 'settings' / f'{row["setting"]:03d}' / 'edit.mp4'
   return page.figure(path, label, f'<dl>{values}</dl>')
 
@@ -186,18 +190,14 @@ def _shown(value):
   return str(value)
 
 
-def _number(value):
-  return '' if value is None else f'{value:.4g}'
-
-
 def _is_range(value):
   return (
     isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int) for x in value)
   )
 
 
-def axis(values):
-  """Values of a field as places on an axis: (f64[n], labels, or None where the places are numbers)."""
+def place_on_axis(values):
+  """Places the values of a field on an axis: (f64[n], labels, or None for numeric places)."""
   if all(map(_is_range, values)):
     starts, ends = (np.array(x, float) for x in zip(*values, strict=True))
     for fixed, moving in ((starts, ends), (ends, starts)):
@@ -210,32 +210,26 @@ def axis(values):
 
 
 def _plot(rows, fields, measure):
-  """A measure against the first swept field that is no replicate, a line for each value of the
-  others: png, base64.
+  """Plots a measure over the first swept field that is no replicate; png, base64.
+
+  Each combination of values of the other fields is a line, replicates are means with intervals.
   """
-  import matplotlib.pyplot as plt  # late: it takes seconds
+  # Matplotlib is imported late: it takes seconds.
+  import matplotlib.pyplot as plt
 
   rows = [row for row in rows if row.get(measure) is not None and math.isfinite(row[measure])]
   settings = [field for field in fields if field not in REPLICATES] or list(fields)
-  places, labels = axis([row[settings[0]] for row in rows])
+  places, labels = place_on_axis([row[settings[0]] for row in rows])
   lines = {}
   for row, x in zip(rows, places, strict=True):
     line = ', '.join(f'{field} {_shown(row[field])}' for field in settings[1:])
     lines.setdefault(line, {}).setdefault(x, []).append(row[measure])
   figure, axes = plt.subplots(figsize=(4.5, 3), layout='constrained')
+  looks = {'marker': 'o', 'markersize': 4, 'capsize': 3, 'linewidth': 1}
   for line, points in lines.items():
     x = sorted(points)
     mean, low, high = np.transpose([interval(points[at]) for at in x])
-    axes.errorbar(
-      x,
-      mean,
-      [mean - low, high - mean],
-      marker='o',
-      markersize=4,
-      capsize=3,
-      linewidth=1,
-      label=line,
-    )
+    axes.errorbar(x, mean, [mean - low, high - mean], label=line, **looks)
   axes.set(xlabel=settings[0], title=measure)
   axes.title.set_fontsize(10)
   if labels:

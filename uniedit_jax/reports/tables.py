@@ -1,8 +1,9 @@
 """Tables of results: csv for programs, Markdown for people; nested dicts as rows."""
 
 import csv
+import math
 
-from uniedit_jax.runtime.files import atomic_file
+from uniedit_jax.runtime import files
 
 
 def flatten(tree, prefix=''):
@@ -14,23 +15,28 @@ def flatten(tree, prefix=''):
       yield f'{prefix}{key}', value
 
 
+def format_number(value, form=''):
+  """A number as text in `form`: by default ints in full, others to 4 digits; '' for None."""
+  if value is None:
+    return ''
+  if math.isinf(value):
+    return '∞' if value > 0 else '−∞'
+  form = form or ('d' if isinstance(value, int) else '.4g')
+  return f'{value:{form}}'
+
+
 def write_csv(path, rows):
-  """Writes dicts as a table, a column for every key; True and False as 1 and 0, nothing for None
-  and a missing key.
-  """
-  with atomic_file(path) as name, open(name, 'w', encoding='utf-8', newline='') as file:
-    writer = csv.DictWriter(
-      file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator='\n'
-    )
+  """Writes dicts as a table with a column a key; bools as 1 and 0, None and missing keys as ''."""
+  columns = dict.fromkeys(key for row in rows for key in row)
+  with files.atomic_file(path) as name, open(name, 'w', encoding='utf-8', newline='') as file:
+    writer = csv.DictWriter(file, columns, lineterminator='\n')
     writer.writeheader()
-    writer.writerows(
-      {key: int(x) if isinstance(x, bool) else x for key, x in row.items()} for row in rows
-    )
+    for row in rows:
+      writer.writerow({key: int(x) if isinstance(x, bool) else x for key, x in row.items()})
 
 
 def write_means(path, rows, by, headings):
-  """Writes a table in Markdown: a line for every combination of values in the columns `by`, with
-  means.
+  """Writes a Markdown table of means: a line for each combination of values in the columns `by`.
 
   Args:
     path: of the file.
@@ -38,13 +44,14 @@ def write_means(path, rows, by, headings):
     by: keys of the lines.
     headings: dict {measure: heading}. Means of bools are percentages.
   """
-  lines = []
-  for values in dict.fromkeys(tuple(row[key] for key in by) for row in rows):
-    chosen = [row for row in rows if tuple(row[key] for key in by) == values]
-    columns = ([row[name] for row in chosen if row[name] is not None] for name in headings)
-    lines.append([*values, *map(_mean, columns)])
-  with atomic_file(path) as name, open(name, 'w', encoding='utf-8') as file:
-    file.write(markdown([*by, *headings.values()], lines))
+  groups = {}
+  for row in rows:
+    groups.setdefault(tuple(row[key] for key in by), []).append(row)
+  lines = [
+    [*values, *(_mean([row[name] for row in chosen if row[name] is not None]) for name in headings)]
+    for values, chosen in groups.items()
+  ]
+  files.write_text(path, markdown([*by, *headings.values()], lines))
 
 
 def markdown(heads, lines):
@@ -57,5 +64,4 @@ def markdown(heads, lines):
 def _mean(values):
   if not values:
     return ''
-  mean = sum(values) / len(values)
-  return f'{mean:.0%}' if isinstance(values[0], bool) else f'{mean:.4g}'
+  return format_number(sum(values) / len(values), '.0%' if isinstance(values[0], bool) else '')

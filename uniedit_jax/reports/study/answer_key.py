@@ -16,7 +16,7 @@ FILE = 'key.json'
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-  """What a study asks.
+  """The questions of a study.
 
   Attributes:
     study: opaque name of the study.
@@ -36,19 +36,18 @@ class Key:
 
   @functools.cached_property
   def pairs(self):
-    """The pairs that are asked for, each a sorted pair of opaque names."""
-    wanted = lambda a, b: (
-      self.clips[a][0] == self.clips[b][0]
-      and (not self.against or self.against in (self.clips[a][1], self.clips[b][1]))
-    )
-    return [
-      pair
-      for pair in itertools.combinations(sorted(self.clips), 2)
-      if 'pairs' in self.modes and wanted(*pair)
-    ]
+    """The pairs that raters are asked about, each a sorted pair of opaque names."""
+    if 'pairs' not in self.modes:
+      return []
+    return [pair for pair in itertools.combinations(sorted(self.clips), 2) if self._asks(*pair)]
+
+  def _asks(self, one, other):
+    """Whether two clips are of the same edit, and one of them by `against`, if that is set."""
+    (edit, method), (other_edit, other_method) = self.clips[one], self.clips[other]
+    return edit == other_edit and self.against in ('', method, other_method)
 
 
-def draw(comparison, modes=MODES, against=''):
+def draw_key(comparison, modes=MODES, against=''):
   """Draws the opaque names of a new study. Nothing that is public leads from them to the methods.
 
   Args:
@@ -69,7 +68,8 @@ def draw(comparison, modes=MODES, against=''):
     faults.append(f'against is {against!r}; accepted: one of {", ".join(methods)}')
   if 'pairs' in modes and len(methods) < 2:
     faults.append(
-      f'mode has pairs, but the comparison has one method, {methods[0]!r}; accepted: two or more, or scores'
+      f'mode has pairs, but the comparison has one method, {methods[0]!r}; '
+      'accepted: two or more, or scores'
     )
   if faults:
     raise ValueError('; '.join(faults))
@@ -82,12 +82,12 @@ def draw(comparison, modes=MODES, against=''):
   return Key(secrets.token_hex(8), modes, comparison.methods, comparison.edits, drawn, against)
 
 
-def write(folder, key):
+def write_key(folder, key):
   """Writes key.json."""
   write_json(epath.Path(folder) / FILE, dataclasses.asdict(key))
 
 
-def read(folder):
+def read_key(folder):
   """Reads key.json.
 
   Raises:
@@ -99,5 +99,5 @@ def read(folder):
       f'{path} does not exist; accepted: the folder of a study, made with --comparison'
     )
   given = json.loads(path.read_text())
-  clips = {name: tuple(clip) for name, clip in given['clips'].items()}
-  return Key(**{**given, 'modes': tuple(given['modes']), 'clips': clips})
+  clips = {name: tuple(clip) for name, clip in given.pop('clips').items()}
+  return Key(modes=tuple(given.pop('modes')), clips=clips, **given)
