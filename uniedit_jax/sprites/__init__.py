@@ -1,1 +1,1 @@
-"""A procedural video world whose right answers can be rendered, and the small model trained on it."""
+"""A procedural video world with exact answers to its edits, and the small model trained on it."""

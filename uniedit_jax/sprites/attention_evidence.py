@@ -1,12 +1,11 @@
-"""Whether attention maps carry motion and layout (UniEdit, section 4), measured where both are
-known.
+"""Measures whether attention maps carry motion and layout (UniEdit, section 4), on rendered clips.
 
-SA-T at a place sees the same place in all frames; SA-S in a frame sees all places. The claim is
-that a query looks at keys that show the same thing, here: object or background. Attention also
-depends on where a key is, which is no news of the clip. Two things remove it: the mean over the
-other clips is subtracted from the logarithm of a map, and a query's keys are compared only if they
-are equally far from it. That a key is looked at by all queries counts for nothing either, as
-queries of object and of background have the same weight.
+SA-T attends from one place to the same place in all frames, SA-S from one place to all places of
+its frame. The claim is that a query attends to keys that show the same thing: object or background.
+Attention also depends on where a key lies, whatever the clip shows. Two steps remove this: the mean
+over the other clips is subtracted from the logarithm of a map, and a query's keys are compared only
+at equal distance from it. A key that all queries attend to does not count either, since object
+queries and background queries have the same weight.
 """
 
 import numpy as np
@@ -17,22 +16,19 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene
 
 KINDS = ('temporal', 'spatial')
 OBJECT, BACKGROUND = 1, -1
-CONTROLS = 4  # other clips whose states a clip's maps are read with
+CONTROLS = 4  # other clips whose states a clip's maps are compared with
 LEAST_CLIPS = 3
-RESOLUTION = 5  # decimals of a log-probability that float32 holds: what differs by less is equal
+RESOLUTION = 5  # decimals of a log-probability in float32; smaller differences count as ties
 
 
 def draw_scenes(seed, per_motion):
-  """Draws scenes, as many of every motion, of the combinations that are trained on.
-
-  Args:
-    seed: int; another seed gives other scenes.
-    per_motion: int.
+  """Draws `per_motion` scenes of every motion from the trained combinations.
 
   Returns:
     list of `Scene`, the motions in random order.
   """
-  rng = np.random.default_rng([seed, 1])  # the seed alone would draw the scenes of the edits
+  # The seed alone would draw the scenes of the edits.
+  rng = np.random.default_rng([seed, 1])
   left = dict.fromkeys(ATTRIBUTES['motion'], per_motion)
   scenes = []
   while any(left.values()):
@@ -44,7 +40,7 @@ def draw_scenes(seed, per_motion):
 
 
 def states(masks, grid, clear):
-  """What every cell of a grid shows.
+  """Labels every cell of a grid as object or background.
 
   Args:
     masks: bool[..., H, W] of the object, in pixels.
@@ -55,12 +51,12 @@ def states(masks, grid, clear):
     i8[..., N]: `OBJECT`, `BACKGROUND`, or 0 for a cell that is not clearly one of them.
   """
   covered = data.cover(masks, *grid)
-  found = OBJECT * (covered >= clear) + BACKGROUND * (covered <= 1 - clear)
-  return found.astype(np.int8).reshape(*found.shape[:-2], -1)
+  labels = OBJECT * (covered >= clear) + BACKGROUND * (covered <= 1 - clear)
+  return labels.astype(np.int8).reshape(*labels.shape[:-2], -1)
 
 
 def equidistant(positions):
-  """All (query, key, other key) of which both keys are equally far from the query: i64[3, P].
+  """All (query, key, other key) with both keys equally far from the query, i64[3, P].
 
   Args:
     positions: int[N, dimensions] of the tokens.
@@ -72,18 +68,17 @@ def equidistant(positions):
 
 
 def auc(maps, shown, triples):
-  """How often a query attends more to the one of two equally far keys that shows what the query
-  shows.
+  """How often a query prefers the key with its own label to another one at the same distance.
 
   Args:
-    maps: f[G, N, N], query times key, attention less what is expected of it; G frames (SA-S) or
-      places (SA-T).
+    maps: f[G, N, N], query times key, attention minus its expectation; G frames (SA-S) or places
+      (SA-T).
     shown: i8[G, N], `states`.
     triples: i[3, P], `equidistant`.
 
   Returns:
-    0 to 1, 0.5 is chance and a tie counts half: the mean of the rates of object and of background
-    queries; or None where one of these has no such keys.
+    The mean of the rates of object queries and of background queries, where a tie counts half and
+    0.5 is chance; None if either has no pair of keys with different labels.
   """
   query, key, other = triples
   side = shown[:, query]
@@ -94,7 +89,7 @@ def auc(maps, shown, triples):
 
 
 def measure(maps, shown, triples):
-  """The statistics of a block's maps at one noise level.
+  """Computes the AUC statistics of a block's maps at one noise level.
 
   Args:
     maps: f32[clips, G, N, N], log-probabilities.
@@ -103,43 +98,41 @@ def measure(maps, shown, triples):
 
   Returns:
     {'clips' (those that have an AUC), 'mean', 'low', 'high' (95 % of bootstrapped means over
-    clips), 'control' (the mean with the states of other clips)}, or None with fewer than
-    `LEAST_CLIPS` of them.
+    clips), 'control' (the mean with the states of other clips)}, or None if fewer than
+    `LEAST_CLIPS` clips have an AUC.
   """
   count, total = len(maps), maps.sum(0, dtype=np.float64)
 
   def rates(shift):
     """The AUC of every clip that has one, with the states of the clip `shift` before it."""
-    for clip, lent in enumerate(np.roll(np.arange(count), shift)):
-      # a clip in the expectation would vouch against its own states
-      involved = sorted({clip, int(lent)})
-      expected = (total - maps[involved].sum(0, dtype=np.float64)) / (count - len(involved))
-      if (
-        rate := auc(np.round(maps[clip] - expected, RESOLUTION), shown[lent], triples)
-      ) is not None:
+    for clip, lender in enumerate(np.roll(np.arange(count), shift)):
+      # The expectation leaves out the clip and the lender of its states: subtracting a clip's own
+      # maps would bias its AUC.
+      left_out = sorted({clip, int(lender)})
+      expected = (total - maps[left_out].sum(0, dtype=np.float64)) / (count - len(left_out))
+      rate = auc(np.round(maps[clip] - expected, RESOLUTION), shown[lender], triples)
+      if rate is not None:
         yield rate
 
-  if count < LEAST_CLIPS or len(found := list(rates(0))) < LEAST_CLIPS:
+  if count < LEAST_CLIPS or len(own := list(rates(0))) < LEAST_CLIPS:
     return None
   control = [rate for shift in range(1, min(1 + CONTROLS, count)) for rate in rates(shift)]
-  mean, low, high = statistics.interval(found)
+  mean, low, high = statistics.interval(own)
   figures = {'mean': mean, 'low': low, 'high': high, 'control': np.mean(control)}
-  return {'clips': len(found), **{name: round(float(value), 4) for name, value in figures.items()}}
+  return {'clips': len(own)} | {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def measure_blocks(maps, masks, grids, clear):
-  """`measure` of all blocks in which something can be measured.
+  """Applies `measure` to every block whose cells are fine enough to be object or background.
 
   Args:
-    maps: dict {'<block>/spatial_map': f32[clips, F, N, N], '<block>/temporal_map': f32[clips, N, F,
-      F]}.
+    maps: {'<block>/spatial_map': f32[clips, F, N, N], '<block>/temporal_map': f32[clips, N, F, F]}.
     masks: bool[clips, F, H, W].
     grids: the (H, W) of every block.
     clear: as in `states`.
 
   Returns:
-    list of dicts with 'kind' (of `KINDS`), 'block', 'grid' and what `measure` says. Left out are
-    blocks whose cells are too coarse to be clearly object or background.
+    list of dicts: 'kind' (of `KINDS`), 'block', 'grid', and the entries of `measure`.
   """
   rows = []
   for kind in KINDS:
@@ -148,6 +141,6 @@ def measure_blocks(maps, masks, grids, clear):
       positions = np.argwhere(np.ones(grid))
       if kind == 'temporal':
         shown, positions = shown.swapaxes(1, 2), np.arange(masks.shape[1])[:, None]
-      if found := measure(maps[f'{block}/{kind}_map'], shown, equidistant(positions)):
-        rows.append({'kind': kind, 'block': block, 'grid': 'x'.join(map(str, grid)), **found})
+      if figures := measure(maps[f'{block}/{kind}_map'], shown, equidistant(positions)):
+        rows.append({'kind': kind, 'block': block, 'grid': 'x'.join(map(str, grid)), **figures})
   return rows

@@ -1,6 +1,4 @@
-"""Random clips with captions, their latents, and batches that depend on the seed and the step
-alone.
-"""
+"""Random clips with captions, their latents, and batches determined by seed and step alone."""
 
 from typing import NamedTuple
 
@@ -30,12 +28,12 @@ class Bank(NamedTuple):
 
 
 def draw_clips(seed, count, size, held_out=False, progress=iter):
-  """Renders random scenes.
+  """Renders `count` random scenes.
 
   Args:
-    seed, count: which scenes, and how many of them.
+    seed, count: ints.
     size: height and width in pixels.
-    held_out: whether to draw among the combinations that are held out.
+    held_out: whether to draw from the held-out combinations.
     progress: wraps an iterable.
 
   Returns:
@@ -49,7 +47,7 @@ def draw_clips(seed, count, size, held_out=False, progress=iter):
 
 
 def cover(masks, height, width):
-  """Masks bool[..., H, W] -> f16[..., height, width], how much of every cell they cover, 0..1."""
+  """The share of every cell that masks cover: bool[..., H, W] -> f16[..., height, width]."""
   *batch, rows, columns = masks.shape
   cells = masks.reshape(*batch, height, rows // height, width, columns // width)
   return cells.mean(axis=(-3, -1), dtype=np.float32).astype(np.float16)
@@ -74,7 +72,7 @@ def text_batch(bank, null, seed, step, images, clips, dropout):
     bank: `Bank`.
     null: i32[T], the null prompt.
     seed, step: of the random numbers.
-    images, clips: how many of each; a kind of which there are none is left out.
+    images, clips: how many of each; 0 leaves the entry out.
     dropout: probability that a prompt is replaced by the null prompt.
 
   Returns:
@@ -90,8 +88,11 @@ def text_batch(bank, null, seed, step, images, clips, dropout):
       picked = (clip[:, None], frame[:, None]) if name == 'images' else clip
       latents, coverage = (x[picked].astype(np.float32) for x in (bank.latents, bank.coverage))
       batch[name] = Samples(
-        *(latents, np.roll(latents, 1, axis=0), np.where(dropped, null, bank.tokens[clip])),
-        *(bank.words[clip] & ~dropped, coverage),
+        latents=latents,
+        others=np.roll(latents, 1, axis=0),
+        tokens=np.where(dropped, null, bank.tokens[clip]),
+        words=bank.words[clip] & ~dropped,
+        coverage=coverage,
       )
   return batch
 

@@ -1,16 +1,16 @@
-"""What the parts of the sprites model are trained for; losses for `training.update`."""
+"""Training losses of the sprites model's VAE and UNet, for `training.update`."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-STARTS = 0.3  # of a batch, that is what sampling starts from
+STARTS = 0.3  # share of a batch that is like the latents that sampling starts from
 
 
 def vae_loss(vae, kl_weight):
-  """Mean squared error of reconstructed frames plus the weighted KL divergence from N(0, 1), a mean
-  over latents.
+  """Mean squared error of reconstructed frames plus the weighted mean KL divergence from N(0, 1).
 
   Args:
     vae: `VAE` whose config.scale is 1.
@@ -38,8 +38,8 @@ class Samples(NamedTuple):
     latents: f[B, F, H, W, C].
     others: latents of other samples, same shape.
     tokens: i32[B, T].
-    words: bool[B, T], the tokens that speak of the object; none of a dropped prompt.
-    coverage: f[B, F, H, W], how much of a latent the object covers, 0..1.
+    words: bool[B, T], the tokens that describe the object; all False for a dropped prompt.
+    coverage: f[B, F, H, W], share of a latent that the object covers.
   """
 
   latents: jax.Array
@@ -50,11 +50,11 @@ class Samples(NamedTuple):
 
 
 def localization(maps, words, coverage):
-  """How far the places that attend to the object's words are from the object.
+  """The distance between the object and the places that attend to its words.
 
-  The mean over these words of the Kullback-Leibler divergence from the coverage to the attention,
-  both divided by their sum over the clip. (FastComposer, Xiao et al. 2023, section 4.2, has the
-  idea; its loss is linear, and one word that takes all attention would satisfy it.)
+  It is KL(coverage || attention to a word), both normalised over the clip, averaged over the words.
+  The idea is from FastComposer (Xiao et al. 2023, section 4.2), whose linear loss would accept one
+  word that takes all attention.
 
   Args:
     maps: f32[F, N, T], attention of the tokens of frames to those of the prompt.
@@ -71,26 +71,25 @@ def localization(maps, words, coverage):
 
 
 def denoising_loss(unet, text_encoder, schedule, blocks, weight):
-  """The noise that the UNet fails to predict, on clips and on single frames, which bypass temporal
-  attention.
+  """The error of the predicted noise, on clips and on single frames (without temporal attention).
 
-  A sample with signal power a weighs sqrt(max((1 - a) / a, 1)), and timesteps are drawn in
-  proportion to themselves, stratified over the batch: the noisiest steps decide what is made, and
-  plain weighting neglects them.
+  With signal power a, a sample weighs sqrt(max((1 - a) / a, 1)); timesteps are drawn in proportion
+  to themselves, stratified over the batch. The noisiest steps decide the content, and plain
+  weighting neglects them.
 
-  A clip's latents still show where everything moves at the last timestep, so that a model of them
-  alone need not listen to the prompt; but sampling starts from pure noise, and an edit from the
-  inverted latents of a clip that the prompt does not describe. Of every batch, the share `STARTS`
-  is such starts, at one of the last tenth of the timesteps: by turns the signal of another sample
-  under noise, and noise alone. Right is the prediction that leads to the clip.
+  Even at the last timestep, noisy latents of a clip show where everything moves, so a model trained
+  on them alone could ignore the prompt. Sampling, however, starts from pure noise, and an edit from
+  inverted latents of a clip that does not match its prompt. So a share `STARTS` of every batch
+  imitates such starts, at timesteps of the last tenth: half of them are noise alone, half the noisy
+  latents of another sample. Their target is the noise that leads to the clip.
 
-  Nothing in all this asks attention to say where a word is, which masks are made from:
-  `localization` does.
+  `localization` trains the attention maps to show where a word is, from which masks are made.
 
   Args:
     unet, text_encoder: modules, trained together.
     schedule: `NoiseSchedule`.
-    blocks: attention blocks whose mean map of CA-S is to find the object, all of the latents' grid.
+    blocks: attention blocks, all on the latents' grid, whose mean cross-attention map is to find
+      the object.
     weight: of the mean `localization` in the loss.
 
   Returns:
@@ -100,44 +99,52 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
   alphas = jnp.asarray(schedule.alphas_cumprod)
   weights = jnp.sqrt(jnp.maximum((1 - alphas) / alphas, 1))
   taps = tuple(f'{block}/text_map' for block in blocks)
+  per_sample = lambda x: x[:, None, None, None, None]
+
+  def draw_timesteps(key, starts, others):
+    """i32[starts + others], stratified; the starts have the last tenth."""
+    start_key, other_key = jax.random.split(key)
+    late = 0.9 + 0.1 * _strata(start_key, starts)
+    times = jnp.concatenate([late, jnp.sqrt(_strata(other_key, others))])
+    return (times * schedule.train_steps).astype(jnp.int32)
 
   def part_loss(params, samples, key, temporal):
-    latents, others, tokens, words, coverage = samples
+    """(weighted error, mean `localization`) of clips or of single frames, f32[] each."""
+    # Noisy latents; the first samples are starts, by turns noise and another sample under noise.
     time_key, noise_key = jax.random.split(key)
-    size, starts = len(latents), round(STARTS * len(latents))
-    strata = lambda count, key: (
-      (jnp.arange(count) + jax.random.uniform(key, (count,))) / max(count, 1)
-    )
-    keys = jax.random.split(time_key)
-    times = jnp.concatenate(
-      [0.9 + 0.1 * strata(starts, keys[0]), jnp.sqrt(strata(size - starts, keys[1]))]
-    )
-    timesteps = (times * schedule.train_steps).astype(jnp.int32)
-    each = lambda x: x[:, None, None, None, None]
-    alpha, noise = each(alphas[timesteps]), jax.random.normal(noise_key, latents.shape)
-    noisy = jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
-    index = each(jnp.arange(size))
-    misleading = jnp.sqrt(alpha) * others + jnp.sqrt(1 - alpha) * noise
-    noisy = jnp.where(index < starts, jnp.where(index % 2, noise, misleading), noisy)
-    target = (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha)  # the noise, but for starts
-    text = text_encoder.apply({'params': params['text']}, tokens)
+    size, starts = len(samples.latents), round(STARTS * len(samples.latents))
+    timesteps = draw_timesteps(time_key, starts, size - starts)
+    alpha = per_sample(alphas[timesteps])
+    noise = jax.random.normal(noise_key, samples.latents.shape)
+    diffuse = lambda latents: jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
+    index = per_sample(jnp.arange(size))
+    start = jnp.where(index % 2, noise, diffuse(samples.others))
+    noisy = jnp.where(index < starts, start, diffuse(samples.latents))
+
+    # The target is `noise` for all but the starts.
+    target = (noisy - jnp.sqrt(alpha) * samples.latents) / jnp.sqrt(1 - alpha)
+    text = text_encoder.apply({'params': params['text']}, samples.tokens)
+    denoise = functools.partial(unet.apply, {'params': params['unet']}, temporal=temporal)
 
     def predict(noisy, timestep, text):
-      inputs = noisy, timestep, text, None, None, taps
-      noise, tapped = unet.apply({'params': params['unet']}, *inputs, temporal=temporal)
+      noise, tapped = denoise(noisy, timestep, text, None, None, taps)
       return noise, jnp.mean(jnp.stack([tapped[name] for name in taps]), axis=(0, 1))
 
     predicted, maps = jax.vmap(predict)(noisy, timesteps, text)
     error = jnp.mean((predicted - target) ** 2, axis=(1, 2, 3, 4))
-    return jnp.mean(weights[timesteps] * error), jnp.mean(
-      jax.vmap(localization)(maps, words, coverage)
-    )
+    distance = jax.vmap(localization)(maps, samples.words, samples.coverage)
+    return jnp.mean(weights[timesteps] * error), jnp.mean(distance)
 
   def loss(params, batch, key):
     keys = dict(zip(batch, jax.random.split(key, len(batch)), strict=True))
     parts = {name: part_loss(params, batch[name], keys[name], name == 'clips') for name in batch}
-    value = sum(error + weight * where for error, where in parts.values()) / len(parts)
-    measures = {name: error for name, (error, _) in parts.items()}
-    return value, measures | {f'{name}_localization': where for name, (_, where) in parts.items()}
+    value = sum(error + weight * distance for error, distance in parts.values()) / len(parts)
+    errors = {name: error for name, (error, _) in parts.items()}
+    return value, errors | {f'{name}_localization': parts[name][1] for name in parts}
 
   return loss
+
+
+def _strata(key, count):
+  """One uniform number from each of `count` equal parts of [0, 1], f32[count]."""
+  return (jnp.arange(count) + jax.random.uniform(key, (count,))) / max(count, 1)

@@ -1,4 +1,4 @@
-"""The model of the sprites world: LaVie's family, small."""
+"""The sprites model: a small text-to-video model of LaVie's family."""
 
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.models.clip_text import TextConfig

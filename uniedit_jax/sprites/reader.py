@@ -1,5 +1,4 @@
-"""Reads what a clip shows from its pixels alone: of all the world's renderings, those that explain
-the clip best.
+"""Reads the attributes of a clip from its pixels: those whose rendering explains the clip best.
 
 Nothing is trained. The light of every frame is measured and undone. A background repeats itself, so
 its median over frames and repetitions is free of the object. Pixels that are closer to a colour of
@@ -18,32 +17,30 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, TEXTURE_PERIOD, Scene
 
 FRAME_ATTRIBUTES = ('style', 'background')
 OBJECT_ATTRIBUTES = ('colour', 'size', 'shape', 'motion', 'place')
-# in a single frame the other motions look like the first
+# The motions that change the silhouette; in a single frame the others look like the first.
 SHAPING = ('standing still', 'spinning', 'growing')
-REACH = 8  # how far from the middle a path is looked for, in units of which a frame has `EXTENT`
+REACH = 8  # search range around the middle, in units of which a frame has `EXTENT`
 SIDE = EXTENT + 2 * REACH  # of a frame with a margin
-NOISE = 0.05  # a difference of colours, in [0, 1]^3, that says little
-# weight of the pixels just outside a silhouette: blur, and the ink of a sketch, make an object
-# larger
-RIM = 0.3
+NOISE = 0.05  # a colour difference, in [0, 1]^3, that is no evidence
+RIM = 0.3  # weight of pixels just outside a silhouette, for blur and a sketch's ink enlarge objects
 LEAST_FIT = 0.35  # objects have 0.5 even after blur and noise, backgrounds 0.15 at most
-# objects that tremble by one unit have 0.65, those that change their motion halfway often less
+# Objects that tremble by one unit have 0.65, those that change their motion halfway often less.
 LEAST_STEADINESS = 0.6
-UNTOLD = (None, 0.0)  # a value and its margin
+UNKNOWN = (None, 0.0)  # a value and its margin
 
 
 class Reading(NamedTuple):
-  """What a clip shows.
+  """Attributes of a clip, and how sure they are.
 
   Attributes:
-    values: {attribute: value}, the keys of `ATTRIBUTES`. Of an object that is not visible all are
-      None, and of one that follows no path of the world motion and place are.
+    values: {attribute: value}, the keys of `ATTRIBUTES`. The object's are None if it is not
+      visible; its motion and place are None if it follows no path of the world.
     margins: {attribute: float in [0, 1]}, how much worse the next best value explains the clip; 0
       is a guess.
-    fit: float in [0, 1], the share of the evidence of an object that one silhouette explains, put
+    fit: float in [0, 1], the share of the object's evidence that one silhouette explains, placed
       freely in every frame.
-    steadiness: float, the share of `fit` that is left when the silhouette has to follow a path.
-    mask: bool[F, H, W], pixels that look like the object rather than like the background.
+    steadiness: float, the share of `fit` that remains when the silhouette has to follow a path.
+    mask: bool[F, H, W], pixels that look more like the object than like the background.
   """
 
   values: dict[str, str | None]
@@ -54,11 +51,11 @@ class Reading(NamedTuple):
 
   @property
   def visible(self):
-    """Whether there is an object."""
+    """Whether the clip shows an object."""
     return self.fit >= LEAST_FIT
 
   def matches(self, scene):
-    """{attribute: bool}, whether it is read as `scene` has it."""
+    """{attribute: bool}, whether its value is that of `scene`."""
     return {name: value == getattr(scene, name) for name, value in self.values.items()}
 
 
@@ -66,8 +63,8 @@ def read(frames):
   """Reads a clip.
 
   Args:
-    frames: u8[F, H, W, 3]; F is at least 4, as a jump looks like standing still in fewer, and H = W
-      a multiple of `EXTENT`.
+    frames: u8[F, H, W, 3]; F at least 4, as a jump looks like standing still in fewer; H = W, a
+      multiple of `EXTENT`.
 
   Returns:
     `Reading`.
@@ -81,15 +78,18 @@ def read(frames):
       f'frames are {frames.dtype}{list(frames.shape)}; '
       f'accepted: uint8[F, H, H, 3] with F at least 4 and H a multiple of {EXTENT}'
     )
+  # Frames of `EXTENT` pixels, without their light.
   scale = size // EXTENT
-  pixels = (
-    frames.reshape(count, EXTENT, scale, EXTENT, scale, 3).mean((2, 4), dtype=np.float32) / 255
-  )
+  blocks = frames.reshape(count, EXTENT, scale, EXTENT, scale, 3)
+  pixels = blocks.mean((2, 4), dtype=np.float32) / 255
   pixels /= _light(pixels)[:, None, None, None]
 
+  # The background, and the evidence of an object in front of it.
   tile = _background_tile(pixels)
-  found = dict.fromkeys(ATTRIBUTES, UNTOLD) | _best(_background_scores(tile), FRAME_ATTRIBUTES)
-  evidence = _evidence(pixels, tile, found['style'][0])
+  best = dict.fromkeys(ATTRIBUTES, UNKNOWN) | _best(_background_scores(tile), FRAME_ATTRIBUTES)
+  evidence = _evidence(pixels, tile, best['style'][0])
+
+  # The object, on a path of the world and placed freely.
   spectra = _spectra(evidence)
   path_scores, colour, path_area = _follow(spectra)
   free_scores, free_area = _locate(spectra[:, :, colour])
@@ -97,47 +97,40 @@ def read(frames):
   fit = _explained(whole, free_area)
   steadiness = _explained(whole, path_area) / fit if fit else 0.0
   if fit >= LEAST_FIT:
-    found |= _best(path_scores, OBJECT_ATTRIBUTES)
+    best |= _best(path_scores, OBJECT_ATTRIBUTES)
     if steadiness < LEAST_STEADINESS:
-      found |= _best(free_scores, ('size', 'shape')) | dict.fromkeys(('motion', 'place'), UNTOLD)
-  values, margins = ({name: pair[i] for name, pair in found.items()} for i in range(2))
+      best |= _best(free_scores, ('size', 'shape')) | dict.fromkeys(('motion', 'place'), UNKNOWN)
+  values, margins = ({name: pair[i] for name, pair in best.items()} for i in range(2))
   return Reading(values, margins, fit, steadiness, (whole > 0).repeat(scale, 1).repeat(scale, 2))
 
 
 def _best(scores, names):
   """The values of the highest score, {name: (value, margin)}; `names` are the axes of `scores`."""
-  best = np.unravel_index(scores.argmax(), scores.shape)
-  others = [np.delete(scores, i, axis).max() for axis, i in enumerate(best)]
-  margins = [
-    float(np.clip(1 - other / scores[best], 0, 1)) if scores[best] > 0 else 0.0 for other in others
-  ]
-  return {
-    name: (ATTRIBUTES[name][i], margin)
-    for name, i, margin in zip(names, best, margins, strict=True)
-  }
+  best, highest = np.unravel_index(scores.argmax(), scores.shape), scores.max()
+  values = {}
+  for axis, (name, i) in enumerate(zip(names, best, strict=True)):
+    other = np.delete(scores, i, axis).max()
+    margin = float(np.clip(1 - other / highest, 0, 1)) if highest > 0 else 0.0
+    values[name] = ATTRIBUTES[name][i], margin
+  return values
 
 
 def _light(pixels):
-  """The light of every frame, f32[F]: how bright most pixels are beside the median frame, the mean
-  as in the world.
-  """
+  """The light of every frame, f32[F]: its brightness over the median frame's, scaled to `light`."""
   brightness = pixels.sum(-1)
   relative = np.median(brightness / np.maximum(np.median(brightness, axis=0), 1e-3), axis=(1, 2))
-  return np.maximum(relative / max(relative.mean(), 1e-3), 0.1) * light(len(pixels)).mean(
-    dtype=np.float32
-  )
+  mean = light(len(pixels)).mean(dtype=np.float32)
+  return np.maximum(relative / max(relative.mean(), 1e-3), 0.1) * mean
 
 
 def _background_tile(pixels):
-  """One period of the background, f32[P, P, 3]: an object covers less than half of the pixels that
-  repeat it.
-  """
+  """One period of the background, f32[P, P, 3]: an object covers fewer than half of its copies."""
   period, times = TEXTURE_PERIOD, EXTENT // TEXTURE_PERIOD
   return np.median(pixels.reshape(-1, times, period, times, period, 3), axis=(0, 1, 3))
 
 
 def _background_scores(tile):
-  """Likeness to every style and background at the best offset, f[style, background]."""
+  """Similarity to every style and background at the best offset, f[style, background]."""
   spectra, energies = _backgrounds()
   products = np.einsum('hwc,sbhwc->sbhw', np.fft.rfft2(tile, axes=(0, 1)), spectra)
   overlaps = np.fft.irfft2(products, s=tile.shape[:2]).max((2, 3))
@@ -146,26 +139,22 @@ def _background_scores(tile):
 
 @functools.lru_cache
 def _backgrounds():
-  """Conjugate spectra of one period of every background, c[s, b, P, P // 2 + 1, 3], and its energy,
-  f[s, b].
-  """
-  inner = slice(8, 8 + TEXTURE_PERIOD)  # at the edge of a frame a sketch has other slopes
-  scenes = [
-    [Scene(style=style, background=name) for name in ATTRIBUTES['background']]
-    for style in ATTRIBUTES['style']
-  ]
-  tiles = (
-    np.array(
-      [[render(scene, frames=2).background[-1, inner, inner] for scene in row] for row in scenes]
-    )
-    / 255
+  """Every background's conjugate spectrum c[s, b, P, P // 2 + 1, 3] and energy f[s, b]."""
+  # At the edge of a frame a sketch has other slopes.
+  inner = slice(8, 8 + TEXTURE_PERIOD)
+  draw = lambda scene: render(scene, frames=2).background[-1, inner, inner] / 255
+  tiles = np.array(
+    [
+      [draw(Scene(style=style, background=name)) for name in ATTRIBUTES['background']]
+      for style in ATTRIBUTES['style']
+    ]
   )
   return np.fft.rfft2(tiles, axes=(2, 3)).conj(), (tiles**2).sum((2, 3, 4))
 
 
 @functools.lru_cache
 def _colours(style):
-  """The outline and the body of every colour, f32[6, 2, 3] in [0, 1]."""
+  """The outline and the body of every object colour, f32[6, 2, 3] in [0, 1]."""
   ends = []
   for colour in ATTRIBUTES['colour']:
     rendering = render(Scene(style=style, colour=colour), frames=2)
@@ -175,7 +164,7 @@ def _colours(style):
 
 
 def _evidence(pixels, tile, style):
-  """How much a pixel looks like the object rather than like the background.
+  """How much more a pixel looks like the object than like the background.
 
   Args:
     pixels: f32[F, H, W, 3].
@@ -183,12 +172,13 @@ def _evidence(pixels, tile, style):
     style: value of 'style'.
 
   Returns:
-    f32[6, F, 2, H, W] in (-1, 1), for every colour: of the whole object, whose colours lie between
-    the outline's and the body's, and of the body. A ratio, so that a night, where all colours are
-    close, says as much as a day.
+    f32[6, F, 2, H, W] in (-1, 1), for every colour: evidence of the whole object, whose colours lie
+    between the outline's and the body's, and of the body. It is a ratio, so that a night, where all
+    colours are close, gives as much evidence as a day.
   """
   difference = lambda colours: np.linalg.norm(pixels - colours, axis=-1)
-  far = difference(np.tile(tile, (EXTENT // TEXTURE_PERIOD,) * 2 + (1,)))[:, None]
+  times = EXTENT // TEXTURE_PERIOD
+  far = difference(np.tile(tile, (times, times, 1)))[:, None]
   evidence = []
   for outline, body in _colours(style):
     way = body - outline
@@ -217,8 +207,8 @@ def _follow(spectra):
     spectra: c64[SIDE, SIDE // 2 + 1, 6, F, 2] of the evidence.
 
   Returns:
-    f[colour, size, shape, motion, place], the evidence at the best offset; of the best, the index
-    of its colour and its pixels, bool[F, H, W].
+    (f[colour, size, shape, motion, place], the evidence at the best offset; index of the best
+    object's colour; its pixels, bool[F, H, W]).
   """
   count = spectra.shape[3]
   silhouettes, templates = _silhouettes(count)
@@ -230,21 +220,18 @@ def _follow(spectra):
   scores = np.stack([sums[nearest == place].max((0, 1)) for place in range(len(PLACE))], -1)
   y, x, colour, best = np.unravel_index(sums.argmax(), sums.shape)
   shape = [len(ATTRIBUTES[name]) for name in OBJECT_ATTRIBUTES]
-  return (
-    scores.reshape(shape),
-    colour,
-    _crop(np.roll(silhouettes[best], (offsets[y], offsets[x]), (1, 2))),
-  )
+  area = np.roll(silhouettes[best], (offsets[y], offsets[x]), (1, 2))
+  return scores.reshape(shape), colour, _crop(area)
 
 
 def _locate(spectra):
-  """Compares the clip with every size and shape, put where it suits each frame.
+  """Compares the clip with every size and shape, placed freely in each frame.
 
   Args:
     spectra: c64[SIDE, SIDE // 2 + 1, F, 2] of the evidence of one colour.
 
   Returns:
-    f[size, shape], the evidence, and the pixels of the best, bool[F, H, W].
+    (f[size, shape], the evidence; pixels of the best, bool[F, H, W]).
   """
   count = spectra.shape[2]
   silhouettes, templates = _shaping_silhouettes(count)
@@ -252,14 +239,11 @@ def _locate(spectra):
   sums = _sums((spectra[..., None, :] @ templates)[..., 0, :], offsets)
   scores = sums.max((0, 1)).sum(0)
   best = scores.argmax()
-  places = sums[..., best].reshape(-1, count).argmax(0)
-  moves = zip(
-    silhouettes[best], offsets[places // len(offsets)], offsets[places % len(offsets)], strict=True
-  )
+  y, x = np.divmod(sums[..., best].reshape(-1, count).argmax(0), len(offsets))
+  moves = zip(silhouettes[best], offsets[y], offsets[x], strict=True)
   area = np.stack([np.roll(silhouette, (y, x), (0, 1)) for silhouette, y, x in moves])
-  return scores.reshape(*(len(ATTRIBUTES[name]) for name in ('size', 'shape')), -1).max(-1), _crop(
-    area
-  )
+  scores = scores.reshape(len(ATTRIBUTES['size']), len(ATTRIBUTES['shape']), -1).max(-1)
+  return scores, _crop(area)
 
 
 def _crop(frames):
@@ -268,18 +252,13 @@ def _crop(frames):
 
 
 def _explained(whole, area):
-  """The share of the evidence f32[F, H, W], of it or against it, that speaks for an object at
-  bool[F, H, W].
-  """
+  """The share of the evidence f32[F, H, W] that supports an object at bool[F, H, W]."""
   return max(0.0, float(whole[area].sum() / max(np.abs(whole[area | (whole > 0)]).sum(), 1)))
 
 
 @functools.lru_cache
 def _silhouettes(frames):
-  """The objects of every size, shape and motion, S in all, in the middle of frames with a margin.
-
-  Args:
-    frames: number of frames F.
+  """Objects of all S sizes, shapes and motions, in the middle of F frames with a margin.
 
   Returns:
     (bool[S, F, SIDE, SIDE], the object's pixels; c64[SIDE, SIDE // 2 + 1, F, 2, S], conjugate
@@ -290,16 +269,15 @@ def _silhouettes(frames):
     scene = Scene(size=size, colour='white', shape=shape, motion=motion, shift=(REACH, REACH))
     rendering = render(scene, SIDE, frames, SIDE)
     whole.append(rendering.masks)
-    # nothing else is as bright
+    # Nothing else is as bright as a white body.
     body.append(rendering.frames.min(-1) > 128 * light(frames)[:, None, None])
   wide = whole = np.stack(whole)
   for axis in (2, 3):
     wide = wide | np.roll(wide, 1, axis) | np.roll(wide, -1, axis)
-  body, templates = (
-    np.stack(body),
-    np.empty((SIDE, SIDE // 2 + 1, frames, 2, len(whole)), np.complex64),
-  )
-  for frame in range(frames):  # all of them at once would take five times the memory
+  body = np.stack(body)
+  templates = np.empty((SIDE, SIDE // 2 + 1, frames, 2, len(whole)), np.complex64)
+  # All frames at once would take five times the memory.
+  for frame in range(frames):
     rimmed = (1 - RIM) * whole[:, frame] + RIM * wide[:, frame]
     templates[:, :, frame] = _spectra(np.stack([rimmed, body[:, frame]], dtype=np.float32)).conj()
   return whole, templates
@@ -307,7 +285,7 @@ def _silhouettes(frames):
 
 @functools.lru_cache
 def _shaping_silhouettes(frames):
-  """`_silhouettes` of the motions of `SHAPING` alone."""
+  """`_silhouettes` of the motions in `SHAPING`."""
   silhouettes, templates = _silhouettes(frames)
   chosen = [motion in SHAPING for _, _, motion in _silhouetted()]
   return silhouettes[chosen], np.ascontiguousarray(templates[..., chosen])

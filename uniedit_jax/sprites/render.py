@@ -1,7 +1,6 @@
-"""Draws scenes, in numpy: the same scene gives the same bytes on every machine.
+"""Draws scenes in numpy: the same scene gives the same bytes on every machine.
 
-Everything is drawn in units of which a frame is 32 wide and high, x to the right and y downwards,
-so a clip of any size shows the same scene.
+A frame is 32 units wide and high at any size in pixels, x to the right and y downwards.
 """
 
 from typing import NamedTuple
@@ -23,14 +22,14 @@ PALETTE = {
   'purple': (0.70, 0.15, 0.85),
   'white': (0.97, 0.97, 0.97),
 }
-# The dark and the light colour of a texture, duller than any object.
+# The dark and the light colour of every texture, duller than any object.
 TEXTURES = {
   'grass': ((0.20, 0.34, 0.16), (0.38, 0.50, 0.26)),
   'bricks': ((0.46, 0.26, 0.20), (0.58, 0.46, 0.42)),
   'water': ((0.16, 0.32, 0.42), (0.36, 0.54, 0.62)),
   'sand': ((0.56, 0.46, 0.30), (0.74, 0.64, 0.46)),
 }
-OUTLINE = 0.3  # of the object's colour
+OUTLINE = 0.3  # brightness of the outline, relative to the object's colour
 OUTLINE_WIDTH = 1.0
 PAPER = np.array((0.96, 0.94, 0.88))
 DAWN = 0.6  # the light of the first frame; that of the last is 1
@@ -51,9 +50,7 @@ class Rendering(NamedTuple):
 
 
 class Pose(NamedTuple):
-  """Where the object of one frame is: x, y of its centre, its radius and the angle it is turned by
-  (radians).
-  """
+  """The object of one frame: its centre x, y, its radius and its rotation in radians."""
 
   x: float
   y: float
@@ -62,11 +59,11 @@ class Pose(NamedTuple):
 
 
 def light(frames):
-  """The light of every frame, f64[F]: it rises evenly, so that no two frames of a clip are alike.
+  """The light of every frame, f64[F]: it rises evenly, so that no two frames of a clip are equal.
 
-  Temporal attention of this family sees relative time only, and attention over equal values returns
-  that value: the frames of a clip that are all alike would stay alike whatever is injected, and
-  nothing in it could begin to move.
+  Temporal attention of this family encodes relative time only, and attention over equal values
+  returns that value: equal frames would stay equal whatever is injected, so nothing could begin to
+  move.
   """
   return np.linspace(DAWN, 1, frames)
 
@@ -74,9 +71,9 @@ def light(frames):
 def pose(scene, time):
   """The `Pose` at `time` in [0, 1], first frame to last.
 
-  Every path begins at the object's place. Were paths to pass it halfway, left and right would
-  differ in no single frame's mean, only in the product of word, time and position, which gradients
-  do not find from a symmetric start.
+  Every path begins at the object's place. If paths passed it halfway, left and right would not
+  differ in the mean of a frame, only in the product of word, time and position, which gradients do
+  not find from a symmetric start.
   """
   x = EXTENT / 2 + scene.shift[0]
   y = EXTENT / 2 + PLACE[scene.place] + scene.shift[1]
@@ -107,7 +104,7 @@ def render(scene: Scene, size=32, frames=16, extent=EXTENT):
     scene: `Scene`.
     size: height and width of a frame in pixels.
     frames: number of frames F, at least 2.
-    extent: how much of the world a frame shows, from its top left corner.
+    extent: width and height of a frame in units, from the top left corner of the world.
 
   Returns:
     `Rendering`.
@@ -128,9 +125,8 @@ def render(scene: Scene, size=32, frames=16, extent=EXTENT):
     masks.append(cover[..., 0] > 0.5)
   *pictures, background = (_styled(scene.style, picture, pixel) for picture in [*pictures, texture])
   lights = light(frames)[:, None, None, None]
-  return Rendering(
-    _quantise(lights * np.stack(pictures)), np.stack(masks), _quantise(lights * background)
-  )
+  pictures, background = _quantise(lights * np.stack(pictures)), _quantise(lights * background)
+  return Rendering(pictures, np.stack(masks), background)
 
 
 def _distance(shape, x, y, pose):
@@ -152,9 +148,7 @@ def _distance(shape, x, y, pose):
 
 
 def _texture(name, x, y):
-  """The texture without an object, f64[H, W, 3]; it repeats after `scenes.TEXTURE_PERIOD` in x and
-  in y.
-  """
+  """The texture without an object, f64[H, W, 3], of period `scenes.TEXTURE_PERIOD` in x and y."""
   turn = 2 * np.pi / 8
   match name:
     case 'grass':
@@ -171,7 +165,7 @@ def _texture(name, x, y):
 
 
 def _line(x, period):
-  """1 on lines one unit wide that repeat every `period`, 0 elsewhere, with ramps of one unit."""
+  """1 on lines one unit wide, one every `period` units, 0 elsewhere, with ramps of one unit."""
   return np.clip(1.5 - np.abs((x + period / 2) % period - period / 2), 0, 1)
 
 

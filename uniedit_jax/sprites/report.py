@@ -1,6 +1,4 @@
-"""What people look at of a benchmark: clips side by side, a table, and a page that needs nothing
-beside it.
-"""
+"""Side-by-side videos and a self-contained HTML page of a scoring run."""
 
 import itertools
 
@@ -12,8 +10,18 @@ from uniedit_jax.reports.page import escape
 from uniedit_jax.sprites.scenes import ATTRIBUTES
 from uniedit_jax.sprites.scoring import LEAST_CHANGED, MOST_CHANGED
 
-ENLARGED = 3  # times, so that clips of 32 pixels can be seen
+ENLARGED = 3  # times, as clips have 32 pixels
 EXACT = ('source', 'exact target')  # the clips that come first and are not judged
+COLUMNS = {  # heading: unit
+  'kind': '',
+  'method': '',
+  'success': '',
+  'changed': '',
+  'background PSNR': 'mean, median dB',
+  'PSNR': 'mean, median dB',
+  'SSIM': 'mean, median',
+  'frame difference': 'mean, of the exact clip',
+}
 
 STYLE = """:root { --good: #1a7f37; --bad: #c62828; }
 @media (prefers-color-scheme: dark) { :root { --good: #57c76f; --bad: #ff7b72; } }
@@ -25,8 +33,8 @@ table small { display: block; }
 tbody + tbody tr:first-child > * { border-top: 2px solid var(--soft); }
 .filters { bottom: auto; top: 0; }
 @media (max-width: 40rem) { .filters { position: static; } }
-article { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .5rem .7rem;
-  margin: .7rem 0; }
+article { background: var(--card); border: 1px solid var(--line); border-radius: 6px;
+  padding: .5rem .7rem; margin: .7rem 0; }
 article[hidden] { display: none; }
 article p del { color: var(--bad); }
 article p ins { color: var(--good); text-decoration: none; font-weight: bold; }
@@ -47,8 +55,8 @@ BODY = """@checks@
 <h2>Every edit</h2>
 <div class="controls filters">
 <label>kind <select id="kind"><option value="">all</option>@kinds@</select></label>
-<label>all injections <select id="success"><option value="">any result</option><option value="1">success</option>
-<option value="0">no success</option></select></label>
+<label>all injections <select id="success"><option value="">any result</option>
+<option value="1">success</option><option value="0">no success</option></select></label>
 <output id="shown"></output>
 </div>
 @edits@
@@ -78,9 +86,8 @@ def write_clips(path, clips, fps):
     fps: frame rate.
   """
   enlarge = lambda frames: frames.repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
-  video.write_mp4(
-    path, grids.side_by_side({label: enlarge(frames) for label, frames in clips.items()}), fps
-  )
+  clips = {label: enlarge(frames) for label, frames in clips.items()}
+  video.write_mp4(path, grids.side_by_side(clips), fps)
 
 
 def write_page(path, summary, rows, folder):
@@ -89,40 +96,37 @@ def write_page(path, summary, rows, folder):
   Args:
     path: of the file.
     summary: dict, as in summary.json.
-    rows: list of dicts, what `scoring.judge` says of every edit and method; 'edit' numbers the
-      edits.
-    folder: path of <edit>.mp4, three digits, of every edit; a missing one is left out.
+    rows: list of dicts, `scoring.judge` of every edit and method; 'edit' is the edit's number.
+    folder: path of the clips <edit>.mp4, three digits; missing ones are left out.
   """
-  kinds = dict.fromkeys(row['kind'] for row in rows)
+  folder, kinds = epath.Path(folder), dict.fromkeys(row['kind'] for row in rows)
   edits = [list(group) for _, group in itertools.groupby(rows, key=lambda row: row['edit'])]
   parts = {
     'checks': _checks(summary),
     'captions': _captions(summary['text_to_video']),
     'components': _components(summary['kinds']),
     'kinds': ''.join(f'<option>{escape(kind)}</option>' for kind in kinds),
-    'edits': ''.join(
-      _edit(edit, epath.Path(folder) / f'{edit[0]["edit"]:03d}.mp4') for edit in edits
-    ),
+    'edits': ''.join(_edit(edit, folder / f'{edit[0]["edit"]:03d}.mp4') for edit in edits),
   }
-  page.write_page(
-    path, f'Edits with rendered answers: {summary["split"]}', BODY, parts, STYLE, FILTER
-  )
+  title = f'Edits with rendered answers: {summary["split"]}'
+  page.write_page(path, title, BODY, parts, STYLE, FILTER)
 
 
 def _checks(summary):
-  """What was edited how, and why the judge is to be trusted."""
-  probe, texts = summary['probe'], []
+  """The methods, the criteria, and how reliable the reading is."""
+  # The key is that of summary.json.
+  checked, texts = summary['probe'], []
   for task, methods in summary['methods'].items():
-    texts.append(
-      f'In {task} editing, <i>all</i> is {escape(" + ".join(methods["all"]) or "nothing")}.'
-    )
+    injections = escape(' + '.join(methods['all']) or 'nothing')
+    texts.append(f'In {task} editing, <i>all</i> is {injections}.')
   return (
-    f'<p>{summary["edits"]} edits. {" ".join(texts)} A clip is a success if all seven attributes are read from its '
-    'pixels as the target has them; it is changed if the edited one is. The reconstruction is held against the source. '
-    'Intervals have 95 %: Wilson for rates, bootstrap for gains in dB.</p>'
-    f'<p>The reading was checked on exact clips: {probe["exact_targets_changed"]:.1%} of the targets are read as '
-    f'changed (at least {LEAST_CHANGED:.0%}), {probe["unedited_sources_changed"]:.1%} of the unedited sources '
-    f'(at most {MOST_CHANGED:.0%}).</p>'
+    f'<p>{summary["edits"]} edits. {" ".join(texts)} A clip is a success if all seven attributes '
+    'are read from its pixels as the target has them; it is changed if the edited attribute is. '
+    'The reconstruction is compared with the source. 95 % intervals: Wilson for rates, bootstrap '
+    'for gains in dB.</p><p>The reading was checked on exact clips: '
+    f'{checked["exact_targets_changed"]:.1%} of the targets are read as changed '
+    f'(at least {LEAST_CHANGED:.0%}), {checked["unedited_sources_changed"]:.1%} of the unedited '
+    f'sources (at most {MOST_CHANGED:.0%}).</p>'
   )
 
 
@@ -136,66 +140,55 @@ def _captions(groups):
   )
   body = ''
   for attribute in (*ATTRIBUTES, 'all together'):
-    cells = ''.join(f'<td>{_rate(rates[attribute])}</td>' for rates in groups.values())
+    cells = _cells(_rate(rates[attribute]) for rates in groups.values())
     body += f'<tr><th scope="row">{escape(attribute)}</th>{cells}</tr>'
-  return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+  return _table(f'<th></th>{head}', f'<tbody>{body}</tbody>')
 
 
 def _components(kinds):
   """The table of components: methods (rows) by kind."""
-  columns = (
-    'kind',
-    'method',
-    'success',
-    'changed',
-    'background PSNR',
-    'PSNR',
-    'SSIM',
-    'frame difference',
-  )
-  units = (
-    '',
-    '',
-    '',
-    '',
-    'mean, median dB',
-    'mean, median dB',
-    'mean, median',
-    'mean, of the exact clip',
-  )
   head = ''.join(
-    f'<th scope="col">{column} <small>{unit}</small></th>'
-    for column, unit in zip(columns, units, strict=True)
+    f'<th scope="col">{column} <small>{unit}</small></th>' for column, unit in COLUMNS.items()
   )
   bodies = ''
   for kind, methods in kinds.items():
-    body = ''
-    for method, found in methods.items():
-      pair = lambda name, digits, found=found: ', '.join(
-        f'{found[name][of]:.{digits}f}' for of in ('mean', 'median')
-      )
-      cells = [
-        _rate(found['success']),
-        _rate(found['changed']),
-        pair('background_psnr', 1) + _gain(found),
-        pair('psnr', 1),
-      ]
-      cells += [
-        pair('ssim', 3),
-        ', '.join(f'{found[f"{of}frame_difference"]["mean"]:.4f}' for of in ('', 'exact_')),
-      ]
-      first = '' if body else f'<th scope="rowgroup" rowspan="{len(methods)}">{escape(kind)}</th>'
-      body += (
-        f'<tr>{first}<td>{escape(method)}</td>'
-        + ''.join(f'<td>{cell}</td>' for cell in cells)
-        + '</tr>'
-      )
+    first, body = f'<th scope="rowgroup" rowspan="{len(methods)}">{escape(kind)}</th>', ''
+    for method, scores in methods.items():
+      body += f'<tr>{first}{_cells(_component(method, scores))}</tr>'
+      first = ''
     bodies += f'<tbody>{body}</tbody>'
-  return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>{bodies}</table></div>'
+  return _table(head, bodies)
+
+
+def _component(method, scores):
+  """The cells of a method in the order of `COLUMNS`, without the kind."""
+  pair = lambda name, digits: ', '.join(
+    f'{scores[name][average]:.{digits}f}' for average in ('mean', 'median')
+  )
+  difference, exact = (scores[f'{of}frame_difference']['mean'] for of in ('', 'exact_'))
+  return [
+    escape(method),
+    _rate(scores['success']),
+    _rate(scores['changed']),
+    pair('background_psnr', 1) + _gain(scores),
+    pair('psnr', 1),
+    pair('ssim', 3),
+    f'{difference:.4f}, {exact:.4f}',
+  ]
+
+
+def _cells(contents):
+  return ''.join(f'<td>{content}</td>' for content in contents)
+
+
+def _table(head, bodies):
+  """A table that scrolls when the window is narrow."""
+  table = f'<table><thead><tr>{head}</tr></thead>{bodies}</table>'
+  return f'<div class="scroll">{table}</div>'
 
 
 def _edit(rows, path):
-  """One edit: the captions, the clips, and what is right and wrong with each of them under it."""
+  """One edit: its captions, its clips, and the judgement of each clip under it."""
   before, after = rows[0]['source'], rows[0]['target']
   marks = '<div></div>' * len(EXACT) + ''.join(map(_mark, rows))
   clips = page.embed(path)[0] if path.exists() else ''
@@ -203,47 +196,50 @@ def _edit(rows, path):
   width = len(EXACT) + len(rows)
   return (
     f'<article data-kind="{escape(rows[0]["kind"])}" data-success="{success}">'
-    f'<p><small>{rows[0]["edit"]:03d} {escape(rows[0]["kind"])}</small><br>{_difference(before, after)}</p>'
+    f'<p><small>{rows[0]["edit"]:03d} {escape(rows[0]["kind"])}</small><br>'
+    f'{_difference(before, after)}</p>'
     f'<div class="scroll"><div style="min-width: {8 * width}rem; max-width: {9 * width}rem">{clips}'
     f'<div class="marks">{marks}</div></div></div></article>'
   )
 
 
 def _difference(before, after):
-  """The caption before, with the words that go and come marked."""
+  """The caption before, with the removed and the added words marked."""
   old, new = before.split(' '), after.split(' ')
-  start = sum(
-    1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))
-  )
-  ends = zip(reversed(old[start:]), reversed(new[start:]), strict=False)
-  end = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], ends))
-  gone, come = (' '.join(words[start : len(words) - end]) for words in (old, new))
-  changed = [
-    f'<{tag}>{escape(words)}</{tag}>' for tag, words in (('del', gone), ('ins', come)) if words
+  start = _shared(old, new)
+  end = _shared(old[start:][::-1], new[start:][::-1])
+  gone, come = (escape(' '.join(words[start : len(words) - end])) for words in (old, new))
+  parts = [
+    escape(' '.join(old[:start])),
+    gone and f'<del>{gone}</del>',
+    come and f'<ins>{come}</ins>',
+    escape(' '.join(old[len(old) - end :])),
   ]
-  return ' '.join(
-    filter(None, [escape(' '.join(old[:start])), *changed, escape(' '.join(old[len(old) - end :]))])
-  )
+  return ' '.join(filter(None, parts))
+
+
+def _shared(old, new):
+  """The number of words at which two captions begin alike."""
+  pairs = zip(old, new, strict=False)
+  return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _mark(row):
   """Green for success; red with the attributes that are wrong."""
   wrong = [attribute for attribute in ATTRIBUTES if not row[f'{attribute}_right']]
   kind, sign = ('bad', '✗') if wrong else ('good', '✓')
-  told = f'<small>{escape(", ".join(wrong))}</small>' if wrong else ''
-  return f'<div class="{kind}">{sign} {escape(row["method"])}{told}</div>'
+  names = f'<small>{escape(", ".join(wrong))}</small>' if wrong else ''
+  return f'<div class="{kind}">{sign} {escape(row["method"])}{names}</div>'
 
 
 def _rate(rate):
-  """A rate with its interval, in percent."""
+  """A rate and its interval, in percent."""
   return f'{rate["rate"]:.0%}<small>{rate["low"]:.0%} to {rate["high"]:.0%}</small>'
 
 
-def _gain(found):
-  """What a method adds to the background over plain inversion, where that was measured."""
-  gain = found.get('background_gain')
-  return (
-    f'<small>{gain["mean"]:+.2f} ({gain["low"]:.2f} to {gain["high"]:.2f}) over inversion</small>'
-    if gain
-    else ''
-  )
+def _gain(scores):
+  """The gain in background PSNR over plain inversion, where it was measured."""
+  if not (gain := scores.get('background_gain')):
+    return ''
+  interval = f'{gain["low"]:.2f} to {gain["high"]:.2f}'
+  return f'<small>{gain["mean"]:+.2f} ({interval}) over inversion</small>'

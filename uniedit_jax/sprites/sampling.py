@@ -1,6 +1,4 @@
-"""Plain text-to-video for many prompts at once: what training looks at, and what the benchmark
-scores first.
-"""
+"""Plain text-to-video for many prompts at once, for the checks of training and for scoring."""
 
 import functools
 
@@ -23,7 +21,7 @@ def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance,
   """Samples one clip a prompt.
 
   Args:
-    apply: `unet.apply`, the same object from call to call.
+    apply: `unet.apply`, the same object in every call, or the step compiles again.
     params: the UNet's parameters.
     noise: f32[P, F, H, W, C]; F = 1 makes stills with the temporal layers of a clip of one frame.
     texts: f[P, T, E].
@@ -36,12 +34,10 @@ def sample_prompts(apply, params, noise, texts, null, schedule, steps, guidance,
   Returns:
     f32[P, F, H, W, C].
   """
-  # A step's result is committed to a device as the texts are; start latents that are not would
-  # compile it again.
-  latents, null = (
-    jax.device_put(jnp.array(noise), texts.sharding),
-    jnp.broadcast_to(null, texts.shape),
-  )
+  # A step's result is committed to the device of the texts; uncommitted start latents would compile
+  # the step twice.
+  latents = jax.device_put(jnp.array(noise), texts.sharding)
+  null = jnp.broadcast_to(null, texts.shape)
   timesteps, updates = schedule.timesteps(steps), sampler_updates('ddim', schedule.levels(steps))
   for i in progress(range(steps)):
     latents = _step(apply, params, latents, texts, null, timesteps[i], updates[i], guidance)

@@ -1,6 +1,4 @@
-"""What can be in a clip of the sprites world: the vocabulary, captions, random scenes, and edits of
-them.
-"""
+"""The sprites world: its vocabulary and captions, random scenes, and edits of them."""
 
 import dataclasses
 import math
@@ -8,15 +6,20 @@ import zlib
 
 import numpy as np
 
-# What a scene is said to be, in the order of the caption. Every value is the words that name it
-# there.
+# The attributes in the order of the caption; every value is its words there.
 ATTRIBUTES = {
   'size': ('small', 'big'),
   'colour': ('red', 'green', 'blue', 'yellow', 'purple', 'white'),
   'shape': ('square', 'triangle', 'cross', 'bar'),
   'motion': (
-    *('standing still', 'moving left', 'moving right', 'rising', 'falling'),
-    *('jumping', 'spinning', 'growing'),
+    'standing still',
+    'moving left',
+    'moving right',
+    'rising',
+    'falling',
+    'jumping',
+    'spinning',
+    'growing',
   ),
   'place': ('at the top', 'in the middle', 'at the bottom'),
   'background': ('grass', 'bricks', 'water', 'sand'),
@@ -33,7 +36,7 @@ KINDS = {
 # A combination of these five is either trained on or held out.
 COMBINED = ('shape', 'colour', 'background', 'style', 'motion')
 TEXTURE_PERIOD = 16
-TEXTURE_STEP = 4  # a latent covers as many pixels, so a moved texture is the same latents elsewhere
+TEXTURE_STEP = 4  # pixels of a latent: moving a texture by whole steps only moves its latents
 JITTER = 1
 
 
@@ -44,9 +47,9 @@ class Scene:
   Attributes:
     size, colour, shape, motion, place, background, style: values of `ATTRIBUTES`; the caption names
       them.
-    shift: (x, y) of the object off its place, within `JITTER`; the caption does not tell.
-    texture: (x, y) by which the background's texture is moved, 0 <= value < `TEXTURE_PERIOD`; nor
-      this. Random scenes have multiples of `TEXTURE_STEP`.
+    shift: (x, y) of the object off its place, within `JITTER`; not in the caption.
+    texture: (x, y) by which the background's texture is moved, 0 <= value < `TEXTURE_PERIOD`; not
+      in the caption. Random scenes have multiples of `TEXTURE_STEP`.
   """
 
   size: str = 'big'
@@ -71,27 +74,24 @@ class Scene:
   @property
   def caption(self):
     """The sentence the model is trained with."""
-    return f'a {self.size} {self.colour} {self.shape} {self.motion} {self.place} on {self.background}, {self.style}'
+    subject = f'a {self.size} {self.colour} {self.shape}'
+    return f'{subject} {self.motion} {self.place} on {self.background}, {self.style}'
 
   @property
   def object_words(self):
-    """The words of the caption that speak of the object: what it is like and what it does."""
+    """The words of the caption that describe the object and its motion."""
     return [self.size, self.colour, self.shape, self.motion]
 
   @property
   def held_out(self):
-    """Whether the model never saw this combination of `COMBINED`: true for a tenth of them."""
+    """Whether training leaves out this combination of `COMBINED`: true for a tenth of them."""
     return zlib.crc32(' '.join(getattr(self, name) for name in COMBINED).encode()) % 10 == 0
 
 
 def vocabulary():
   """All words that a caption may have, sorted."""
-  words = {
-    'a',
-    'on',
-    *(word for values in ATTRIBUTES.values() for value in values for word in value.split()),
-  }
-  return sorted(words)
+  values = [value for values in ATTRIBUTES.values() for value in values]
+  return sorted({'a', 'on', *' '.join(values).split()})
 
 
 def random_scene(rng, held_out=False):
@@ -99,24 +99,20 @@ def random_scene(rng, held_out=False):
 
   Args:
     rng: `np.random.Generator`.
-    held_out: draw among the combinations that are held out (True), or among those that are trained
-      on.
+    held_out: draw from the held-out combinations (True) or from the trained ones.
   """
   while True:
-    scene = Scene(
-      **{name: values[rng.integers(len(values))] for name, values in ATTRIBUTES.items()},
-      shift=tuple(float(x) for x in np.round(rng.uniform(-JITTER, JITTER, 2) * (1, 0.5), 2)),
-      texture=tuple(
-        int(x) for x in TEXTURE_STEP * rng.integers(0, TEXTURE_PERIOD // TEXTURE_STEP, 2)
-      ),
-    )
+    attributes = {name: values[rng.integers(len(values))] for name, values in ATTRIBUTES.items()}
+    shift = np.round(rng.uniform(-JITTER, JITTER, 2) * (1, 0.5), 2)
+    texture = TEXTURE_STEP * rng.integers(0, TEXTURE_PERIOD // TEXTURE_STEP, 2)
+    scene = Scene(**attributes, shift=tuple(shift.tolist()), texture=tuple(texture.tolist()))
     if scene.held_out == held_out:
       return scene
 
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-  """An edit with its right answer: two scenes that differ in one attribute.
+  """An edit with its exact answer: two scenes that differ in one attribute.
 
   Attributes:
     kind: a key of `KINDS`.
@@ -134,7 +130,7 @@ class Edit:
 
 
 def random_edit(rng, kind):
-  """Draws an edit; source and target are both combinations that are trained on.
+  """Draws an edit whose source and target are both trained combinations.
 
   Args:
     rng: `np.random.Generator`.
@@ -150,7 +146,7 @@ def random_edit(rng, kind):
 
 
 def draw_edits(seed, per_kind):
-  """A fixed set of edits, `per_kind` of each of `KINDS`; no two of them are equal.
+  """Draws a fixed set of distinct edits, `per_kind` of each of `KINDS`.
 
   Args:
     seed: int; another seed gives another set.

@@ -1,7 +1,7 @@
-"""One jitted update with EMA, its schedule, and checkpoints from which a killed run goes on as if
-it had not been.
+"""One jitted update with EMA, its learning rates, and the states that a killed run resumes from.
 
-Batches and random numbers depend on the seed and the step alone.
+Batches and random numbers depend on the seed and the step alone, so a resumed run has the same
+losses.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from uniedit_jax.runtime.files import absolute
 
 
 class State(NamedTuple):
-  """All that training changes.
+  """State of a training run.
 
   Attributes:
     step: i32[], updates done.
@@ -35,7 +35,7 @@ class State(NamedTuple):
 
 
 def learning_rate(stages, warmup):
-  """A schedule for optax: linear within each stage, times a linear warm-up at the very start.
+  """An optax schedule: linear within each stage, times a linear warm-up at the very start.
 
   Args:
     stages: sequence of (steps, first rate, last rate).
@@ -48,7 +48,7 @@ def learning_rate(stages, warmup):
 
 
 def make_optimizer(schedule):
-  """Adam after clipping of the gradient's global norm to 1."""
+  """Adam on gradients clipped to a global norm of 1."""
   return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
 
 
@@ -69,7 +69,7 @@ def update(loss, optimizer, state, batch, key, decay):
     state: `State`; donated.
     batch: tree of arrays.
     key: PRNG key; the step is folded in.
-    decay: f32[] of the EMA; a young average forgets faster.
+    decay: f32[] of the EMA; lower in the first steps.
 
   Returns:
     (State, measures with 'loss').
@@ -87,18 +87,12 @@ def update(loss, optimizer, state, batch, key, decay):
 
 @contextlib.contextmanager
 def state_store(folder):
-  """Where states are kept: yields an orbax CheckpointManager that holds the last two.
-
-  Args:
-    folder: path, local or remote.
-  """
-  folder = absolute(folder)
+  """Yields an orbax CheckpointManager of a folder, local or remote, with the last two states."""
+  options = ocp.CheckpointManagerOptions(max_to_keep=2)
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.WARNING)  # orbax logs a page a save
   try:
-    with ocp.CheckpointManager(
-      folder, options=ocp.CheckpointManagerOptions(max_to_keep=2)
-    ) as store:
+    with ocp.CheckpointManager(absolute(folder), options=options) as store:
       yield store
   finally:
     logging.set_verbosity(verbosity)
@@ -111,10 +105,10 @@ def save(store, state):
 
 
 def restore(store, state):
-  """The newest state in the store, placed like `state`; `state` itself where there is none.
+  """The newest state in the store, placed like `state`; `state` itself if the store is empty.
 
   Raises:
-    ValueError: the stored tree has another shape, so another model was trained there.
+    ValueError: the stored tree differs, so another model was trained there.
   """
   if store.latest_step() is None:
     return state
