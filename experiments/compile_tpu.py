@@ -1,22 +1,23 @@
-"""Compiles the step of a batch of edits for TPUs, on a machine that has none.
+r"""Compiles the step of a batch of edits for TPUs, on a machine that has none.
 
   python -m experiments.compile_tpu --topology=v5e:4x4
-  python -m experiments.compile_tpu --topology=v5e:1x1,v5p:2x2x1 --config=configs/batch.py --config.rows_per_pass=3
+  python -m experiments.compile_tpu --topology=v5e:1x1,v5p:2x2x1 \
+    --config=configs/batch.py --config.rows_per_pass=3
 
-Needs `pip install -e '.[tpu]'`. The model is the checkpoint's, or LaVie's where the config names
-none; no weights are read. What is compiled is the largest step of the config's edit, one edit a
-chip (`per_device`), for every chip of the topology. The table has the bytes that each chip holds,
+Needs `pip install -e '.[tpu]'`. The model is the checkpoint's, or LaVie's if the config names no
+checkpoint; no weights are read. The command compiles the largest step of the config's edit, for all
+chips of the topology with `per_device` edits on each. The table has the memory that each chip uses,
 the collectives of the program, the operations of the step, the least seconds that it can take
-(`cost.roofline`), and the edits an hour of all chips if nothing took longer. The exit status is 1
-where the step does not fit a chip.
+(`cost.roofline`), and the edits an hour of all chips at that speed. The exit status is 1 if the
+step does not fit a chip.
 """
 
 import os
 import sys
 import time
+from typing import NamedTuple
 
-# Before jax is imported: there is no TPU to be found here, and libtpu would ask the network for
-# one.
+# Set before jax is imported: this machine has no TPU, and libtpu would ask the network for one.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TPU_SKIP_MDS_QUERY'] = '1'
 os.environ['TPU_WORKER_HOSTNAMES'] = 'localhost'
@@ -27,10 +28,11 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments.requests.edit import read_injections, read_inversion, read_model
-from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.method.plan import EditPlan, plan_edit
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.pipeline import ahead_of_time
 from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.reports import tables
 from uniedit_jax.runtime import cost, sharding, tpu
 from uniedit_jax.runtime.faults import Faults
 
@@ -40,9 +42,28 @@ _TOPOLOGY = flags.DEFINE_list(
 )
 
 
-def read(config):
-  """The `ModelConfig`, clip, dtype, `EditPlan`, and rows that an edit computes, its inversion
-  included.
+class TpuRequest(NamedTuple):
+  """A checked config.
+
+  Attributes:
+    model_config: `ModelConfig`.
+    clip: (frames, height, width) in pixels.
+    dtype: compute dtype.
+    plan: `EditPlan`.
+    per_device: edits on each device.
+    rows: rows that an edit computes, its inversion included.
+  """
+
+  model_config: ModelConfig
+  clip: tuple[int, int, int]
+  dtype: str
+  plan: EditPlan
+  per_device: int
+  rows: int
+
+
+def read_request(config):
+  """Checks a config; returns a `TpuRequest`.
 
   Raises:
     ValueError: lists all faults.
@@ -50,89 +71,89 @@ def read(config):
   faults = Faults()
   model_config = read_model(config, faults)[0] if config.checkpoint else ModelConfig()
   faults.stop()
-  clip = [
-    config.clip[name] or getattr(model_config, name) for name in ('frames', 'height', 'width')
-  ]
+  names = ('frames', 'height', 'width')
+  clip = tuple(config.clip[name] or getattr(model_config, name) for name in names)
   dtype = 'bfloat16' if config.dtype == 'auto' else resolve_dtype(config.dtype)
-  blocks, captioned, inversion = (
-    model_config.unet.blocks,
-    int(config.source_prompt != ''),
-    read_inversion(config),
-  )
-  layout = plan_edit(
-    *(config.task, [read_injections(config, False, blocks)], config.steps),
+  blocks, captioned = model_config.unet.blocks, int(config.source_prompt != '')
+  inversion = read_inversion(config)
+  plan = plan_edit(
+    config.task,
+    [read_injections(config, False, blocks)],
+    config.steps,
     source=captioned,
     targets=[1 + captioned],
-    wanted=['main', *(['reconstruction'] if config.outputs.reconstruction else [])],
+    wanted=['main', 'reconstruction'] if config.outputs.reconstruction else ['main'],
     stored=inversion.stored(config.steps),
     blocks=blocks,
     rows_per_pass=config.rows_per_pass,
     exact_savings=config.plan == 'exact',
   )
   free = (1 + captioned) * config.steps if inversion.method == 'direct' else 0
-  return model_config, clip, dtype, layout, config.steps + free + sum(layout.plan.rows)
+  rows = config.steps + free + sum(plan.plan.rows)
+  return TpuRequest(model_config, clip, dtype, plan, config.per_device, rows)
 
 
-def compile_step(topology, config, model_config, clip, dtype, layout, rows):
+def compile_step(topology, request):
   """Compiles the largest step for a topology.
 
   Returns:
-    dict of what is told of it.
+    dict {head: cell} of its line in the table.
 
   Raises:
     ValueError: it does not fit a chip.
   """
+  model_config, clip, dtype, plan, per_device, edit_rows = request
   chip, mesh = tpu.chip_of(topology), sharding.data_mesh(tpu.devices_of(topology))
-  passes = [[len(rows.branch) for rows in step.passes] for step in layout.plan.steps]
-  index = max(range(config.steps), key=lambda i: (max(passes[i]), sum(passes[i])))
+  passes = [[len(rows.branch) for rows in step.passes] for step in plan.plan.steps]
+  index = max(range(len(passes)), key=lambda i: (max(passes[i]), sum(passes[i])))
   began = time.monotonic()
-  lowered = ahead_of_time.lower_step(
-    model_config, layout, index, clip, mesh, dtype, config.per_device
-  )
+  lowered = ahead_of_time.lower_step(model_config, plan, index, clip, mesh, dtype, per_device)
   try:
     facts = ahead_of_time.facts(lowered.compile())
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     raise ValueError(_too_large(topology, str(error).splitlines()[0])) from error
+  seconds = time.monotonic() - began
+  used, held = f'{facts["memory"] / 1e9:.2f}', f'{chip.memory / 1e9:.0f}'
   if facts['memory'] > chip.memory:
-    raise ValueError(
-      _too_large(topology, f'it needs {facts["memory"] / 1e9:.2f} GB of {chip.memory / 1e9:.0f}')
-    )
-  seconds, count = time.monotonic() - began, sum(passes[index])
-  found = ahead_of_time.products_of_rows(model_config, clip, count, dtype)
-  least = cost.roofline(found, chip.peak, chip.bandwidth)
+    raise ValueError(_too_large(topology, f'it needs {used} GB of {held}'))
+  count = sum(passes[index])
+  products = ahead_of_time.products_of_rows(model_config, clip, count, dtype)
+  least = cost.roofline(products, chip.peak, chip.bandwidth)
   return {
     'topology': topology,
-    'chips': mesh.size,
+    'chips': f'{mesh.size}',
     'rows': '+'.join(map(str, passes[index])),
-    'GB a chip': f'{facts["memory"] / 1e9:.2f}',
-    'of': f'{chip.memory / 1e9:.0f}',
-    'collectives': sum(facts['collectives'].values()),
+    'GB a chip': used,
+    'of': held,
+    'collectives': f'{sum(facts["collectives"].values())}',
     'compile s': f'{seconds:.0f}',
-    'TFLOP': f'{cost.flops(found) * config.per_device / 1e12:.3g}',
-    'least s': f'{least * config.per_device:.2g}',
-    'rows an edit': rows,
-    'edits/h at most': f'{mesh.size * 3600 / (rows * least / count):.3g}',
+    'TFLOP': f'{cost.flops(products) * per_device / 1e12:.3g}',
+    'least s': f'{least * per_device:.2g}',
+    'rows an edit': f'{edit_rows}',
+    'edits/h at most': f'{mesh.size * 3600 / (edit_rows * least / count):.3g}',
   }
 
 
 def _too_large(topology, why):
-  return f'the step does not fit a chip of {topology}: {why}; accepted: fewer rows_per_pass, frames or edits per_device'
+  return (
+    f'the step does not fit a chip of {topology}: {why}; '
+    'accepted: fewer rows_per_pass, frames or edits per_device'
+  )
 
 
 def main(_):
-  """Compiles for every topology and prints a table of Markdown."""
-  config = _CONFIG.value
+  """Compiles for every topology and prints a table in Markdown, line by line."""
   try:
-    request = read(config)
+    request = read_request(_CONFIG.value)
+    # Unknown topologies are refused before the first, long, compilation.
     for topology in _TOPOLOGY.value:
-      tpu.devices_of(topology)  # none is compiled for before all are known
+      tpu.devices_of(topology)
     for number, topology in enumerate(_TOPOLOGY.value):
-      told = compile_step(topology, config, *request)
-      if not number:
-        print(f'| {" | ".join(told)} |\n|{"---|" * len(told)}')
-      print(f'| {" | ".join(map(str, told.values()))} |', flush=True)
+      row = compile_step(topology, request)
+      table = tables.markdown(list(row), [list(row.values())])
+      print('\n'.join(table.splitlines()[2 if number else 0 :]), flush=True)
   except ValueError as error:
     sys.exit(f'{error}')
 

@@ -1,9 +1,9 @@
-"""Measures how much attention maps tell of the true motion and layout of clips, block by block.
+"""Measures how well attention maps show the true motion and layout of clips, block by block.
 
   python -m experiments.evidence --config=configs/sprites_evidence.py --workdir=out/sprites_evidence
 
-The workdir gets results.csv (a row a kind of attention, block and noise level), table.md (the
-means) and evidence.png.
+The workdir gets results.csv (a row for each kind of attention, block and noise level), table.md
+(the means) and evidence.png.
 """
 
 import functools
@@ -27,8 +27,8 @@ from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scoring import SPLITS
 
 
-class Request(NamedTuple):
-  """A config, checked: the compute dtype, and the timesteps, least noise first."""
+class EvidenceRequest(NamedTuple):
+  """A checked config: the compute dtype, and the timesteps, least noise first."""
 
   dtype: str
   timesteps: list[int]
@@ -53,62 +53,49 @@ def read_evidence(config):
     faults.unless(sound, f'timesteps is {given}; accepted: some of 0 to {last}')
   dtype = faults.attempt(resolve_dtype, config.dtype)
   faults.stop()
-  return Request(dtype, sorted(set(config.timesteps)))
+  return EvidenceRequest(dtype, sorted(set(config.timesteps)))
 
 
 def resolve_evidence(config, request):
   """The config as a dict for config.json."""
-  fields = {
-    name: config[name]
-    for name in ('checkpoint', 'seed', 'split', 'per_motion', 'source_prompt', 'clear')
-  }
-  return {**fields, **request._asdict()}
+  names = ('checkpoint', 'seed', 'split', 'per_motion', 'source_prompt', 'clear')
+  return {name: config[name] for name in names} | request._asdict()
 
 
 def run(config, request, workdir):
-  """Reads the maps of all clips at every noise level, and measures them."""
+  """Measures the attention maps of all clips at every noise level."""
   log = RunLog(announce=progress.announce)
   workdir, dtype = epath.Path(workdir), request.dtype
   model = stages.load(config, dtype, log)
-  alphas = model.config.schedule.alphas_cumprod
+  # The clips, their latents and texts, and the noise of each clip.
   with log.phase('encode'):
     scenes = attention_evidence.draw_scenes(SPLITS[config.split], config.per_motion)
     clips = [render(scene, model.config.height, model.config.frames) for scene in scenes]
-    latents = [
-      encode_clip(model, clip.frames, dtype) for clip in progress.steps('encode', log)(clips)
-    ]
+    masks = np.stack([clip.masks for clip in clips])
+    counted = progress.steps('encode', log)(clips)
+    latents = [encode_clip(model, clip.frames, dtype) for clip in counted]
     prompts = [scene.caption if config.source_prompt == 'caption' else '' for scene in scenes]
     texts = encode_prompts(model, prompts, dtype)
-  grids, masks = (
-    model.config.unet.grids(*latents[0].shape[1:3]),
-    np.stack([clip.masks for clip in clips]),
-  )
-  taps = tuple(
-    f'{block}/{kind}_map' for block in range(len(grids)) for kind in attention_evidence.KINDS
-  )
-  noises = [
-    np.random.default_rng([config.seed, i]).standard_normal(latents[0].shape, np.float32)
-    for i in range(len(clips))
-  ]
+  shape = latents[0].shape
+  draw = lambda i: np.random.default_rng([config.seed, i]).standard_normal(shape, np.float32)
+  samples = list(zip(latents, map(draw, range(len(clips))), texts, strict=True))
+  # The maps of all blocks at each noise level.
+  grids, kinds = model.config.unet.grids(*shape[1:3]), attention_evidence.KINDS
+  taps = tuple(f'{block}/{kind}_map' for block in range(len(grids)) for kind in kinds)
   apply, params, rows = unet_apply(model.config, dtype), model.params['unet'], []
   for timestep in request.timesteps:
+    alpha, found = model.config.schedule.alphas_cumprod[timestep], []
     with log.phase(f'timestep {timestep}'):
-      signal, noise = np.sqrt(alphas[timestep]), np.sqrt(1 - alphas[timestep])
-      samples = list(zip(latents, noises, texts, strict=True))
-      found = [
-        jax.tree.map(
-          np.asarray,
-          read_maps(apply, params, signal * x + noise * e, np.int32(timestep), text, taps),
-        )
-        for x, e, text in progress.steps('maps', log)(samples)
-      ]
+      for clean, noise, text in progress.steps('maps', log)(samples):
+        noisy = np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise
+        maps = read_maps(apply, params, noisy, np.int32(timestep), text, taps)
+        found.append(jax.tree.map(np.asarray, maps))
       maps = {name: np.stack([clip[name] for clip in found]) for name in taps}
+      level = {'timestep': timestep, 'signal': round(float(alpha), 4)}
       measured = attention_evidence.measure_blocks(maps, masks, grids, config.clear)
-      rows += [
-        {'timestep': timestep, 'signal': round(float(alphas[timestep]), 4), **row}
-        for row in measured
-      ]
+      rows += [level | row for row in measured]
       tables.write_csv(workdir / 'results.csv', rows)
+  # The table, the picture, and the run's facts.
   attention_evidence_report.write_table(workdir / 'table.md', rows)
   attention_evidence_report.plot(workdir / 'evidence.png', rows, grids)
   log.facts |= {'clips': len(clips), 'dtype': dtype, 'checkpoint_hash': model.hash}
@@ -117,8 +104,14 @@ def run(config, request, workdir):
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def read_maps(apply, params, latents, timestep, text, taps):
-  """Log-probabilities {tap: f32[G, N, N]} of attention, the mean over heads, of latents f32[F, H,
-  W, C].
+  """Log-probabilities {tap: f32[G, N, N]} of attention, the mean over heads.
+
+  Args:
+    apply, params: of the UNet.
+    latents: f32[F, H, W, C].
+    timestep: i32.
+    text: f32[T, E].
+    taps: names of the maps.
   """
   tapped = apply({'params': params}, latents, timestep, text, None, None, taps)[1]
   smallest = jnp.finfo(jnp.float32).tiny

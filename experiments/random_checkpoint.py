@@ -1,9 +1,9 @@
 """Writes a checkpoint with random parameters, to try the programs without the released weights.
 
-    python -m experiments.random_checkpoint --size=small --out=checkpoints/small
+  python -m experiments.random_checkpoint --size=small --out=checkpoints/small
 
-`small` is a model of LaVie's family that runs on a laptop; `lavie` has the full size (4.5 GB on
-disk).
+`small` is a model of LaVie's architecture that runs on a laptop; `lavie` has the full size (4.5 GB
+on disk).
 """
 
 from absl import app, flags, logging
@@ -13,22 +13,21 @@ from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.models.presets import SMALL
 from uniedit_jax.runtime import random_init
 
+FLAGS = flags.FLAGS
 SIZES = {'small': SMALL, 'lavie': ModelConfig(name='lavie-random')}
 
 
 def main(argv):
-  """Writes what the flags name."""
+  """Writes the checkpoint."""
   if len(argv) > 1:
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
-  given = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   try:
-    random_init.init_random(
-      given.out, SIZES[given.size], given.seed, lambda x: tqdm(x, unit='tensor')
-    )
+    progress = lambda tensors: tqdm(tensors, unit='tensor')
+    random_init.init_random(FLAGS.out, SIZES[FLAGS.size], FLAGS.seed, progress)
   except OSError as error:
     raise SystemExit(f'random_checkpoint: {error}') from error
-  print(f'wrote {given.out}')
+  print(f'wrote {FLAGS.out}')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
-"""Renders a clip of the sprites world, the source of edits whose right answer is known.
+r"""Renders a clip of the sprites world, as a source of edits whose right answer is known.
 
-  python -m experiments.render --shape=cross --colour=green --motion="moving left" --style=night --out=out/clip
+  python -m experiments.render --shape=cross --colour=green --motion="moving left" \
+    --style=night --out=out/clip
 
 Leaves clip.mp4, masks/ (white = object) and prints the caption.
 """
@@ -11,6 +12,7 @@ from absl import app, flags
 from etils import epath
 
 from uniedit_jax.media import video
+from uniedit_jax.reports.clips import write_mask
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, Scene
@@ -29,9 +31,7 @@ def main(_):
   scene = Scene(**{name: FLAGS[name].value for name in ATTRIBUTES})
   rendering, folder = render(scene, FLAGS.pixels), epath.Path(FLAGS.out).expanduser()
   video.write_mp4(folder / 'clip.mp4', rendering.frames, CONFIG.fps)
-  video.write_frames(
-    folder / 'masks', rendering.masks[..., None].repeat(3, -1).astype('uint8') * 255
-  )
+  write_mask(folder / 'masks', rendering.masks)
   print(f'{folder / "clip.mp4"}: {scene.caption}')
 
 

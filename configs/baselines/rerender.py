@@ -33,6 +33,7 @@ def get_config(form='full'):
   config.steps = 20
   config.baseline = ml_collections.ConfigDict()
   # Ranges are shares of the steps, both ends included.
+
   # share of the steps in which frames attend to the first and the one before
   config.baseline.cross = (0.0, 1.0)
   # share of the steps in which clean latents are the first frame's, moved by flow

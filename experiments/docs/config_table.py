@@ -1,6 +1,8 @@
 """Writes docs/config.md: every field of the configs, from the configs and the comments in them.
 
-Run by `python -m experiments.docs.config_table`.
+  python -m experiments.docs.config_table
+
+The comment of a field stands behind its assignment, or in the lines above.
 """
 
 import pathlib
@@ -19,13 +21,15 @@ from configs import (
   sprites_model,
 )
 from configs.baselines import fatezero, rerender, tokenflow, tune_a_video
+from uniedit_jax.reports import tables
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATH = ROOT / 'docs' / 'config.md'
 HEAD = """# Fields of the configs
 
-Every field is a flag: `--config.structure.steps="(0,25)"`. The files in `configs/` set some of them; "unset" takes the
-value of the checkpoint, of the preset, or what is said beside it. Written by `python -m experiments.docs.config_table`.
+Every field is a flag: `--config.structure.steps="(0,25)"`. The files in `configs/` set some of
+them; "unset" takes the value of the checkpoint, of the preset, or the one that the last column
+names. Written by `python -m experiments.docs.config_table`.
 """
 # Title, where the fields are, and the modules that set and explain those which common.py does not.
 SECTIONS = (
@@ -36,38 +40,39 @@ SECTIONS = (
   ),
   (
     'Comparison methods',
-    'files of baselines/, beside those of an edit',
+    'files of baselines/, in addition to those of an edit',
     [tune_a_video, fatezero, tokenflow, rerender],
   ),
-  ('Batches of edits', 'batch.py, beside those of an edit', [batch]),
-  ('Text to video', 'generate.py, beside those of the model above', [generate]),
+  ('Batches of edits', 'batch.py, in addition to those of an edit', [batch]),
+  ('Text to video', 'generate.py, in addition to those of the model above', [generate]),
   ('Training', 'sprites_vae.py and sprites_model.py', [sprites_model]),
   (
     'Scores on sprites',
-    'sprites_benchmark.py, sprites_inversions.py, sprites_masks.py, beside `motion.` and `appearance.`: an edit each',
+    'sprites_benchmark.py, sprites_inversions.py, sprites_masks.py, in addition to `motion.` and '
+    '`appearance.`: an edit each',
     [sprites_benchmark, sprites_inversions, sprites_masks],
   ),
   (
     'Comparisons',
-    'compare.py and compare_sprites.py, beside manifest and split above; `setups.<name>.motion` and `.appearance`: an '
-    'edit each',
+    'compare.py and compare_sprites.py, in addition to manifest and split above; '
+    '`setups.<name>.motion` and `.appearance`: an edit each',
     [compare],
   ),
   ('Evidence on sprites', 'sprites_evidence.py', [sprites_evidence]),
 )
+# Parts that are an edit each, whose fields are listed once.
+EDITS = ('motion.', 'appearance.', 'setups.')
 
 
 def comments(module):
-  """{field: comment} of the assignments `config.<field> = ...` in a module: behind them, or in the
-  line above.
-  """
-  found, above = {}, None
+  """{field: comment} of the assignments `config.<field> = ...` in a module."""
+  found, above = {}, []
   for line in pathlib.Path(module.__file__).read_text().splitlines():
     match = re.match(r'\s*config\.([\w.]+) = (.*)', line)
-    if match and (text := match[2].partition('  # ')[2] or above):
+    if match and (text := match[2].partition('  # ')[2] or ' '.join(above)):
       found[match[1]] = text
     match = re.match(r'\s*# (.*)', line)
-    above = match[1] if match else None
+    above = [*above, match[1]] if match else []
   return found
 
 
@@ -81,17 +86,17 @@ def fields(config, prefix=''):
 
 
 def explain(name, known):
-  """The comment of a field, or of what it is part of.
+  """The comment of a field, or of the part of the config that it belongs to.
 
   Raises:
-    ValueError: there is none.
+    ValueError: there is no comment.
   """
   parts = name.split('.')
   for end in range(len(parts), 0, -1):
     if text := known.get('.'.join(parts[:end])):
       return text
   raise ValueError(
-    f'{name} has no comment in configs/; accepted: one behind its assignment, or in the line above'
+    f'{name} has no comment in configs/; accepted: one behind its assignment, or in the lines above'
   )
 
 
@@ -99,20 +104,17 @@ def table():
   """The page, as a string."""
   page, seen = HEAD, set()
   for title, where, modules in SECTIONS:
-    page += f'\n## {title}\n\nIn {where}.\n\n| field | type | default | |\n|---|---|---|---|\n'
-    known = comments(common)
+    known, lines = comments(common), []
+    skipped = () if title in ('Edits', 'Training') else EDITS
     for module in modules:
       known |= comments(module)
       for name, kind, default in fields(module.get_config()):
-        if name in seen or (
-          title not in ('Edits', 'Training')
-          and name.startswith(('motion.', 'appearance.', 'setups.'))
-        ):
-          continue
-        seen.add(name)
-        shown = 'unset' if default is None else f'`{default!r}`'
-        text = explain(name, known).replace('|', '\\|')
-        page += f'| `{name}` | {kind.__name__} | {shown} | {text} |\n'
+        if name not in seen and not name.startswith(skipped):
+          seen.add(name)
+          shown = 'unset' if default is None else f'`{default!r}`'
+          lines.append([f'`{name}`', kind.__name__, shown, explain(name, known)])
+    heads = ['field', 'type', 'default', '']
+    page += f'\n## {title}\n\nIn {where}.\n\n{tables.markdown(heads, lines)}'
   return page
 
 
