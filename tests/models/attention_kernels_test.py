@@ -1,4 +1,4 @@
-"""What computes attention, against float64 numpy: in one piece and in chunks, forward and backward."""
+"""Attention kernels against float64 numpy: in one piece and in chunks, forward and backward."""
 
 import functools
 
@@ -39,9 +39,8 @@ def make_inputs(rng, batch, bias, groups):
 def expected(qkv, bias=0.0, q_group=None, k_group=None):
   allowed = True
   if q_group is not None:
-    allowed = ((q_group[..., None] < 0) | (q_group[..., None] == k_group[..., None, :]))[
-      ..., None, :, :
-    ]
+    q_group, k_group = q_group[..., None, :, None], k_group[..., None, None, :]
+    allowed = (q_group < 0) | (q_group == k_group)
   return plain_attention(*qkv, bias, allowed)
 
 
@@ -82,16 +81,13 @@ def test_gradients_of_chunks_agree_with_the_whole(rng, budget, groups):
 
 
 def largest_buffer(function, *inputs):
-  """Elements of the largest array that a traced function makes, inside of its loops too."""
+  """Elements of the largest array that a traced function makes, including its loops."""
   sizes, pending = [0], [jax.make_jaxpr(function)(*inputs).jaxpr]
   while pending:
     jaxpr = pending.pop()
     sizes += [np.prod(v.aval.shape, dtype=int) for equation in jaxpr.eqns for v in equation.outvars]
-    for equation in jaxpr.eqns:
-      pending += [p.jaxpr for p in equation.params.values() if hasattr(p, 'jaxpr')]
-      pending += [
-        p for p in equation.params.values() if hasattr(p, 'eqns') and not hasattr(p, 'jaxpr')
-      ]
+    inner = [getattr(p, 'jaxpr', p) for equation in jaxpr.eqns for p in equation.params.values()]
+    pending += [p for p in inner if hasattr(p, 'eqns')]
   return max(sizes)
 
 
@@ -130,14 +126,14 @@ def test_without_cudnn_a_gpu_falls_back_says_so_once_and_it_is_recorded(rng, mon
 
 def test_cudnn_is_taken_where_the_compiler_has_it(rng, monkeypatch):
   taken = []
-  monkeypatch.setattr(
-    attention_kernels, '_has_cudnn', lambda n, m, heads, d, dtype: dtype == 'bfloat16'
-  )
-  monkeypatch.setattr(
-    attention_kernels,
-    '_cudnn',
-    lambda q, k, v: taken.append(q.shape) or attention_kernels._whole(q, k, v, *[None] * 3),
-  )
+
+  def cudnn(q, k, v):
+    taken.append(q.shape)
+    return attention_kernels._whole(q, k, v, None, None, None)
+
+  has_cudnn = lambda n, m, heads, d, dtype: dtype == 'bfloat16'
+  monkeypatch.setattr(attention_kernels, '_has_cudnn', has_cudnn)
+  monkeypatch.setattr(attention_kernels, '_cudnn', cudnn)
   q, k, v = rng.standard_normal((3, 2, 5, 96, 1, 8)).astype(jnp.bfloat16)
   attention_kernels.attend(q, k, v)
   assert taken == [(10, 96, 1, 8)]

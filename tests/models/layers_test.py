@@ -12,9 +12,7 @@ from uniedit_jax.models import layers
 
 
 def normalise(x, axes, groups, epsilon):
-  """Group normalisation in float64; `axes` are those of x that share statistics with a group's
-  channels.
-  """
+  """Group normalisation in float64; `axes` of x share statistics, as do the channels of a group."""
   x = np.asarray(x, np.float64)
   grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
   axes = (*(axis - 1 for axis in axes), -1)
@@ -85,16 +83,13 @@ def test_group_norms_take_leading_dimensions(clip, rng, kind, axes, leading):
 def test_convolution_pads_symmetrically(rng, strides, size):
   x = rng.standard_normal((2, 5, 6, 3)).astype(np.float32)
   conv = layers.Conv(4, strides=strides)
-  params = {
-    'kernel': rng.standard_normal((3, 3, 3, 4)).astype(np.float32),
-    'bias': np.ones(4, np.float32),
-  }
-  out = conv.apply({'params': params}, x)
+  kernel = rng.standard_normal((3, 3, 3, 4)).astype(np.float32)
+  out = conv.apply({'params': {'kernel': kernel, 'bias': np.ones(4, np.float32)}}, x)
   padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
   expected = np.ones((2, *size, 4))
   for f, i, j in np.ndindex(2, *size):
     window = padded[f, i * strides : i * strides + 3, j * strides : j * strides + 3]
-    expected[f, i, j] += np.einsum('hwi,hwio->o', window, params['kernel'])
+    expected[f, i, j] += np.einsum('hwi,hwio->o', window, kernel)
   assert agreement(out, expected) < MODULE
 
 
@@ -122,9 +117,8 @@ def test_timestep_embedding_is_cosines_then_sines():
 def test_geglu_gates_the_first_half_with_the_exact_gelu(rng):
   x = 2 * rng.standard_normal((5, 3)).astype(np.float32)
   kernel = rng.standard_normal((3, 8)).astype(np.float32)
-  out = layers.GEGLU(4).apply(
-    {'params': {'proj': {'kernel': kernel, 'bias': np.zeros(8, np.float32)}}}, x
-  )
+  params = {'proj': {'kernel': kernel, 'bias': np.zeros(8, np.float32)}}
+  out = layers.GEGLU(4).apply({'params': params}, x)
   value, gate = np.split(x.astype(np.float64) @ kernel, 2, axis=-1)
   gelu = gate * (1 + np.vectorize(math.erf)(gate / math.sqrt(2))) / 2
   assert agreement(out, value * gelu) < MODULE

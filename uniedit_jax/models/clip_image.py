@@ -1,10 +1,11 @@
-"""CLIP's image tower, and both towers up to the space where pictures and prompts are compared
-(Radford et al. 2021).
+"""CLIP's image tower, and both towers with the projections to their common space.
 
-Parameter paths are the names of transformers' `CLIPModel` with `.N` written `_N`.
+Radford et al. 2021. Parameter paths are the names of transformers' `CLIPModel` with `.N` written
+`_N`.
 """
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -18,7 +19,7 @@ from uniedit_jax.models.clip_text import Layers, TextConfig, TextModel
 PART = 'clip'  # of a checkpoint folder
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-LETTERS = {768: 'b', 1024: 'l'}  # of the widths of published towers
+LETTERS = {768: 'b', 1024: 'l'}  # names of the widths of published towers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ClipConfig:
 
   Attributes:
     text, image: their sizes.
-    width: width D of the common space.
+    width: dimension D of the common space.
   """
 
   text: TextConfig = dataclasses.field(
@@ -62,7 +63,7 @@ class ClipConfig:
 
   @property
   def name(self):
-    """The name that measures carry: 'vitb32', 'vitl14', 'vitl14_336' for larger pictures."""
+    """The suffix of measures: 'vitb32', 'vitl14', 'vitl14_336' for larger pictures."""
     image = self.image
     letter = LETTERS.get(image.width, f'{image.width}_')
     return f'vit{letter}{image.patch}' + (f'_{image.size}' if image.size != 224 else '')
@@ -79,19 +80,16 @@ VITL14 = ClipConfig(
 
 
 class ImageEmbeddings(nn.Module):
-  """Patches as tokens behind a class token, plus the embedding of their position."""
+  """A class token and the tokens of all patches, plus the embeddings of their positions."""
 
   config: ImageConfig
   dtype: Any
 
   @nn.compact
   def __call__(self, pixels):
-    config = self.config
-    patch, width = (config.patch, config.patch), config.width
-    conv = nn.Conv(
-      width, patch, patch, 'VALID', use_bias=False, dtype=self.dtype, name='patch_embedding'
-    )
-    x = conv(pixels).reshape(len(pixels), -1, width)
+    width, patch = self.config.width, (self.config.patch, self.config.patch)
+    conv = functools.partial(nn.Conv, width, patch, patch, 'VALID', use_bias=False)
+    x = conv(dtype=self.dtype, name='patch_embedding')(pixels).reshape(len(pixels), -1, width)
     first = self.param('class_embedding', nn.initializers.normal(), (width,))
     first = jnp.broadcast_to(first.astype(x.dtype), (len(x), 1, width))
     x = jnp.concatenate([first, x], axis=1)
@@ -100,7 +98,7 @@ class ImageEmbeddings(nn.Module):
 
 
 class ImageModel(nn.Module):
-  """Embeddings, layers and layer norms; the class token is what comes out."""
+  """Embeddings, layers and layer norms; returns the class token."""
 
   config: ImageConfig
   dtype: Any
@@ -114,60 +112,45 @@ class ImageModel(nn.Module):
 
 
 class ImageFeatures(nn.Module):
-  """Pictures in the common space: `ImageFeatures(config).apply({'params': params}, pixels)`.
-
-  Attributes:
-    config: sizes.
-    dtype: of activations.
-  """
+  """Pictures in the common space: `ImageFeatures(config).apply({'params': params}, pixels)`."""
 
   config: ClipConfig
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, pixels):
-    """f[B, size, size, 3], normalised, -> f[B, D], of any length.
-
-    Raises:
-      ValueError: pictures of another size.
-    """
+    """f[B, size, size, 3], normalised, -> f[B, D], not unit; raises ValueError for other sizes."""
     size = self.config.image.size
     if pixels.shape[1:] != (size, size, 3):
       raise ValueError(f'pixels has shape {pixels.shape}; accepted: [B, {size}, {size}, 3]')
     x = ImageModel(self.config.image, self.dtype, name='vision_model')(pixels)
-    return layers.Dense(
-      self.config.width, use_bias=False, dtype=self.dtype, name='visual_projection'
-    )(x)
+    dense = functools.partial(layers.Dense, self.config.width, use_bias=False, dtype=self.dtype)
+    return dense(name='visual_projection')(x)
 
 
 class TextFeatures(nn.Module):
-  """Prompts in the common space; attributes as those of `ImageFeatures`."""
+  """Prompts in the common space; used as `ImageFeatures`."""
 
   config: ClipConfig
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, tokens):
-    """i32[B, T] from `Tokenizer.encode` -> f[B, D], of any length; read at the first end token."""
+    """i32[B, T] of a tokenizer -> f[B, D], not unit; read at the first end token."""
     x = TextModel(self.config.text, self.dtype, name='text_model')(tokens)
     end = jnp.argmax(tokens == self.config.text.eos, axis=-1)
     x = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
-    return layers.Dense(
-      self.config.width, use_bias=False, dtype=self.dtype, name='text_projection'
-    )(x)
+    dense = functools.partial(layers.Dense, self.config.width, use_bias=False, dtype=self.dtype)
+    return dense(name='text_projection')(x)
 
 
 def abstract_clip(config):
-  """The parameter tree of both towers as `jax.ShapeDtypeStruct`s, with 'logit_scale', f32[], the
-  log of a scale.
-  """
-  pixels, tokens = (
-    jnp.zeros((1, config.image.size, config.image.size, 3)),
-    jnp.zeros((1, 1), jnp.int32),
-  )
-  init = lambda key: {
-    **ImageFeatures(config).init(key, pixels)['params'],
-    **TextFeatures(config).init(key, tokens)['params'],
-    'logit_scale': jnp.zeros(()),
-  }
+  """The parameters of both towers as `jax.ShapeDtypeStruct`s, and 'logit_scale', f32[], a log."""
+  pixels = jnp.zeros((1, config.image.size, config.image.size, 3))
+  tokens = jnp.zeros((1, 1), jnp.int32)
+
+  def init(key):
+    image = ImageFeatures(config).init(key, pixels)['params']
+    return image | TextFeatures(config).init(key, tokens)['params'] | {'logit_scale': jnp.zeros(())}
+
   return jax.eval_shape(init, jax.random.key(0))

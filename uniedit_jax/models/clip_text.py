@@ -1,5 +1,4 @@
-"""CLIP's text tower, of which ViT-L/14's conditions Stable Diffusion 1.x and LaVie, and its
-tokenizer.
+"""CLIP's text tower; that of ViT-L/14 conditions Stable Diffusion 1.x and LaVie.
 
 Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
 """
@@ -21,7 +20,7 @@ class TextConfig:
 
   Attributes:
     vocabulary: number of token ids.
-    positions: longest prompt T, begin and end tokens included; every prompt is padded to it.
+    positions: longest prompt T, including begin and end tokens; every prompt is padded to it.
     width: width E of the embedding.
     layers: number of layers.
     heads: attention heads of a layer.
@@ -44,7 +43,7 @@ class TextConfig:
 
 
 class SelfAttention(nn.Module):
-  """Self-attention; a token of a causal one sees itself and the tokens before it."""
+  """Self-attention; if `causal`, a token sees only itself and the tokens before it."""
 
   heads: int
   causal: bool
@@ -70,9 +69,8 @@ class MLP(nn.Module):
   @nn.compact
   def __call__(self, x):
     hidden = layers.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
-    return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(
-      hidden * nn.sigmoid(1.702 * hidden)
-    )
+    hidden = hidden * nn.sigmoid(1.702 * hidden)
+    return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden)
 
 
 @nn.jit  # traced once for all layers
@@ -86,14 +84,13 @@ class Layer(nn.Module):
   @nn.compact
   def __call__(self, x):
     norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
-    x += SelfAttention(self.config.heads, self.causal, self.dtype, name='self_attn')(
-      norm(name='layer_norm1')(x)
-    )
+    attention = SelfAttention(self.config.heads, self.causal, self.dtype, name='self_attn')
+    x += attention(norm(name='layer_norm1')(x))
     return x + MLP(self.config.mlp_width, self.dtype, name='mlp')(norm(name='layer_norm2')(x))
 
 
 class Layers(nn.Module):
-  """All layers of a tower, one after the other; `config` has layers, heads and mlp_width."""
+  """All layers of a tower; `config` has layers, heads and mlp_width."""
 
   config: Any
   causal: bool
@@ -107,7 +104,7 @@ class Layers(nn.Module):
 
 
 class Embeddings(nn.Module):
-  """The embedding of a token plus that of its position."""
+  """The sum of the embeddings of a token and of its position."""
 
   config: TextConfig
   dtype: Any
@@ -149,8 +146,8 @@ class TextEncoder(nn.Module):
     """Encodes token ids.
 
     Args:
-      tokens: i32[*b, T] from `Tokenizer.encode`. There is no padding mask: Stable Diffusion was
-        trained so.
+      tokens: i32[*b, T] from a tokenizer's `encode`. There is no padding mask, as in Stable
+        Diffusion's training.
 
     Returns:
       f[*b, T, E], the last hidden state after the final layer norm.

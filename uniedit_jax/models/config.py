@@ -1,6 +1,4 @@
-"""What a text-to-video model is: `ModelConfig`, its JSON form, its networks and their parameter
-trees.
-"""
+"""`ModelConfig`: sizes of a text-to-video model, as JSON, as networks and as parameter trees."""
 
 import dataclasses
 import json
@@ -15,17 +13,19 @@ from uniedit_jax.models.unet import UNet, UNetConfig
 from uniedit_jax.models.vae import VAE, VAEConfig
 
 PARTS = ('unet', 'vae', 'text')
+# Defaults for fields missing from older config.json files.
+LATER = {'unet.frame_positions': 0}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """A text-to-video model; the defaults are LaVie's.
+  """A text-to-video model; the defaults are LaVie's, as in `presets.LAVIE`.
 
   Attributes:
     name: for reports.
     unet, vae, text: sizes of the networks.
-    schedule: the noise schedule the UNet was trained with.
-    frames, height, width, fps: the clips it was trained on (height and width in pixels).
+    schedule: noise schedule of the UNet's training.
+    frames, height, width, fps: clips of the training (height and width in pixels).
   """
 
   name: str = 'lavie'
@@ -39,17 +39,14 @@ class ModelConfig:
   fps: int = 8
 
   def __post_init__(self):
-    faults = []
-    if self.unet.text_width != self.text.width:
-      faults.append(f'unet.text_width is {self.unet.text_width}, text.width is {self.text.width}')
-    if self.unet.latent_channels != self.vae.latent_channels:
-      faults.append(
-        f'unet.latent_channels is {self.unet.latent_channels}, vae.latent_channels is {self.vae.latent_channels}'
-      )
-    if self.height % self.vae.factor or self.width % self.vae.factor:
-      faults.append(
-        f'{self.height} x {self.width} pixels; accepted: multiples of {self.vae.factor}'
-      )
+    faults, unet, factor = [], self.unet, self.vae.factor
+    if unet.text_width != self.text.width:
+      faults.append(f'unet.text_width is {unet.text_width}, text.width is {self.text.width}')
+    if unet.latent_channels != self.vae.latent_channels:
+      vae = f'vae.latent_channels is {self.vae.latent_channels}'
+      faults.append(f'unet.latent_channels is {unet.latent_channels}, {vae}')
+    if self.height % factor or self.width % factor:
+      faults.append(f'{self.height} x {self.width} pixels; accepted: multiples of {factor}')
     if faults:
       raise ValueError('the parts do not fit together: ' + '; '.join(faults))
 
@@ -66,10 +63,6 @@ class ModelConfig:
         together.
     """
     return read_json(cls, text)
-
-
-# fields that files of earlier versions lack, and what these mean
-LATER = {'unet.frame_positions': 0}
 
 
 def read_json(cls, text):
@@ -89,18 +82,16 @@ def network(config, part, dtype=jnp.float32):
 
 def abstract_params(config, part):
   """The parameter tree of a part as `jax.ShapeDtypeStruct`s; nothing is computed."""
-  side = config.vae.factor  # any size would do: no parameter depends on it
+  # No parameter depends on the number of frames, pixels and tokens.
+  side, unet = config.vae.factor, config.unet
+  floats = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+  ids = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)
   inputs = {
-    'unet': lambda: (
-      jnp.zeros((1, side, side, config.unet.latent_channels)),
-      jnp.zeros((), jnp.int32),
-      jnp.zeros((1, config.unet.text_width)),
-    ),
-    'vae': lambda: (jnp.zeros((1, side, side, 3)),),
-    'text': lambda: (jnp.zeros(1, jnp.int32),),
-  }[part]
-  init = lambda key: network(config, part).init(key, *inputs())['params']
-  return jax.eval_shape(init, jax.random.key(0))
+    'unet': (floats(1, side, side, unet.latent_channels), ids(), floats(1, unet.text_width)),
+    'vae': (floats(1, side, side, 3),),
+    'text': (ids(1),),
+  }
+  return jax.eval_shape(network(config, part).init, jax.random.key(0), *inputs[part])['params']
 
 
 def _read_fields(cls, data, prefix, faults):
@@ -124,13 +115,11 @@ def _read_fields(cls, data, prefix, faults):
 
 
 def _construct(cls, values):
-  kinds = _kinds(cls)
-  return cls(
-    **{k: _construct(kinds[k], v) if isinstance(v, dict) else v for k, v in values.items()}
-  )
+  build = lambda kind, value: _construct(kind, value) if isinstance(value, dict) else value
+  fields = {name: build(kind, values[name]) for name, kind in _kinds(cls).items()}
+  return cls(**fields)
 
 
 def _kinds(cls):
-  return {
-    field.name: typing.get_origin(field.type) or field.type for field in dataclasses.fields(cls)
-  }
+  fields = dataclasses.fields(cls)
+  return {field.name: typing.get_origin(field.type) or field.type for field in fields}

@@ -1,6 +1,4 @@
-"""Layers whose defaults are those of the PyTorch originals; all take any leading dimensions and
-channels last.
-"""
+"""Layers with the defaults of the PyTorch originals, channels last, for any leading dimensions."""
 
 import math
 from typing import Any
@@ -13,11 +11,10 @@ from uniedit_jax.models.convolution import convolve
 
 
 class Stored:
-  """For modules whose parameters are always given, as those of a checkpoint.
+  """Mixin of modules whose parameters come from a checkpoint: their shapes are not checked again.
 
-  Flax traces the initializer of a parameter whenever its module is traced, to compare shapes: a
-  third of the seconds before the first step of a small model. `checkpoint.restore` has compared
-  them all.
+  Flax traces the initializer of a parameter whenever its module is traced, to compare shapes; that
+  is a third of the time to the first step of a small model. `checkpoint.restore` compares them all.
   """
 
   def param(self, name, init, *args, **kwargs):
@@ -35,7 +32,7 @@ class Embed(Stored, nn.Embed):
 
 
 class GroupNorm(Stored, nn.GroupNorm):
-  """Group normalisation over the last three axes (H, W, C): each frame has statistics of its own.
+  """Group normalisation over the last three axes (H, W, C): statistics per frame.
 
   Two-pass variance in float32; linen's default, E[x^2] - E[x]^2, cancels when the mean is large.
   """
@@ -46,9 +43,7 @@ class GroupNorm(Stored, nn.GroupNorm):
 
 
 class VideoGroupNorm(GroupNorm):
-  """Group normalisation over the last four axes (F, H, W, C): one set of statistics for the whole
-  clip.
-  """
+  """Group normalisation over the last four axes (F, H, W, C): all frames share their statistics."""
 
   reduction_axes: Any = (-4, -3, -2, -1)
 
@@ -69,9 +64,7 @@ class Conv(Stored, nn.Conv):
 
 
 def resize_nearest(x, height, width):
-  """Resizes f[*b, H, W, C] as torch's legacy 'nearest' does: source index floor(i in / out), not
-  half-pixel.
-  """
+  """Resizes f[*b, H, W, C] as torch's 'nearest': source index floor(i in / out), not half-pixel."""
   old_height, old_width = x.shape[-3:-1]
   if (height, width) == (2 * old_height, 2 * old_width):
     return jnp.repeat(jnp.repeat(x, 2, axis=-3), 2, axis=-2)
@@ -81,9 +74,7 @@ def resize_nearest(x, height, width):
 
 
 def timestep_embedding(timestep, width):
-  """The sinusoid of a timestep, f32[width]: cosines first, then sines; frequencies 10000^(-2j /
-  width).
-  """
+  """Sinusoids of a timestep, f32[width]: cosines, then sines; frequencies 10000^(-2j / width)."""
   half = width // 2
   frequencies = jnp.exp(-math.log(10000.0) * jnp.arange(half, dtype=jnp.float32) / half)
   angles = jnp.asarray(timestep, jnp.float32) * frequencies
@@ -122,6 +113,5 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    width = x.shape[-1]
-    hidden = GEGLU(4 * width, self.dtype, name='net_0')(x)
-    return Dense(width, dtype=self.dtype, name='net_2')(hidden)
+    hidden = GEGLU(4 * x.shape[-1], self.dtype, name='net_0')(x)
+    return Dense(x.shape[-1], dtype=self.dtype, name='net_2')(hidden)

@@ -1,9 +1,48 @@
-"""Sizes of known models."""
+"""Sizes and noise schedules of known models."""
 
+from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.models.clip_text import TextConfig
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
+
+# LaVie's base model (Wang et al. 2023), with the VAE and the CLIP ViT-L/14 text tower of Stable
+# Diffusion 1.4.
+LAVIE = ModelConfig(
+  name='lavie',
+  unet=UNetConfig(
+    channels=(320, 640, 1280, 1280),
+    heads=8,
+    groups=32,
+    layers_per_block=2,
+    latent_channels=4,
+    text_width=768,
+    rotary_dim=32,
+    relative_buckets=32,
+    relative_max_distance=32,
+    frame_positions=0,
+  ),
+  vae=VAEConfig(
+    channels=(128, 256, 512, 512), layers=2, groups=32, latent_channels=4, scale=0.18215
+  ),
+  text=TextConfig(
+    vocabulary=49408,
+    positions=77,
+    width=768,
+    layers=12,
+    heads=12,
+    mlp_width=3072,
+    bos=49406,
+    eos=49407,
+  ),
+  schedule=NoiseSchedule(
+    beta_schedule='linear', beta_start=1e-4, beta_end=2e-2, train_steps=1000, offset=1
+  ),
+  frames=16,
+  height=320,
+  width=512,
+  fps=8,
+)
 
 # A model of LaVie's family that runs in seconds on a CPU.
 SMALL = ModelConfig(

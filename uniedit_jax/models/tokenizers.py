@@ -1,6 +1,4 @@
-"""Tokenizers: byte-pair encoding (CLIP), one id a word (small models), and where words are in a
-prompt.
-"""
+"""Tokenizers: CLIP's byte pairs, or one id a word for small models; and words within a prompt."""
 
 import difflib
 import re
@@ -8,79 +6,6 @@ import tempfile
 
 import numpy as np
 from etils import epath
-
-
-def split_words(prompt):
-  """The words of a prompt, lower-cased and without punctuation."""
-  return re.findall(r"[\w'-]+", prompt.lower())
-
-
-class WordTokenizer:
-  """Lower-cases, drops punctuation, and looks words up; the same function as
-  `tokenizers.CLIPTokenizer`.
-  """
-
-  def __init__(self, words, config):
-    """Takes a vocabulary.
-
-    Args:
-      words: list of str; the id of a word is its place.
-      config: `clip_text.TextConfig` the token ids are meant for.
-
-    Raises:
-      ValueError: the vocabulary does not fit `config`.
-    """
-    self._ids = {word: i for i, word in enumerate(words)}
-    self._config = config
-    highest = max(len(words), config.bos + 1, config.eos + 1)
-    if (
-      len(self._ids) < len(words)
-      or min(config.bos, config.eos) < len(words)
-      or config.vocabulary < highest
-    ):
-      raise ValueError(
-        f'the vocabulary has {len(words)} words, {len(self._ids)} different; accepted: different words, fewer than '
-        f'bos={config.bos}, eos={config.eos} and vocabulary={config.vocabulary} of the text encoder'
-      )
-
-  def encode(self, prompts):
-    """Token ids of prompts, padded with the end token.
-
-    Args:
-      prompts: list of str, P of them.
-
-    Returns:
-      i32[P, T], T = `config.positions`.
-
-    Raises:
-      ValueError: a prompt has unknown words, or more tokens than positions. Nothing is ever cut
-        silently.
-    """
-    config = self._config
-    out = np.full((len(prompts), config.positions), config.eos, np.int32)
-    for row, prompt in zip(out, prompts, strict=True):
-      words = split_words(prompt)
-      if unknown := [word for word in dict.fromkeys(words) if word not in self._ids]:
-        raise ValueError(self._unknown(prompt, unknown))
-      ids = [config.bos, *(self._ids[word] for word in words), config.eos]
-      if len(ids) > len(row):
-        raise ValueError(
-          f'prompt {prompt!r} has {len(ids)} tokens; accepted: at most {len(row)}, begin and end tokens included'
-        )
-      row[: len(ids)] = ids
-    return out
-
-  def _unknown(self, prompt, unknown):
-    nearest = {
-      word: difflib.get_close_matches(word, self._ids, n=3, cutoff=0.5) for word in unknown
-    }
-    told = [
-      f'{word!r}' + (f' (nearest: {", ".join(near)})' if near else '')
-      for word, near in nearest.items()
-    ]
-    accepted = ' '.join(self._ids)
-    return f'prompt {prompt!r} has words that the model does not know: {", ".join(told)}; accepted: {accepted}'
-
 
 TOKENIZER_FILES = ('vocab.json', 'merges.txt')
 
@@ -93,13 +18,14 @@ class CLIPTokenizer:
 
     Args:
       folder: path, local or remote.
-      config: `TextConfig` the token ids are meant for.
+      config: `TextConfig` of the text tower.
 
     Raises:
       FileNotFoundError: a file is missing.
       ValueError: the vocabulary does not fit `config`.
     """
-    import transformers  # late: it takes seconds, and only prompts need it
+    # The import takes seconds, and only prompts need it.
+    import transformers
 
     folder = epath.Path(folder)
     with tempfile.TemporaryDirectory() as local:
@@ -110,8 +36,8 @@ class CLIPTokenizer:
     found = (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id)
     if found != (config.bos, config.eos) or len(self._tokenizer) > config.vocabulary:
       raise ValueError(
-        f'{folder} has {len(self._tokenizer)} ids, begin and end tokens {found}; the text encoder expects at '
-        f'most {config.vocabulary} ids, begin and end tokens {(config.bos, config.eos)}'
+        f'{folder} has {len(self._tokenizer)} ids, begin and end tokens {found}; the text encoder '
+        f'expects at most {config.vocabulary} ids, begin and end tokens {(config.bos, config.eos)}'
       )
 
   def encode(self, prompts):
@@ -124,27 +50,66 @@ class CLIPTokenizer:
       i32[P, T], T = `config.positions`.
 
     Raises:
-      ValueError: a prompt has more tokens than positions. Nothing is ever cut silently.
+      ValueError: a prompt has more tokens than positions; prompts are never truncated.
     """
-    limit = self._config.positions
-    out = np.full((len(prompts), limit), self._config.eos, np.int32)
-    for row, prompt in zip(out, prompts, strict=True):
-      ids = self._tokenizer(prompt)['input_ids']
-      if len(ids) > limit:
-        raise ValueError(
-          f'prompt {prompt!r} has {len(ids)} tokens; accepted: at most {limit}, begin and end tokens included'
-        )
-      row[: len(ids)] = ids
-    return out
+    ids = (self._tokenizer(prompt)['input_ids'] for prompt in prompts)
+    return _pad(prompts, ids, self._config)
+
+
+class WordTokenizer:
+  """One id a word, case and punctuation ignored; the interface of `CLIPTokenizer`."""
+
+  def __init__(self, words, config):
+    """Takes a vocabulary.
+
+    Args:
+      words: list of str; the id of a word is its index.
+      config: `TextConfig` of the text tower.
+
+    Raises:
+      ValueError: the vocabulary does not fit `config`.
+    """
+    self._ids, self._config = {word: i for i, word in enumerate(words)}, config
+    distinct, lowest = len(self._ids) == len(words), min(config.bos, config.eos)
+    highest = max(len(words), config.bos + 1, config.eos + 1)
+    if not distinct or lowest < len(words) or config.vocabulary < highest:
+      raise ValueError(
+        f'the vocabulary has {len(words)} words, {len(self._ids)} different; accepted: different '
+        f'words, fewer than bos={config.bos}, eos={config.eos} and '
+        f'vocabulary={config.vocabulary} of the text encoder'
+      )
+
+  def encode(self, prompts):
+    """Token ids as `CLIPTokenizer.encode`; raises ValueError for unknown words too."""
+    return _pad(prompts, map(self._encode, prompts), self._config)
+
+  def _encode(self, prompt):
+    words = split_words(prompt)
+    if unknown := [word for word in dict.fromkeys(words) if word not in self._ids]:
+      listed = ', '.join(self._suggest(word) for word in unknown)
+      raise ValueError(
+        f'prompt {prompt!r} has words that the model does not know: {listed}; '
+        f'accepted: {" ".join(self._ids)}'
+      )
+    return [self._config.bos, *(self._ids[word] for word in words), self._config.eos]
+
+  def _suggest(self, word):
+    near = ', '.join(difflib.get_close_matches(word, self._ids, n=3, cutoff=0.5))
+    return f'{word!r} (nearest: {near})' if near else repr(word)
+
+
+def split_words(prompt):
+  """The words of a prompt, lower-cased and without punctuation."""
+  return re.findall(r"[\w'-]+", prompt.lower())
 
 
 def word_positions(tokenizer, prompt, words):
-  """Where the tokens of some words are in a prompt.
+  """Positions of the tokens of some words in a prompt.
 
   Args:
-    tokenizer: has `encode` (list of P prompts -> i32[P, T], between a begin and an end token).
+    tokenizer: `CLIPTokenizer` or `WordTokenizer`.
     prompt: str.
-    words: list of str, each a word or several that follow each other.
+    words: list of str, each a word or several consecutive words.
 
   Returns:
     list of int, token positions.
@@ -153,19 +118,30 @@ def word_positions(tokenizer, prompt, words):
     ValueError: no words, or words that the prompt does not have.
   """
   prompt_ids, *ids = tokenizer.encode([prompt, *words]).tolist()
-  # the padding; a padding token that the prompt may have too is never searched for
+  # The last token is the end token, which also pads and is never part of a word.
   end = prompt_ids[-1]
-  positions = []
+  positions = set()
   for word, (_, *tokens) in zip(words, ids, strict=True):
     tokens = tokens[: tokens.index(end)]
-    starts = [
-      i for i in range(len(prompt_ids)) if tokens and prompt_ids[i : i + len(tokens)] == tokens
-    ]
+    places = range(len(prompt_ids) if tokens else 0)
+    starts = [i for i in places if prompt_ids[i : i + len(tokens)] == tokens]
     if not starts:
       raise ValueError(f'{word!r} is not in the prompt {prompt!r}; accepted: words of the prompt')
-    positions += [i + j for i in starts for j in range(len(tokens))]
+    positions |= {i + j for i in starts for j in range(len(tokens))}
   if not positions:
-    raise ValueError(
-      f'there are no words of the prompt {prompt!r} to look for; accepted: at least one'
-    )
-  return sorted(set(positions))
+    fault = f'there are no words of the prompt {prompt!r} to look for; accepted: at least one'
+    raise ValueError(fault)
+  return sorted(positions)
+
+
+def _pad(prompts, ids, config):
+  """i32[P, T] of the ids of P prompts, padded with the end token; none may have more than T."""
+  out = np.full((len(prompts), config.positions), config.eos, np.int32)
+  for row, prompt, tokens in zip(out, prompts, ids, strict=True):
+    if len(tokens) > len(row):
+      raise ValueError(
+        f'prompt {prompt!r} has {len(tokens)} tokens; accepted: at most {len(row)}, '
+        'begin and end tokens included'
+      )
+    row[: len(tokens)] = tokens
+  return out

@@ -1,4 +1,4 @@
-"""The Stable Diffusion VAE: frames to latents and back, every frame on its own.
+"""The Stable Diffusion VAE: frames to latents and back, each frame independently.
 
 Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`; 1x1 convolutions are
 Dense.
@@ -24,7 +24,7 @@ class VAEConfig:
     layers: resnets of an encoder level; decoder levels have one more.
     groups: groups of every group normalisation.
     latent_channels: channels of the latents.
-    scale: latents are the posterior mean times this.
+    scale: factor of the posterior mean that gives latents.
   """
 
   channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -144,7 +144,7 @@ class Level(nn.Module):
 
 
 class Encoder(nn.Module):
-  """Frames to the mean and log variance of the posterior: f[F, H, W, 3] -> f32[F, H/8, W/8, 2 C]."""
+  """Mean and log variance of the posterior: f[F, H, W, 3] -> f32[F, H/8, W/8, 2 C]."""
 
   config: VAEConfig
   dtype: Any
@@ -182,8 +182,7 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-  """Encoder and decoder: `vae.apply({'params': p}, frames, method='encode')`, and
-  `method='decode'`.
+  """Encoder and decoder, used as `vae.apply({'params': p}, frames, method='encode')` or 'decode'.
 
   Attributes:
     config: sizes.
@@ -214,15 +213,12 @@ class VAE(nn.Module):
     _, height, width, _ = frames.shape
     factor = self.config.factor
     if height % factor or width % factor:
-      raise ValueError(
-        f'frames are {height} x {width} (height x width); accepted: multiples of {factor}'
-      )
+      accepted = f'accepted: multiples of {factor}'
+      raise ValueError(f'frames are {height} x {width} (height x width); {accepted}')
     return self.posterior(frames)[0] * self.config.scale
 
   def posterior(self, frames):
-    """Mean and log variance of the unscaled latents, both f32[F, H/8, W/8, C]; training samples
-    from them.
-    """
+    """Mean and log variance of the unscaled latents, both f32[F, H/8, W/8, C]; for training."""
     return jnp.split(self.quant_conv(self.encoder(frames.astype(self.dtype))), 2, axis=-1)
 
   def decode(self, latents):
@@ -236,17 +232,17 @@ class VAE(nn.Module):
 
 
 def _frame_by_frame(vae, params, x, method):
-  one = lambda frame: vae.apply({'params': params}, frame[None], method=method)[0]
-  return jax.lax.map(one, x)
+  apply = lambda frame: vae.apply({'params': params}, frame[None], method=method)[0]
+  return jax.lax.map(apply, x)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def encode_frames(vae, params, frames):
-  """`VAE.encode` of f[F, H, W, 3], one frame after the other, so the memory is that of one frame."""
+  """`VAE.encode` of f[F, H, W, 3], one frame after the other: the memory is that of one frame."""
   return _frame_by_frame(vae, params, frames, 'encode')
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def decode_frames(vae, params, latents):
-  """`VAE.decode` of f[F, H, W, C], one frame after the other, so the memory is that of one frame."""
+  """`VAE.decode` of f[F, H, W, C], one frame after the other: the memory is that of one frame."""
   return _frame_by_frame(vae, params, latents, 'decode')

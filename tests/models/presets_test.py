@@ -1,0 +1,27 @@
+"""The sizes of known models are those of the originals."""
+
+import jax
+import pytest
+
+from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
+from uniedit_jax.models.presets import LAVIE, SMALL
+
+
+@pytest.mark.parametrize(
+  'config, sizes',
+  [
+    # The UNet's checkpoint has 16 more tensors of 16 rotary frequencies, which are computed here.
+    (LAVIE, {'unet': (909_124_100, 814), 'vae': (83_653_863, 248), 'text': (123_060_480, 196)}),
+    (SMALL, {'unet': (10_295_300, 812), 'vae': (1_028_935, 180), 'text': (104_896, 36)}),
+  ],
+  ids=['lavie', 'small'],
+)
+def test_parameters_and_tensors_of_each_part(config, sizes):
+  leaves = {part: jax.tree.leaves(abstract_params(config, part)) for part in PARTS}
+  found = {part: (sum(leaf.size for leaf in leaves[part]), len(leaves[part])) for part in PARTS}
+  assert found == sizes
+
+
+def test_lavie_is_the_default():
+  assert ModelConfig() == LAVIE
+  assert (LAVIE.vae.factor, LAVIE.unet.blocks) == (8, 16)
