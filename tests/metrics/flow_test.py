@@ -12,7 +12,7 @@ MARGIN = 24
 
 @pytest.fixture(scope='module')
 def picture():
-  """A random texture with contrast at all scales, f64[H + 2 m, W + 2 m, 3] in [0, 1]; m = MARGIN."""
+  """A random texture with contrast at all scales and a margin, f64[H', W', 3] in [0, 1]."""
   rng = np.random.default_rng(0)
   size = [length + 2 * MARGIN for length in SIZE]
   rows, columns = np.fft.fftfreq(size[0])[:, None], np.fft.fftfreq(size[1])[None]

@@ -1,13 +1,13 @@
-"""Checkpoint folders: what a model is (config.json), its parameters and its tokenizer.
+"""Checkpoint folders: the config of a model, its parameters and its tokenizer.
 
     <folder>/config.json                      ModelConfig
-    <folder>/manifest.json                    per part: parameters, sha256 of them, where they came from
-    <folder>/unet/  vae/  text/               one orbax tree each, float32; or, for models small enough to be shipped,
-    <folder>/unet.safetensors  ...            one file each, float16
+    <folder>/manifest.json                    per part: parameters, their sha256, their source
+    <folder>/unet/  vae/  text/               one float32 orbax tree each; or, for small models,
+    <folder>/unet.safetensors  ...            one float16 file each
     <folder>/tokenizer/vocab.json merges.txt  or words.txt
 
-A folder appears whole or not at all: it is written beside its place and renamed at the end. The
-models in `SHIPPED` come with the package and go by name.
+A folder appears whole or not at all: it is written under another name and renamed at the end. The
+models in `SHIPPED` come with the package and are loaded by name.
 """
 
 import concurrent.futures
@@ -31,7 +31,7 @@ from uniedit_jax.models.tokenizers import CLIPTokenizer, WordTokenizer
 from uniedit_jax.runtime.files import absolute, local_copy
 
 WORDS_FILE = 'words.txt'
-# orbax reads the arrays of a tree side by side, and holds a gigabyte of them
+# orbax reads the arrays of a tree in parallel, and holds a gigabyte of them.
 _ONE_AT_A_TIME = threading.Lock()
 SHIPPED = {'sprites': epath.Path(__file__).parents[1] / 'sprites' / 'checkpoint'}
 
@@ -40,10 +40,10 @@ class Model(NamedTuple):
   """A loaded checkpoint.
 
   Attributes:
-    config: `ModelConfig`.
-    params: {part: parameter tree} of the parts asked for.
-    tokenizer: `tokenizers.CLIPTokenizer` or `WordTokenizer`, or None without the part 'text'.
-    hash: str, changes with any parameter of any part and with the config.
+    config: the model's sizes and schedule.
+    params: {part: parameter tree} of the loaded parts.
+    tokenizer: None without the part 'text'.
+    hash: changes with any parameter of any part and with the config.
   """
 
   config: ModelConfig
@@ -54,16 +54,13 @@ class Model(NamedTuple):
 
 @contextlib.contextmanager
 def creating(folder, config, tokenizer_files):
-  """Context in which a checkpoint is written; yields the folder for `save_params`.
+  """Yields a folder for `save_params`; it becomes `folder` at the end unless the block raises.
 
   Args:
-    folder: path of the checkpoint to be.
+    folder: path of the new checkpoint.
     config: `ModelConfig`.
     tokenizer_files: {name: text}, vocab.json and merges.txt or words.txt; {} for a checkpoint
       without a text tower.
-
-  Yields:
-    The path to write into; it becomes `folder` at the end, and is removed when the block raises.
 
   Raises:
     FileExistsError: the folder exists and is not empty.
@@ -93,9 +90,8 @@ def refuse_to_overwrite(folder):
   folder = absolute(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     what = 'a checkpoint' if (folder / 'manifest.json').exists() else 'something else'
-    raise FileExistsError(
-      f'{folder} already holds {what}; remove it first, or choose another folder'
-    )
+    advice = 'remove it first, or choose another folder'
+    raise FileExistsError(f'{folder} already holds {what}; {advice}')
 
 
 def save_params(folder, part, params, source='', compact=False):
@@ -105,7 +101,7 @@ def save_params(folder, part, params, source='', compact=False):
     folder: path.
     part: name, one of `PARTS` in the checkpoint of a model.
     params: tree of arrays. Numpy float32 arrays are written without a copy.
-    source: where they came from, for the manifest.
+    source: origin of the parameters, for the manifest.
     compact: write a float16 safetensors file instead of a float32 orbax tree.
 
   Returns:
@@ -130,21 +126,18 @@ def save_params(folder, part, params, source='', compact=False):
     'sha256': digest.hexdigest(),
     'source': source,
   }
-  path = folder / 'manifest.json'
-  manifest = json.loads(path.read_text()) if path.exists() else {}
-  path.write_text(json.dumps({**manifest, part: entry}, indent=2) + '\n')
+  manifest = _read_manifest(folder) | {part: entry}
+  (folder / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n')
   return entry
 
 
 def locate(checkpoint):
-  """The folder of a checkpoint: its path, or that of a name in `SHIPPED` (write ./name for a folder
-  called so).
-  """
+  """The folder of a path or of a name in `SHIPPED` (./name is the local folder of that name)."""
   return SHIPPED[str(checkpoint)] if str(checkpoint) in SHIPPED else absolute(checkpoint)
 
 
 def read_tokenizer(folder, config):
-  """The tokenizer in a checkpoint folder, of the kind that its files are.
+  """The tokenizer in a checkpoint folder, of the kind of its files.
 
   Raises:
     FileNotFoundError, ValueError: it is missing, or does not fit the text tower.
@@ -156,16 +149,15 @@ def read_tokenizer(folder, config):
 
 
 def count_parameters(folder):
-  """The parameters of all parts as the manifest has them; None where it lacks any."""
-  path = locate(folder) / 'manifest.json'
-  manifest = json.loads(path.read_text()) if path.exists() else {}
-  return (
-    sum(manifest[part]['parameters'] for part in PARTS) if set(PARTS) <= set(manifest) else None
-  )
+  """Number of parameters of all parts according to the manifest; None if it lacks a part."""
+  manifest = _read_manifest(locate(folder))
+  if not set(PARTS) <= set(manifest):
+    return None
+  return sum(manifest[part]['parameters'] for part in PARTS)
 
 
 def load(folder, dtype='float32', parts=PARTS):
-  """Loads a checkpoint, its parts side by side, onto the first local device.
+  """Loads a checkpoint, its parts in parallel, onto the first local device.
 
   Args:
     folder: path, local or remote, or a name in `SHIPPED`.
@@ -176,37 +168,32 @@ def load(folder, dtype='float32', parts=PARTS):
     `Model`.
 
   Raises:
-    FileNotFoundError: the folder is no checkpoint; says what is missing and how to make one.
-    ValueError: the config or a parameter tree is not what the model needs; lists both sides.
+    FileNotFoundError: the folder is no checkpoint; lists what is missing and how to make one.
+    ValueError: the config or a parameter tree does not fit the model; lists both sides.
   """
   folder = locate(folder)
   missing = [name for name in ('config.json', 'manifest.json') if not (folder / name).exists()]
-  missing += [
-    part for part in parts if not ((folder / part).exists() or _file(folder, part).exists())
-  ]
+  exists = lambda part: (folder / part).exists() or _file(folder, part).exists()
+  missing += [part for part in parts if not exists(part)]
   if missing:
     raise FileNotFoundError(
-      f'{folder} is no checkpoint, it lacks: {", ".join(missing)}. Convert the released weights with '
-      f'`python -m convert.lavie --help`, or name a model that comes with the package: {", ".join(SHIPPED)}'
+      f'{folder} is no checkpoint, it lacks: {", ".join(missing)}. Convert the released weights '
+      'with `python -m convert.lavie --help`, or name a model that comes with the package: '
+      f'{", ".join(SHIPPED)}'
     )
   config = ModelConfig.from_json((folder / 'config.json').read_text())
-  manifest = json.loads((folder / 'manifest.json').read_text())
-  digests = [config.to_json(), *(manifest[part]['sha256'] for part in sorted(manifest))]
+  manifest = _read_manifest(folder)
+  # The config counts twice; hashes of existing caches depend on it.
+  digests = [config.to_json(), config.to_json()]
+  digests += [manifest[part]['sha256'] for part in sorted(manifest)]
   tokenizer = read_tokenizer(folder, config) if 'text' in parts else None
-  # Tests have compared what is shipped with the model; to know its shapes, all of it must be
-  # traced.
-  abstract = [
-    None if folder in SHIPPED.values() else abstract_params(config, part) for part in parts
-  ]
+  # Tests compare shipped parameters with the model, and tracing it for its shapes takes seconds.
+  shipped = folder in SHIPPED.values()
+  abstract = [None if shipped else abstract_params(config, part) for part in parts]
   with concurrent.futures.ThreadPoolExecutor() as threads:
     read = threads.map(functools.partial(restore, folder, dtype=dtype), parts, abstract)
     params = dict(zip(parts, read, strict=True))
-  return Model(
-    config,
-    params,
-    tokenizer,
-    hashlib.sha256('\n'.join([config.to_json(), *digests]).encode()).hexdigest(),
-  )
+  return Model(config, params, tokenizer, hashlib.sha256('\n'.join(digests).encode()).hexdigest())
 
 
 def restore(folder, part, abstract, dtype='float32'):
@@ -215,57 +202,47 @@ def restore(folder, part, abstract, dtype='float32'):
   Args:
     folder: `epath.Path` of a checkpoint.
     part: name.
-    abstract: tree of shapes that it must have; None for a safetensors file whose tree is known to
-      be right.
+    abstract: tree of the required shapes; None skips the check of a safetensors file.
     dtype: every floating-point parameter is cast to it while it is read.
 
   Raises:
-    ValueError: the tree is another one, and lists both sides; or the file is damaged.
+    ValueError: the tree is another one (both sides are listed), or the file is damaged.
   """
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   if (path := _file(folder, part)).exists():
     try:
       return traverse_util.unflatten_dict(_read_file(path, abstract, dtype, device), sep='/')
     except safetensors.SafetensorError as error:
-      raise ValueError(
-        f'{path} cannot be read ({error}); accepted: a file of `save_params`'
-      ) from error
-  # late: it takes a third of a second, and a shipped model has no such tree
+      fault = f'{path} cannot be read ({error}); accepted: a file of `save_params`'
+      raise ValueError(fault) from error
+  # The import takes a third of a second, and shipped models do without.
   import orbax.checkpoint as ocp
+
+  def placed(leaf):
+    kind = dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype
+    return jax.ShapeDtypeStruct(leaf.shape, kind, sharding=device)
 
   folder /= part
   with _checkpointer() as checkpointer:
     _compare(folder, _shapes(checkpointer.metadata(folder).item_metadata.tree), _shapes(abstract))
-    target = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape, dtype if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype, sharding=device
-      ),
-      abstract,
-    )
+    target = jax.tree.map(placed, abstract)
     args = ocp.checkpoint_utils.construct_restore_args(target)
     return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(item=target, restore_args=args))
 
 
 def _read_file(path, abstract, dtype, device):
-  """The tensors of a safetensors file by path; the arguments of `restore`. It is mapped, and one is
-  cast at a time.
-  """
+  """{path: tensor} of a memory-mapped safetensors file, cast one by one; arguments of `restore`."""
   with local_copy(path) as name, safetensors.safe_open(name, framework='numpy') as file:
     paths = list(file.keys())
     if abstract is not None:
-      _compare(
-        path,
-        {f'{key} {tuple(file.get_slice(key).get_shape())}' for key in paths},
-        _shapes(abstract),
-      )
+      found = {f'{key} {tuple(file.get_slice(key).get_shape())}' for key in paths}
+      _compare(path, found, _shapes(abstract))
     return {key: jax.device_put(file.get_tensor(key).astype(dtype), device) for key in paths}
 
 
 @contextlib.contextmanager
 def _checkpointer():
-  """An orbax checkpointer that is quiet and whose memory stays near that of the parameters: one at
-  a time.
-  """
+  """A quiet orbax checkpointer whose memory stays near that of the parameters; one at a time."""
   import orbax.checkpoint as ocp
 
   with _ONE_AT_A_TIME:
@@ -273,7 +250,7 @@ def _checkpointer():
     logging.set_verbosity(logging.WARNING)  # orbax logs a page a tree
     try:
       handlers = ocp.type_handlers.create_type_handler_registry(
-        # The arrays do not change while they are written: no defensive copy of all of them.
+        # The arrays do not change while they are written, so no copy is needed.
         (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)),
         (jax.Array, ocp.type_handlers.ArrayHandler()),
       )
@@ -283,7 +260,7 @@ def _checkpointer():
         save_concurrent_gb=1,
         restore_concurrent_gb=1,
       )
-      # Every process reads and writes for itself: none waits for the others.
+      # Every process reads and writes independently of the others.
       alone = ocp.options.MultiprocessingOptions(
         primary_host=None, active_processes={jax.process_index()}
       )
@@ -293,14 +270,17 @@ def _checkpointer():
       logging.set_verbosity(verbosity)
 
 
+def _read_manifest(folder):
+  path = folder / 'manifest.json'
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
 def _file(folder, part):
   return folder / f'{part}.safetensors'
 
 
 def _compare(path, found, wanted):
-  """Raises ValueError unless the parameters found at `path` are those wanted; both as `_shapes` has
-  them.
-  """
+  """Raises ValueError unless the parameters found at `path` are those wanted, both of `_shapes`."""
   if found != wanted:
     raise ValueError(
       f'{path} does not match its config.json\n'
@@ -310,6 +290,5 @@ def _compare(path, found, wanted):
 
 
 def _shapes(tree):
-  return {
-    f'{path} {tuple(x.shape)}' for path, x in traverse_util.flatten_dict(tree, sep='/').items()
-  }
+  flat = traverse_util.flatten_dict(tree, sep='/')
+  return {f'{path} {tuple(leaf.shape)}' for path, leaf in flat.items()}

@@ -1,5 +1,6 @@
-"""What a traced function costs: the arithmetic of its matrix products and convolutions, and the
-time that must take.
+"""Cost of a traced function: the operations of its products and convolutions, and their least time.
+
+Elementwise work is not counted.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ class Product(NamedTuple):
   Attributes:
     flops: floating-point operations; a multiply and an add are two.
     bytes: of its operands and its result, each moved once.
-    times: how often it runs.
+    times: number of runs.
   """
 
   flops: int
@@ -23,17 +24,14 @@ class Product(NamedTuple):
 
 
 def products(function, *args):
-  """Lists the products of a function, those in loops and differentiated blocks too.
+  """Lists every `Product` of a function, including those in loops and differentiated blocks.
 
   Args:
     function: traceable.
     *args: pytrees of arrays or `jax.ShapeDtypeStruct`s.
 
-  Returns:
-    list of `Product`.
-
   Raises:
-    ValueError: a loop whose length is not known before it runs.
+    ValueError: the function branches, or has a loop of unknown length.
   """
   found = []
   _walk(jax.make_jaxpr(function)(*args).jaxpr, 1, found)
@@ -42,37 +40,33 @@ def products(function, *args):
 
 def flops(found):
   """Operations of a list of `Product`."""
-  return sum(one.flops * one.times for one in found)
+  return sum(product.flops * product.times for product in found)
 
 
 def roofline(found, peak, bandwidth):
-  """The least seconds for a list of `Product`: each at the peak, or as fast as its bytes move.
+  """The least seconds for a list of `Product`, each bound by operations or by memory.
 
   Args:
     found: list of `Product`.
     peak: operations per second.
     bandwidth: bytes per second of the device's memory.
   """
-  return sum(one.times * max(one.flops / peak, one.bytes / bandwidth) for one in found)
+  seconds = lambda product: max(product.flops / peak, product.bytes / bandwidth)
+  return sum(product.times * seconds(product) for product in found)
 
 
 def _walk(jaxpr, times, found):
   for equation in jaxpr.eqns:
-    name, shapes = (
-      equation.primitive.name,
-      [variable.aval for variable in (*equation.invars, *equation.outvars)],
-    )
+    name = equation.primitive.name
     if name in ('dot_general', 'conv_general_dilated'):
-      count = (_dot if name == 'dot_general' else _convolution)(equation)
+      shapes = [variable.aval for variable in (*equation.invars, *equation.outvars)]
+      count = _dot(equation) if name == 'dot_general' else _convolution(equation)
       found.append(Product(count, sum(x.size * x.dtype.itemsize for x in shapes), times))
-    inner = [
-      getattr(x, 'jaxpr', x)
-      for p in equation.params.values()
-      for x in (p if isinstance(p, tuple) else (p,))
-    ]
+    params = [p if isinstance(p, tuple) else (p,) for p in equation.params.values()]
+    inner = [getattr(x, 'jaxpr', x) for values in params for x in values]
     inner = [x for x in inner if hasattr(x, 'eqns')]
     if name == 'cond' and equation.params['branches_platforms']:
-      # the form of other platforms, to which all are equal: no trick of one of them counts
+      # The last branch is the default of all platforms: the work is counted, not a form of it.
       inner = inner[-1:]
     elif inner and name in ('while', 'cond'):
       raise ValueError(f'the function has a {name}; accepted: loops of known length, no branches')

@@ -1,8 +1,8 @@
-"""Faults of what a person or a file hands in: all of them are reported at once."""
+"""Faults of what a person or a file hands in, all reported at once."""
 
 
 class FaultsError(ValueError):
-  """A run cannot start.
+  """The faults for which a run cannot start.
 
   Attributes:
     faults: list of str, each "field is value; accepted: ...".
@@ -17,7 +17,7 @@ class Faults(list):
   """Collects faults; `stop` raises them."""
 
   def attempt(self, function, *args, field='', **kwargs):
-    """Calls a function; returns None if it raises, and adds its faults with `field` in front."""
+    """Calls a function; if it raises, adds its faults behind `field` and returns None."""
     try:
       return function(*args, **kwargs)
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Files, local or remote (gs://, s3://): written whole or not at all, read under a local name."""
+"""Files, local or remote (gs://, s3://): atomic writes, and local names for reading."""
 
 import contextlib
 import os
@@ -11,8 +11,7 @@ from etils import epath
 
 @contextlib.contextmanager
 def atomic_file(path):
-  """Yields a local file name to write to; it becomes `path` if the block ends well and vanishes if
-  not.
+  """Yields a local file name to write to; it becomes `path` unless the block raises.
 
   Args:
     path: str or path-like, local or remote. Missing parent folders are made.
@@ -35,18 +34,17 @@ def atomic_file(path):
 
 
 def write_text(path, text):
-  """Writes a text file in utf-8, atomically."""
+  """Writes a text file atomically, in utf-8."""
   with atomic_file(path) as name:
     pathlib.Path(name).write_text(text, encoding='utf-8')
 
 
 @contextlib.contextmanager
 def local_copy(path):
-  """Yields a local name of a file or a folder of files; a remote one is copied for the length of
-  the block.
+  """Yields a local name of a file or a folder of files; remote ones are copied for the block.
 
   Args:
-    path: str or path-like. Where nothing is there, the name is one that does not exist.
+    path: str or path-like. If it does not exist, neither does the local name.
   """
   if not is_remote(path):
     yield os.fspath(path)
@@ -65,16 +63,16 @@ def local_copy(path):
 
 
 def exists(path):
-  """Whether a file or folder is there; the empty path is none."""
+  """Whether a file or folder exists; False for '' and None."""
   return bool(path) and epath.Path(path).exists()
 
 
 def is_remote(path):
-  """Whether a path is an address, as gs://bucket/clip.mp4."""
+  """Whether a path is an address such as gs://bucket/clip.mp4."""
   return '://' in os.fspath(path)
 
 
 def absolute(folder):
-  """A local folder as an absolute path, a remote one as it is: orbax takes no relative paths."""
+  """A local folder as an absolute path, a remote one unchanged: orbax takes no relative paths."""
   folder = epath.Path(folder).expanduser()
   return folder if is_remote(folder) else folder.resolve()

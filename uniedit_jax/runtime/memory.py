@@ -1,4 +1,4 @@
-"""How much memory sampling needs, and how much there is."""
+"""The memory that sampling needs, and the memory that the device has."""
 
 import functools
 
@@ -9,8 +9,8 @@ from etils import epath
 from uniedit_jax.models import attention_kernels
 from uniedit_jax.models.config import PARTS, abstract_params
 
-# Memory of one row while it is sampled, in units of f[F, H, W, channels[0]]: the difference of the
-# process peaks with three and with six rows a pass in docs/performance.md.
+# Memory of one row during sampling, in units of f[F, H, W, channels[0]]; from the process peaks of
+# LaVie with three and with six rows a pass in docs/performance.md.
 ROW_UNITS = 36
 
 
@@ -28,20 +28,16 @@ def needed(config, rows, frames, height, width, dtype, parameters=None):
     rows: rows of the largest pass.
     frames, height, width: the clip, in pixels.
     dtype: compute dtype.
-    parameters: their number, where it is known; it takes a second or two to count them.
+    parameters: number of parameters, if known; counting them takes a second or two.
   """
-  item = jnp.dtype(dtype).itemsize
-  side = config.vae.factor
+  item, side = jnp.dtype(dtype).itemsize, config.vae.factor
+  weights = (parameters or parameter_count(config)) * item
   unit = frames * (height // side) * (width // side) * config.unet.channels[0] * item
-  return (
-    (parameters or parameter_count(config)) * item
-    + rows * ROW_UNITS * unit
-    + 2 * attention_kernels.LOGITS_BYTES
-  )
+  return weights + rows * ROW_UNITS * unit + 2 * attention_kernels.LOGITS_BYTES
 
 
 def available():
-  """Bytes that the first local device offers, or None where it does not say."""
+  """Bytes that the first local device has available, or None if it does not report them."""
   stats = jax.local_devices()[0].memory_stats() or {}
   if 'bytes_limit' in stats:
     return stats['bytes_limit']

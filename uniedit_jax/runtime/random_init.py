@@ -1,4 +1,4 @@
-"""Random parameters and a byte tokenizer, to try programs without weights."""
+"""Checkpoints with random parameters and a byte tokenizer, to try programs without weights."""
 
 import json
 import zlib
@@ -11,17 +11,16 @@ from uniedit_jax.runtime.checkpoint import creating, save_params
 
 
 def init_random(folder, config, seed=0, progress=iter):
-  """Writes a checkpoint with random parameters and a byte tokenizer, to try programs without
-  weights.
+  """Writes a checkpoint with random parameters and a byte tokenizer.
 
-  Activations, latents, frames and predicted noise come out of order one. The numbers are the same
-  on every machine and for every leaf on its own: they depend on the seed and the path only.
+  Activations, latents, frames and predicted noise are of order one. The numbers depend on nothing
+  but the seed and the path of a leaf, and are the same on every machine.
 
   Args:
     folder: path.
     config: `ModelConfig`.
     seed: int.
-    progress: wraps an iterable of leaves to show progress, such as `tqdm.tqdm`.
+    progress: wraps the iterable of leaves to show progress, such as `tqdm.tqdm`.
 
   Raises:
     FileExistsError: the folder exists and is not empty.
@@ -29,52 +28,47 @@ def init_random(folder, config, seed=0, progress=iter):
   with creating(folder, config, byte_tokenizer(config.text)) as staging:
     for part in PARTS:
       params = random_params(abstract_params(config, part), seed, part, progress)
-      if part == 'vae':  # the latents are this times config.vae.scale
+      # The latents are the output of this layer times config.vae.scale.
+      if part == 'vae':
         params['quant_conv']['kernel'] /= config.vae.scale
       save_params(staging, part, params, source=f'random, seed {seed}')
 
 
 def random_params(abstract, seed=0, part='', progress=iter):
-  """Draws a parameter tree in numpy.
+  """Draws a parameter tree of np.float32 with the shapes of `abstract`.
+
+  Kernels are N(0, 1 / fan_in), embeddings N(0, 1), scales N(1, 0.1^2), biases N(0, 0.1^2).
 
   Args:
     abstract: tree of shapes.
     seed: int.
     part: name that is mixed into the seed.
     progress: wraps the iterable of leaves.
-
-  Returns:
-    Tree of np.float32: kernels N(0, 1 / fan_in), embeddings N(0, 1), scales N(1, 0.1^2), biases
-    N(0, 0.1^2).
   """
   params = {}
   for path, leaf in progress(traverse_util.flatten_dict(abstract, sep='/').items()):
     rng = np.random.default_rng([seed, zlib.crc32(f'{part}/{path}'.encode())])
     x = rng.standard_normal(leaf.shape, np.float32)
     kind = path.rpartition('/')[2]
-    # Embeddings keep unit variance: what reads them normalises first, or is a softmax.
+    # Embeddings keep unit variance: their readers normalise first, or are a softmax.
     x *= {'kernel': np.prod(leaf.shape[:-1]) ** -0.5, 'embedding': 1.0}.get(kind, 0.1)
     params[path] = x + np.float32(1) if kind == 'scale' else x
   return traverse_util.unflatten_dict(params, sep='/')
 
 
 def byte_tokenizer(config):
-  """Files of a tokenizer in CLIP's format whose tokens are bytes.
+  """Files {'vocab.json': text, 'merges.txt': text} of a tokenizer in CLIP's format on bytes.
 
   Args:
     config: `TextConfig` with room for 512 bytes (inside and at the end of words) and the two
       special tokens.
 
-  Returns:
-    {'vocab.json': text, 'merges.txt': text}.
-
   Raises:
     ValueError: the vocabulary is too small.
   """
   if config.vocabulary < 514 or min(config.bos, config.eos) < 512:
-    raise ValueError(
-      f'text is {config}; accepted: a vocabulary of at least 514, bos and eos at least 512'
-    )
+    accepted = 'accepted: a vocabulary of at least 514, bos and eos at least 512'
+    raise ValueError(f'text is {config}; {accepted}')
   # Byte-level BPE writes printable bytes as themselves and all others as code points from 256 on.
   printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
   others = iter(range(256, 512))

@@ -1,6 +1,4 @@
-"""What a run did, as it is written to run.json: seconds and compilations by phase, versions,
-memory, warnings.
-"""
+"""The content of run.json: seconds and compilations by phase, versions, memory, warnings."""
 
 import contextlib
 import importlib.metadata
@@ -22,54 +20,55 @@ COMPILE_EVENTS = (
   '/jax/core/compile/jaxpr_trace_duration',
   '/jax/core/compile/jaxpr_to_mlir_module_duration',
 )
-BESIDE = 'beside'  # what threads compile while phases go on
+BESIDE = 'beside'  # the key of compilation by threads, concurrent with phases
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'transformers')
-_RECORDS = weakref.WeakSet()
+_LOGS = weakref.WeakSet()
 
 
-def _tell(event, duration, **_):
-  for log in list(_RECORDS):
+def _notify(event, duration, **_):
+  for log in list(_LOGS):
     log.on_event(event, duration)
 
 
-# One for all: JAX holds on to its listeners, and records come and go.
-jax.monitoring.register_event_duration_secs_listener(_tell)
+# One listener for all logs: JAX keeps its listeners, while logs come and go.
+jax.monitoring.register_event_duration_secs_listener(_notify)
 
 
 class RunLog:
   """Collects run.json while a run goes on.
 
   Attributes:
-    seconds: {phase: seconds, compilation apart}.
-    compile_seconds: {phase: seconds of tracing, lowering and compiling}; compilations: {phase:
-      number of programs}. What a thread compiles beside the phases is apart, as 'beside'.
+    seconds: {phase: seconds without compilation}.
+    compile_seconds: {phase: seconds of tracing, lowering and compiling}.
+    compilations: {phase: number of programs}. Both count compilation by other threads under
+      'beside'.
     warnings: list of str.
-    facts: anything else that the run wants to tell, such as 'seconds_to_first_step': from the start
-      of the process until the first step of sampling is done.
+    facts: dict of other entries, such as 'seconds_to_first_step': from the start of the process to
+      the end of the first sampling step.
   """
 
   def __init__(self, warnings=(), announce=logging.info):
-    """Starts a record.
+    """Starts a log.
 
     Args:
-      warnings: what is known to be odd from the start.
-      announce: called with the name of every phase as it begins.
+      warnings: warnings known from the start.
+      announce: called with the name of every phase when it begins.
     """
     self.seconds, self.compile_seconds, self.compilations = {}, {}, {}
     self.warnings, self.facts = [], {}
     self._announce, self._phase, self._thread, self._spans = announce, None, None, []
     for message in warnings:
       self.warn(message)
-    _RECORDS.add(self)
+    _LOGS.add(self)
 
   def on_event(self, event, duration):
-    """Counts an event of `jax.monitoring`, if it is one of compiling and a phase goes on."""
+    """Counts an event of `jax.monitoring` if it is a compilation during a phase."""
     if event not in COMPILE_EVENTS or not self._phase:
       return
     phase, spans = (
       (self._phase, self._spans) if threading.get_ident() == self._thread else (BESIDE, [])
     )
-    # Events are reported as they end and those of inner functions lie inside: count the union of
+    # Events are reported at their end, and those of inner functions lie inside: count the union of
     # the spans.
     start, counted = time.perf_counter() - duration, 0.0
     while spans and spans[-1][0] >= start:
@@ -80,11 +79,11 @@ class RunLog:
 
   @property
   def compiled(self):
-    """Seconds that phases have spent compiling so far."""
+    """Seconds of compilation in phases so far."""
     return sum(seconds for phase, seconds in self.compile_seconds.items() if phase != BESIDE)
 
   def count_step(self):
-    """Tells that a step of sampling is done; the time of the first is kept."""
+    """Marks the end of a sampling step; only the time of the first is recorded."""
     self.facts.setdefault('seconds_to_first_step', round(seconds_of_process(), 3))
 
   @contextlib.contextmanager
@@ -105,12 +104,12 @@ class RunLog:
       self._phase = None
 
   def warn(self, message):
-    """Logs a warning and keeps it for the record."""
+    """Logs a warning and keeps it for run.json."""
     logging.warning(message)
     self.warnings.append(message)
 
   def as_dict(self):
-    """The record, ready for json."""
+    """The content of run.json."""
     rounded = lambda by_phase: {name: round(value, 3) for name, value in by_phase.items()}
     return {
       **self.facts,
@@ -126,14 +125,14 @@ class RunLog:
 
 
 def peak_memory():
-  """Peak bytes on the first device, or of the process where the device is the CPU."""
+  """Peak bytes on the first device, or of the process if the device is the CPU."""
   stats = jax.local_devices()[0].memory_stats() or {}
   unit = 1 if sys.platform == 'darwin' else 1024
   return stats.get('peak_bytes_in_use') or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def seconds_of_process():
-  """Seconds since this process began; where the system does not say, those that it has computed."""
+  """Seconds since the process started, or its CPU time where the system does not report them."""
   try:
     fields = pathlib.Path('/proc/self/stat').read_text().rpartition(')')[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf('SC_CLK_TCK')
@@ -147,4 +146,5 @@ def _git_commit():
   try:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
   except (OSError, subprocess.CalledProcessError):
-    return None  # installed without its repository
+    # The package was installed without its repository.
+    return None

@@ -1,6 +1,4 @@
-"""Devices: the processes of a run, the mesh that batches of edits are sharded over, programs that
-are kept.
-"""
+"""Devices: processes of a run, the mesh for batches of edits, and the compilation cache."""
 
 import jax
 import numpy as np
@@ -8,50 +6,51 @@ from etils import epath
 
 
 def data_mesh(devices=None):
-  """A mesh with the one axis 'data' over the given devices; by default over this process's own.
+  """A mesh with the single axis 'data' over the devices; by default those of this process.
 
-  Edits are sharded and rows never are, so hosts do not wait for each other.
+  Edits are sharded and rows are not, so hosts never wait for each other.
   """
   devices = jax.local_devices() if devices is None else devices
   return jax.sharding.Mesh(np.asarray(devices), ('data',))
 
 
 def meet(coordinator, processes, process):
-  """Lets the processes of a run find out who they are, for `jax.process_index`; before anything
-  asks for devices.
+  """Runs `jax.distributed` only until every process knows its index and the number of processes.
 
-  Then each goes its own way, as they share nothing: none waits for another, and none ends because
-  another did.
+  Afterwards the processes are independent: none waits for another or fails with it. It must be
+  called before anything asks JAX for devices.
 
   Args:
-    coordinator: host:port of process 0, or 'auto' where JAX finds the others by itself (TPU slices,
+    coordinator: host:port of process 0, or 'auto' if JAX can find the processes (TPU slices,
       Slurm, ...).
-    processes, process: how many there are, and which this is; not read with 'auto'.
+    processes, process: number of processes and index of this one; ignored with 'auto'.
   """
-  jax.distributed.initialize(*(() if coordinator == 'auto' else (coordinator, processes, process)))
+  if coordinator == 'auto':
+    jax.distributed.initialize()
+  else:
+    jax.distributed.initialize(coordinator, processes, process)
   jax.devices()
   jax.distributed.shutdown()
 
 
 def replicate(tree, mesh):
-  """A copy of all arrays on every device of the mesh."""
+  """Copies all arrays to every device of the mesh."""
   return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
 def on_first(tree):
-  """The copies on the first device of what `replicate` made; nothing is copied."""
+  """The arrays of `replicate` on the first device, without a copy."""
   return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def set_up_programs(cache, dtype):
-  """Settles how programs are compiled: kept from run to run, and true to their dtype.
+  """Sets up the persistent compilation cache and the matmul precision.
 
   Args:
-    cache: path of a folder for compiled programs, so that the next run starts without compiling.
-      Small ones are kept too: there are many, and together they take longer than the large ones do
-      to be read.
-    dtype: compute dtype. float32 then means it: GPUs and TPUs would otherwise multiply in fewer
-      bits.
+    cache: folder of compiled programs, from which the next run starts without compiling. Small
+      programs are kept too, as together they take longer to compile than the large ones to load.
+    dtype: compute dtype. With float32, GPUs and TPUs multiply in full float32; they would
+      otherwise use fewer bits.
   """
   cache = epath.Path(cache).expanduser()
   cache.mkdir(parents=True, exist_ok=True)

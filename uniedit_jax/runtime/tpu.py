@@ -1,4 +1,4 @@
-"""TPUs that are not there: what is published of their chips, and topologies to compile for."""
+"""TPUs without hardware: published figures of the chips, and topologies to compile for."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,11 @@ from jax.experimental import topologies
 
 
 class Chip(NamedTuple):
-  """What Google publishes of a chip: bytes of memory, bfloat16 operations a second, bytes of memory
-  a second.
-  """
+  """Figures of a chip as published by Google."""
 
-  memory: float
-  peak: float
-  bandwidth: float
+  memory: float  # bytes
+  peak: float  # bfloat16 operations a second
+  bandwidth: float  # bytes a second
 
 
 CHIPS = {
@@ -23,30 +21,25 @@ CHIPS = {
 
 
 def chip_of(topology):
-  """The `Chip` of a topology such as 'v5e:4x4'.
-
-  Raises:
-    ValueError: an unknown kind, or no shape.
-  """
+  """The `Chip` of a topology such as 'v5e:4x4'; raises ValueError for unknown ones."""
   kind, _, shape = topology.partition(':')
   if kind not in CHIPS or not shape:
-    raise ValueError(
-      f'topology is {topology!r}; accepted: {", ".join(CHIPS)} with a shape, as v5e:4x4'
-    )
+    accepted = f'accepted: {", ".join(CHIPS)} with a shape, as v5e:4x4'
+    raise ValueError(f'topology is {topology!r}; {accepted}')
   return CHIPS[kind]
 
 
 def devices_of(topology):
-  """The devices of a topology, to compile for and not to run on.
+  """The devices of a topology, which programs are compiled for but do not run on.
 
   Raises:
-    ValueError: there is none of this name, or libtpu is missing.
+    ValueError: the topology is unknown, or libtpu is missing.
   """
   chip_of(topology)
   single = {'chips_per_host_bounds': [1, 1, 1]} if topology.endswith(':1x1') else {}
   try:
     return topologies.get_topology_desc(platform='tpu', topology_name=topology, **single).devices
-  except Exception as error:  # libtpu's, of many types
-    raise ValueError(
-      f'topology is {topology!r}: {error}; accepted: a shape of that kind, with libtpu (pip install -e ".[tpu]")'
-    ) from error
+  # libtpu raises many types.
+  except Exception as error:
+    accepted = 'accepted: a shape of that kind, with libtpu (pip install -e ".[tpu]")'
+    raise ValueError(f'topology is {topology!r}: {error}; {accepted}') from error

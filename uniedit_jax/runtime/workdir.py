@@ -1,6 +1,4 @@
-"""The protocol of a workdir: config.json first, finished parts kept, DONE last, every file whole or
-absent.
-"""
+"""Workdir protocol: config.json first, finished parts kept, DONE last, every file atomic."""
 
 import json
 import pathlib
@@ -17,17 +15,17 @@ def write_json(path, value):
 
 
 def once(path, make, *args, key, **kwargs):
-  """What a finished part of a run came to, so that it is not made again.
+  """The result of a part of a run, from a file if the part was finished before.
 
   Args:
-    path: of the file that keeps it.
+    path: the file that keeps the result.
     make: function whose result json can hold.
     *args, **kwargs: of `make`.
     key: str, of everything that the result depends on.
 
   Returns:
-    make(*args, **kwargs) as json gives it back, or what that came to before: the file at `path`,
-    where that has the same key.
+    The result kept at `path` if its key is the same, else make(*args, **kwargs) after a round trip
+    through json.
   """
   if path.exists() and (found := json.loads(path.read_text()))['key'] == key:
     return found['result']
@@ -37,31 +35,30 @@ def once(path, make, *args, key, **kwargs):
 
 
 def begin(workdir, config):
-  """Starts a run, or tells that it has been finished before.
+  """Starts a run unless it is already finished.
 
   Args:
     workdir: path.
     config: dict, everything that the results depend on; written to config.json.
 
   Returns:
-    False if the folder holds the finished run of this very config.
+    False if the folder holds the finished run of the same config, else True.
 
   Raises:
-    ValueError: it holds the finished run of another config.
+    ValueError: the folder holds the finished run of another config.
   """
   config, path = json.loads(json.dumps(config)), epath.Path(workdir) / 'config.json'
   if (epath.Path(workdir) / 'DONE').exists():
     old = json.loads(path.read_text())
     changed = sorted(key for key in {*config, *old} if config.get(key) != old.get(key))
     if changed:
-      raise ValueError(
-        f'workdir {workdir} holds a finished run that differs in {", ".join(changed)}; accepted: another folder'
-      )
+      differs = f'differs in {", ".join(changed)}; accepted: another folder'
+      raise ValueError(f'workdir {workdir} holds a finished run that {differs}')
     return False
   write_json(path, config)
   return True
 
 
 def mark_done(workdir):
-  """Declares a run finished; the last thing that is written."""
+  """Writes DONE, the last file of a run."""
   write_json(epath.Path(workdir) / 'DONE', True)
