@@ -28,7 +28,8 @@ def main(_):
   """Renders the scene of the flags."""
   if FLAGS.pixels < 16 or FLAGS.pixels % 2:
     sys.exit(f'--pixels is {FLAGS.pixels}; accepted: even numbers from 16 on')
-  scene = Scene(**{name: FLAGS[name].value for name in ATTRIBUTES})
+  attributes = {name: FLAGS[name].value for name in ATTRIBUTES}
+  scene = Scene(**attributes)
   rendering, folder = render(scene, FLAGS.pixels), epath.Path(FLAGS.out).expanduser()
   video.write_mp4(folder / 'clip.mp4', rendering.frames, CONFIG.fps)
   write_mask(folder / 'masks', rendering.masks)

@@ -1,6 +1,4 @@
-"""The step of a batch compiles for real TPUs, here for the small model; needs libtpu (`pip install
--e '.[tpu]'`).
-"""
+"""The step of a batch compiles for TPUs; needs libtpu (`pip install -e '.[tpu]'`)."""
 
 import subprocess
 import sys
@@ -11,14 +9,8 @@ pytestmark = pytest.mark.tpu
 
 
 def compile_tpu(*flags):
-  command = [
-    sys.executable,
-    '-m',
-    'experiments.compile_tpu',
-    '--config=configs/batch.py:sprites',
-    *flags,
-  ]
-  return subprocess.run(command, capture_output=True, text=True, check=False)
+  command = [sys.executable, '-m', 'experiments.compile_tpu', '--config=configs/batch.py:sprites']
+  return subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
 
 
 def test_eight_chips_exchange_nothing():
@@ -27,23 +19,15 @@ def test_eight_chips_exchange_nothing():
   heads, _, row = (
     [cell.strip() for cell in line.split('|')[1:-1]] for line in done.stdout.splitlines()
   )
-  told = dict(zip(heads, row, strict=True))
-  assert [told[name] for name in ('topology', 'chips', 'rows', 'collectives')] == [
-    'v5e:2x4',
-    '8',
-    '3+3',
-    '0',
-  ]
-  assert 0.05 < float(told['GB a chip']) < 1
+  found = dict(zip(heads, row, strict=True))
+  names = 'topology', 'chips', 'rows', 'collectives'
+  assert [found[name] for name in names] == ['v5e:2x4', '8', '3+3', '0']
+  assert 0.05 < float(found['GB a chip']) < 1
 
 
-def test_what_does_not_fit_or_exist_is_told():
-  many = compile_tpu(
-    '--topology=v5e:1x1',
-    '--config.per_device=16',
-    '--config.clip.height=512',
-    '--config.clip.width=512',
-  )
+def test_a_step_that_does_not_fit_and_an_unknown_topology_are_refused():
+  large = '--config.per_device=16', '--config.clip.height=512', '--config.clip.width=512'
+  many = compile_tpu('--topology=v5e:1x1', *large)
   assert many.returncode == 1 and 'the step does not fit a chip of v5e:1x1' in many.stderr
   for name, why in (
     ('v9:2x2', 'accepted: v5e, v5p, v6e with a shape'),

@@ -8,12 +8,11 @@ from experiments.docs import config_table
 
 
 def test_the_page_is_up_to_date():
-  assert config_table.PATH.read_text() == config_table.table(), (
-    'run `python -m experiments.docs.config_table`'
-  )
+  hint = 'run `python -m experiments.docs.config_table`'
+  assert config_table.PATH.read_text() == config_table.table(), hint
 
 
-def test_a_field_takes_the_comment_behind_it_or_above_it_or_that_of_what_it_is_part_of():
+def test_a_field_takes_the_comment_behind_it_or_above_it_or_of_the_part_that_has_it():
   known = config_table.comments(common)
   assert known['seed'] == 'of every random number'
   assert known['move.amount'].startswith('fraction of the picture')
@@ -23,7 +22,6 @@ def test_a_field_takes_the_comment_behind_it_or_above_it_or_that_of_what_it_is_p
 
 
 def test_fields_have_dotted_names_and_types():
-  config = ml_collections.ConfigDict(
-    {'a': {'b': ml_collections.config_dict.placeholder(int)}, 'c': 'x'}
-  )
+  unset = ml_collections.config_dict.placeholder(int)
+  config = ml_collections.ConfigDict({'a': {'b': unset}, 'c': 'x'})
   assert list(config_table.fields(config)) == [('a.b', int, None), ('c', str, 'x')]

@@ -23,7 +23,7 @@ HEADS = (
 )
 TABLE = f"""{HEADS}
 DAVIS Videos:,,,,,,
-gold-fish,Fish swim.,"Fish swim, oil painting.",Sharks swim.,Fish swim in space.,Sharks in space.,DAVIS
+gold-fish,Fish swim.,"Fish swim, oil painting.",Sharks swim.,Fish in space.,Sharks in space.,DAVIS
 ,,,,,,
 Videvo Videos:,,,,,,
 swans,Swans  float. ,"Swans float,
@@ -34,15 +34,8 @@ swans,Swans  float. ,"Swans float,
 def finish(workdir, name, task, clip, **metrics):
   folder = workdir / 'items' / name
   folder.mkdir(parents=True)
-  config = {
-    'task': task,
-    'video': clip,
-    'image': '',
-    'generated': False,
-    'source_prompt': '',
-    'seed': 0,
-    'clip': {},
-  }
+  config = {'task': task, 'video': clip, 'image': '', 'generated': False}
+  config |= {'source_prompt': '', 'seed': 0, 'clip': {}}
   (folder / 'config.json').write_text(json.dumps(config))
   (folder / 'metrics.json').write_text(json.dumps(metrics))
   (folder / 'DONE').touch()
@@ -52,27 +45,9 @@ def finish(workdir, name, task, clip, **metrics):
 def workdir(tmp_path):
   """Two motion edits of two clips, three structure-preserving ones of two, one that failed."""
   folder = tmp_path / 'run'
-  psnr = {'vae_round_trip_psnr_db': 30.0}
-  finish(
-    folder,
-    'a',
-    'motion',
-    'a.mp4',
-    edit_source_ssim=0.1,
-    edit_flicker=0.2,
-    source_flicker=0.1,
-    **psnr,
-  )
-  finish(
-    folder,
-    'b',
-    'motion',
-    'b.mp4',
-    edit_source_ssim=0.3,
-    edit_flicker=0.4,
-    source_flicker=0.1,
-    **psnr,
-  )
+  source = {'source_flicker': 0.1, 'vae_round_trip_psnr_db': 30.0}
+  finish(folder, 'a', 'motion', 'a.mp4', edit_source_ssim=0.1, edit_flicker=0.2, **source)
+  finish(folder, 'b', 'motion', 'b.mp4', edit_source_ssim=0.3, edit_flicker=0.4, **source)
   infinite = {'edit_source_psnr_db': float('inf')}
   finish(folder, 'c', 'appearance', 'a.mp4', edit_source_ssim=0.8, edit_flicker=None, **infinite)
   two = {'edit_source_ssim': 1.0, 'edit_2_source_ssim': 0.9, 'edit_flicker': 0.5}
@@ -86,27 +61,20 @@ def test_tables_of_motion_and_of_structure_preserving_edits(workdir):
   evaluate_set.run(workdir)
   page = (workdir / 'measures.md').read_text()
   assert '4 of 5 edits are finished' in page
-  motion, appearance = page[page.index('## Motion edits: 2') :].split(
-    '## Structure-preserving edits: 2'
-  )
+  motions = page[page.index('## Motion edits: 2') :]
+  motion, appearance = motions.split('## Structure-preserving edits: 2')
   assert '| `flicker` | 0.3 [0.2, 0.4] | 2 | 0.1 [0.1, 0.1] | 2 |' in motion
   assert 'ssim' not in motion and 'Left out' in motion and 'Left out' not in appearance
   assert '| `vae_round_trip_psnr_db` | 30 [30, 30] | 2 |  |  |' in motion
   # The two edits of a clip count as two, and as one when intervals are drawn.
   assert '| `source_ssim` | 0.9 [0.8, 0.95] | 3 |  |  |' in appearance
-  assert (
-    '| `flicker` | 0.5 | 1 |  |  |' in appearance
-    and '| `source_psnr_db` | 20 | 1 |  |  |' in appearance
-  )
+  assert '| `flicker` | 0.5 | 1 |  |  |' in appearance
+  assert '| `source_psnr_db` | 20 | 1 |  |  |' in appearance
   with open(workdir / 'measures.csv') as file:
     rows = list(csv.DictReader(file))
   (ssim,) = [row for row in rows if row['task'] == 'motion' and row['measure'] == 'source_ssim']
-  assert (ssim['row'], ssim['n'], ssim['clips'], float(ssim['mean'])) == (
-    'edit',
-    '2',
-    '2',
-    pytest.approx(0.2),
-  )
+  assert (ssim['row'], ssim['n'], ssim['clips']) == ('edit', '2', '2')
+  assert float(ssim['mean']) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -136,15 +104,10 @@ def test_intervals_keep_groups_together():
 
 
 def test_faults_of_the_command(tmp_path):
-  done = subprocess.run(
-    [sys.executable, '-m', 'experiments.evaluate_set', f'--workdir={tmp_path}'],
-    **dict(capture_output=True, text=True, check=False),
-  )
-  assert (
-    done.returncode == 1
-    and 'has no items/; accepted' in done.stderr
-    and 'Traceback' not in done.stderr
-  )
+  command = [sys.executable, '-m', 'experiments.evaluate_set', f'--workdir={tmp_path}']
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert done.returncode == 1 and 'has no items/; accepted' in done.stderr
+  assert 'Traceback' not in done.stderr
   (tmp_path / 'items/a').mkdir(parents=True)
   with pytest.raises(ValueError, match='none of 1 edits is finished'):
     evaluate_set.run(tmp_path)
@@ -163,11 +126,8 @@ def loveu(tmp_path):
 def test_the_table_of_loveu_is_a_manifest(loveu):
   lines = read_manifest(loveu)
   assert [number for number, _ in lines] == [3] * 4 + [7] * 4
-  assert [fields['id'] for _, fields in lines][2:5] == [
-    'gold-fish_background',
-    'gold-fish_multiple',
-    'swans_style',
-  ]
+  ids = [fields['id'] for _, fields in lines]
+  assert ids[2:5] == ['gold-fish_background', 'gold-fish_multiple', 'swans_style']
   assert lines[0][1] == {
     'id': 'gold-fish_style',
     'video': str(loveu.parent / 'DAVIS_480p/480p_videos/gold-fish.mp4'),
@@ -176,17 +136,14 @@ def test_the_table_of_loveu_is_a_manifest(loveu):
     'metrics.source_prompt': 'Fish swim.',
   }
   assert lines[4][1]['video'] == str(loveu.parent / 'videvo_480p/480p_frames/swans')
-  assert (lines[4][1]['target_prompt'], lines[4][1]['metrics.source_prompt']) == (
-    'Swans float, anime.',
-    'Swans float.',
-  )
+  assert lines[4][1]['target_prompt'] == 'Swans float, anime.'
+  assert lines[4][1]['metrics.source_prompt'] == 'Swans float.'
 
 
 def test_its_edits_are_sound(loveu, tmp_path_factory):
   folder = make_folder(tmp_path_factory)
-  items, faulty = read_batch(
-    config_of(batch, folder, video='', target_prompt='', manifest=str(loveu))
-  )
+  config = config_of(batch, folder, video='', target_prompt='', manifest=str(loveu))
+  items, faulty = read_batch(config)
   assert len(items) == 8 and not faulty
   assert {item.config.task for item in items} == {'appearance'}
   assert all(item.config.source_prompt == '' != item.config.metrics.source_prompt for item in items)
@@ -202,22 +159,15 @@ def test_faults_of_the_table_have_lines(loveu):
   with pytest.raises(ValueError) as error:
     read_manifest(loveu)
   faults = str(error.value).splitlines()[1:]
-  for start, fault in zip(
-    ('line 2: ', 'line 3: ', 'line 5: ', 'line 5: ', 'line 7: '),
-    (
-      "'Other Videos:'",
-      'is in no folder',
-      'no Background Change',
-      'is in no folder',
-      "no video of 'no-file'",
-    ),
-    strict=True,
-  ):
-    assert any(one.strip(' -').startswith(start) and fault in one for one in faults), (
-      start,
-      fault,
-      faults,
-    )
+  expected = (
+    ('line 2: ', "'Other Videos:'"),
+    ('line 3: ', 'is in no folder'),
+    ('line 5: ', 'no Background Change'),
+    ('line 5: ', 'is in no folder'),
+    ('line 7: ', "no video of 'no-file'"),
+  )
+  for start, part in expected:
+    assert [one for one in faults if one.strip(' -').startswith(start) and part in one], faults
   loveu.write_text('Video name,Style\nswans,x\n')
   with pytest.raises(ValueError, match='line 1: heads lack Our GT caption, Style Change Caption'):
     read_manifest(loveu)

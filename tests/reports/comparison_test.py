@@ -1,4 +1,4 @@
-"""Tables and page of a comparison, from rows that are written here."""
+"""Tables and page of a comparison, from rows that are made up."""
 
 import csv
 import json
@@ -14,16 +14,14 @@ CONSISTENCY, ALIGNMENT = (
 USER = {'task': 'motion', 'method': 'okapi', 'mean': 4.25, 'low': 3.5, 'high': 4.75, 'answers': 8}
 
 
-def rows_of(methods=('source', *METHODS), **measures):
+def rows_of(measures):
   """A row of every edit and method; a measure is a function of the numbers of both."""
   rows = []
   for i, (edit, fields) in enumerate(EDITS.items()):
-    for j, method in enumerate(methods):
-      named = {'edit': edit, 'task': fields['task'], 'kind': fields['task'], 'method': method}
-      seconds = None if method == 'source' else 10.0**i * j
-      rows.append(
-        {**named, 'seconds': seconds, **{name: of(i, j) for name, of in measures.items()}}
-      )
+    for j, method in enumerate(('source', *METHODS)):
+      row = {'edit': edit, 'task': fields['task'], 'kind': fields['task'], 'method': method}
+      row['seconds'] = None if method == 'source' else 10.0**i * j
+      rows.append(row | {name: of(i, j) for name, of in measures.items()})
   return rows
 
 
@@ -53,9 +51,8 @@ def test_tables_of_motion_and_of_appearance(compared):
     'attributes_right': lambda i, j: 1.0 if j > i else 0.5,
     'background_psnr': lambda i, j: 20.0 + 2 * i + j if j else float('inf'),
   }
-  text = write(
-    compared, rows_of(**known, **{CONSISTENCY: lambda i, j: 0.9, ALIGNMENT: lambda i, j: 20.0 + i})
-  )
+  clip = {CONSISTENCY: lambda i, j: 0.9, ALIGNMENT: lambda i, j: 20.0 + i}
+  text = write(compared, rows_of(known | clip))
   motion, appearance = (table(text, task) for task in ('Motion', 'Appearance'))
   assert 'Motion edits (n = 2)' in text and 'Appearance edits (n = 1)' in text
   assert list(motion) == ['method', 'Source, unedited', *METHODS.values()]
@@ -87,7 +84,7 @@ def test_what_raters_said_gets_into_the_table(compared):
     {**USER, 'measure': 'preferred', 'against': 'zebra_net'},
   ]
   (compared / 'user_study' / 'results.json').write_text(json.dumps({'results': said}))
-  motion = table(write(compared, rows_of()), 'Motion')
+  motion = table(write(compared, rows_of({})), 'Motion')
   (compared / 'user_study' / 'results.json').unlink()
   (compared / 'user_study').rmdir()
   okapi = {'rated alignment': '4.25 (3.50 to 4.75)', 'preferred': '75% (50% to 100%)'}
@@ -97,7 +94,7 @@ def test_what_raters_said_gets_into_the_table(compared):
 
 def test_every_model_that_was_asked_has_a_column(compared):
   other = CONSISTENCY.replace('vitl14', 'vitb32')
-  rows = rows_of(**{CONSISTENCY: lambda i, j: 0.9, other: lambda i, j: 0.8})
+  rows = rows_of({CONSISTENCY: lambda i, j: 0.9, other: lambda i, j: 0.8})
   motion = table(write(compared, rows), 'Motion')
   assert motion['Okapi of 2023']['frame consistency (vitb32)'].startswith('0.8')
   assert motion['Okapi of 2023']['frame consistency (vitl14)'].startswith('0.9')

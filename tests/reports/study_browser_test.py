@@ -1,7 +1,6 @@
-"""A rater in a real browser: answers everything by keys and by touch, reloads, saves; the sums are
-the known ones.
-"""
+"""A rater in a real browser answers by keys and by touch, reloads and saves; the sums are known."""
 
+import itertools
 import json
 import time
 
@@ -19,7 +18,8 @@ pytestmark = pytest.mark.skipif(
 SCORES = {'zebra_net': (2, 1), 'okapi': (5, 4), 'walrus-2': (3, 3)}  # consistency, alignment
 RANKS = ('okapi', 'walrus-2', 'zebra_net')  # the better one of a pair comes first
 KEYS = {'Enter': (13, '\r'), 'ArrowLeft': (37, None), 'ArrowRight': (39, None), ' ': (32, ' ')}
-ASKED = "[...document.querySelectorAll('figure')].slice(1).filter(f => !f.hidden).map(f => f.dataset.clip)"
+ASKED = """[...document.querySelectorAll('figure')].slice(1)
+  .filter(f => !f.hidden).map(f => f.dataset.clip)"""
 FITS = 'document.documentElement.scrollWidth <= innerWidth'
 
 
@@ -66,8 +66,11 @@ def press(opened, name):
 
 def tap(opened, selector):
   """Clicks where an element is."""
-  point = f"""(() => {{ const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}});
-    const box = e.getBoundingClientRect(); return {{x: box.x + box.width / 2, y: box.y + box.height / 2}}; }})()"""
+  point = f"""(() => {{
+    const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}});
+    const box = e.getBoundingClientRect();
+    return {{x: box.x + box.width / 2, y: box.y + box.height / 2}};
+  }})()"""
   at = opened.evaluate(point)
   for kind in ('mousePressed', 'mouseReleased'):
     opened.call('Input.dispatchMouseEvent', type=kind, **at, button='left', clickCount=1)
@@ -125,9 +128,8 @@ def test_a_rater_completes_both_modes(visit, tmp_path):
       assert opened.evaluate("get('count').value") == '11 of 18'
   assert opened.evaluate("get('question').hidden && !get('end').hidden")
   assert opened.evaluate("get('left').textContent") == 'All questions are answered. Thank you!'
-  assert sorted((edit, *methods) for edit, methods in seen[:9]) == sorted(
-    (e, m) for e in EDITS for m in METHODS
-  )
+  scored = [(edit, *methods) for edit, methods in seen[:9]]
+  assert sorted(scored) == sorted(itertools.product(EDITS, METHODS))
   # The methods of an edit come in a row.
   assert all(len({edit for edit, _ in seen[i : i + 3]}) == 1 for i in range(0, 18, 3))
 
@@ -142,16 +144,11 @@ def test_a_rater_completes_both_modes(visit, tmp_path):
     for row in results
     if row['task'] == 'all'
   }
-  for method, (consistency, alignment) in SCORES.items():
-    assert (
-      found[method, 'consistency', ''] == consistency
-      and found[method, 'alignment', ''] == alignment
-    )
+  for method, scores in SCORES.items():
+    assert (found[method, 'consistency', ''], found[method, 'alignment', '']) == scores
   assert [found[method, 'preferred', ''] for method in RANKS] == [1, 0.5, 0]
-  assert (
-    found['okapi', 'preferred', 'walrus-2'] == 1
-    and found['zebra_net', 'preferred', 'walrus-2'] == 0
-  )
+  assert found['okapi', 'preferred', 'walrus-2'] == 1
+  assert found['zebra_net', 'preferred', 'walrus-2'] == 0
 
 
 def test_questions_can_be_skipped_and_corrected(visit, tmp_path):

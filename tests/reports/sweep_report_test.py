@@ -43,24 +43,18 @@ def page(folder, rows, fields=('structure.steps', 'content.blocks')):
 
 def test_two_fields_make_a_grid(swept):
   text = page(*swept)
-  assert (
-    text.count('<video') == 2 + 6
-    and 'a &lt;sweep&gt;' in text
-    and '@' not in text.split('<body>')[1][:200]
-  )
+  assert text.count('<video') == 2 + 6 and 'a &lt;sweep&gt;' in text
+  assert '@' not in text.split('<body>')[1][:200]
   assert 'grid-template-columns: max-content repeat(2, ' in text
   heads = re.findall(r'<div class="head">(.*?)</div>', text)
   assert heads[1:3] == ['content.blocks<br><b>4 to 16</b>', 'content.blocks<br><b>10 to 16</b>']
-  assert heads[3:] == [
-    f'structure.steps<br><b>{shown}</b>' for shown in ('off', '0 to 5', '0 to 10')
-  ]
+  shown = 'off', '0 to 5', '0 to 10'
+  assert heads[3:] == [f'structure.steps<br><b>{value}</b>' for value in shown]
   assert re.findall(r'<b>setting (\d)</b>', text) == list('012345')
   assert '<dt>psnr</dt><dd>23</dd>' in text and '<dt>background</dt><dd></dd>' in text
-  assert (
-    'The same in all settings: ssim 0.5.' in text
-    and '<dt>ssim</dt>' not in text
-    and text.count('data:image/png') == 2
-  )  # what never changes tells nothing
+  # A measure that is the same in all settings is not plotted.
+  assert 'The same in all settings: ssim 0.5.' in text and '<dt>ssim</dt>' not in text
+  assert text.count('data:image/png') == 2
   assert '&quot;edit&quot;: 1.5' in text
 
 
@@ -72,7 +66,7 @@ def test_fields_that_differ_are_shown_whether_swept_or_not(swept):
   assert fields[3][1:4] == ['off', '0 to 2', '0 to 4']
 
 
-def test_a_swept_field_with_one_value_is_not_told_everywhere(swept):
+def test_a_swept_field_with_one_value_is_not_repeated(swept):
   folder, rows = swept
   rows = [{'content.tensors': ['k', 'v'], **row} for row in rows]
   text = page(folder, rows, ['content.tensors', 'structure.steps', 'content.blocks'])
@@ -82,17 +76,14 @@ def test_a_swept_field_with_one_value_is_not_told_everywhere(swept):
 def test_other_sweeps_are_a_list_that_names_the_values(swept):
   folder, rows = swept
   text = page(folder, rows[:5])
-  assert (
-    '<b>structure.steps 0 to 5, content.blocks 10 to 16</b>' in text
-    and 'grid-template-columns: max' not in text
-  )
-  one_field = [
-    {key: value for key, value in row.items() if key != 'content.blocks'} for row in rows[::2]
-  ]
+  assert '<b>structure.steps 0 to 5, content.blocks 10 to 16</b>' in text
+  assert 'grid-template-columns: max' not in text
+  without = lambda row: {key: value for key, value in row.items() if key != 'content.blocks'}
+  one_field = [without(row) for row in rows[::2]]
   assert '<b>structure.steps 0 to 10</b>' in page(folder, one_field, ['structure.steps'])
 
 
-def test_sources_of_several_passes_are_told_apart(swept):
+def test_sources_of_several_passes_are_distinguished(swept):
   folder, rows = swept
   video.write_mp4(folder / 'sources/001/source.mp4', np.zeros((2, 16, 16, 3), np.uint8), 8)
   text = page(folder, [*rows[:3], {**rows[3], 'pass': 1}])
@@ -124,9 +115,10 @@ def test_lines_of_a_plot(swept, monkeypatch):
   import matplotlib.axes
 
   drawn = []
-  keep = lambda axes, x, mean, errors, **options: drawn.append(
-    (options['label'], list(x), list(mean), errors)
-  )
+
+  def keep(axes, x, mean, errors, label, **_):
+    drawn.append((label, list(x), list(mean), errors))
+
   monkeypatch.setattr(matplotlib.axes.Axes, 'errorbar', keep)
   monkeypatch.setattr(matplotlib.axes.Axes, 'legend', lambda *_, **__: None)
   _, rows = swept
@@ -135,5 +127,5 @@ def test_lines_of_a_plot(swept, monkeypatch):
   (first, x, mean, errors), (second, *_) = drawn
   assert (first, second) == ('content.blocks 4 to 16', 'content.blocks 10 to 16')
   assert x == [0, 5, 10] and mean == [21, 23, 25]
-  # of two seeds, every mean from the one to the other is drawn
+  # The interval of two seeds goes from the one to the other.
   np.testing.assert_allclose(errors, 1)

@@ -1,6 +1,4 @@
-"""The entry point that measures attention maps, with the shipped model and with maps that are
-planted.
-"""
+"""The command that measures attention maps, with the shipped model and with planted maps."""
 
 import csv
 import itertools
@@ -33,9 +31,8 @@ def run(config, workdir):
   assert begin(workdir, entry.resolve_evidence(config, request))
   entry.run(config, request, workdir)
   with open(workdir / 'results.csv', newline='') as file:
-    return {
-      (row['kind'], int(row['block']), int(row['timestep'])): row for row in csv.DictReader(file)
-    }
+    rows = list(csv.DictReader(file))
+  return {(row['kind'], int(row['block']), int(row['timestep'])): row for row in rows}
 
 
 def test_the_shipped_model_has_layout_and_motion_in_its_maps(tmp_path):
@@ -45,9 +42,8 @@ def test_the_shipped_model_has_layout_and_motion_in_its_maps(tmp_path):
   assert mean['spatial', 15, 921] < 0.6 < 0.75 < mean['spatial', 15, 121]  # noise hides it
   assert rows['spatial', 14, 121]['clips'] == '8' and next(iter(rows))[2] == 121
   assert {block for _, block, _ in rows} <= {0, 1, 2, 3, 10, 11, 12, 13, 14, 15}
-  assert (tmp_path / 'run/table.md').exists() and (
-    tmp_path / 'run/evidence.png'
-  ).stat().st_size > 10_000
+  assert (tmp_path / 'run/table.md').exists()
+  assert (tmp_path / 'run/evidence.png').stat().st_size > 10_000
   assert json.loads((tmp_path / 'run/run.json').read_text())['clips'] == 8
 
 
@@ -70,35 +66,20 @@ def test_planted_maps_are_read_with_the_states_of_their_clip(tmp_path, monkeypat
   for kind, timestep in itertools.product(attention_evidence.KINDS, config.timesteps):
     assert (rows[kind, 13, timestep]['mean'], rows[kind, 14, timestep]['mean']) == ('1.0', '0.0')
   # Without its signal, the difference of two noise levels is the clip's noise.
-  signal, noise = (
-    np.sqrt(x[[121, 921]])
-    for x in (CONFIG.schedule.alphas_cumprod, 1 - CONFIG.schedule.alphas_cumprod)
-  )
+  alphas = CONFIG.schedule.alphas_cumprod[[121, 921]]
+  signal, noise = np.sqrt(alphas), np.sqrt(1 - alphas)
   left = (seen[0] / signal[0] - seen[8] / signal[1]) / (noise[0] / signal[0] - noise[1] / signal[1])
-  np.testing.assert_allclose(
-    left, np.random.default_rng([0, 0]).standard_normal(left.shape, np.float32), atol=1e-4
-  )
+  drawn = np.random.default_rng([0, 0]).standard_normal(left.shape, np.float32)
+  np.testing.assert_allclose(left, drawn, atol=1e-4)
 
 
 def test_faults_are_listed_together_before_anything_is_loaded(tmp_path):
-  changes = {
-    'split': 'test',
-    'source_prompt': '',
-    'seed': -1,
-    'per_motion': 0,
-    'clear': 0.5,
-    'dtype': 'f32',
-  }
+  changes = {'split': 'test', 'source_prompt': '', 'seed': -1, 'per_motion': 0, 'clear': 0.5}
   with pytest.raises(ValueError) as caught:
-    entry.read_evidence(config_of(tmp_path, timesteps=(1000,), **changes))
-  expected = (
-    "split is 'test'",
-    "source_prompt is ''",
-    'seed is -1',
-    'per_motion is 0',
-    'clear is 0.5; accepted',
-  )
-  expected += ('timesteps is (1000,); accepted: some of 0 to 999', "dtype is 'f32'")
+    entry.read_evidence(config_of(tmp_path, timesteps=(1000,), dtype='f32', **changes))
+  expected = "split is 'test'", "source_prompt is ''", 'seed is -1', 'per_motion is 0'
+  expected += 'clear is 0.5; accepted', 'timesteps is (1000,); accepted: some of 0 to 999'
+  expected += ("dtype is 'f32'",)
   assert [fault for fault in expected if fault not in str(caught.value)] == []
   for given in ((), (0.5,)):
     with pytest.raises(ValueError, match='timesteps is'):
