@@ -1,6 +1,4 @@
-"""The comparison methods through the entry point, on a tiny random checkpoint and a real video
-file.
-"""
+"""The comparison methods through the entry point, on a tiny checkpoint and a real video file."""
 
 import dataclasses
 import importlib
@@ -20,7 +18,7 @@ from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.runtime import memory, random_init
 from uniedit_jax.runtime.workdir import begin
 
-# Method -> (fields of its config here, rows of each step, what is computed beside them).
+# Method -> (fields of its config here, rows of each step, further computations).
 METHODS = {
   'tune_a_video': ({'baseline__tuning_steps': 2}, [2, 2], {'inversion_rows': 2, 'tuning_steps': 2}),
   # int(2 * .8) = 1 step of self-attention, int(3 * .8) = 2 of text attention.
@@ -69,10 +67,8 @@ def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
   assert set(clips) == {'source', 'edit'} and clips['edit'].shape == (4, 64, 64, 3)
   assert not np.array_equal(clips['edit'], plain)
   names = ('source.mp4', 'edit.mp4', 'edit.gif', 'side_by_side.mp4', 'config.json', 'report.html')
-  assert (
-    all((workdir / name).stat().st_size > 500 for name in names)
-    and len(list((workdir / 'frames').iterdir())) == 4
-  )
+  assert all((workdir / name).stat().st_size > 500 for name in names)
+  assert len(list((workdir / 'frames').iterdir())) == 4
   metrics, kept = (
     json.loads((workdir / name).read_text()) for name in ('metrics.json', 'run.json')
   )

@@ -1,6 +1,4 @@
-"""FateZero: the edit's maps are those that inversion saw, where and when the table of its settings
-says.
-"""
+"""FateZero: the edit uses the maps of the inversion in the steps and blocks of its settings."""
 
 import functools
 
@@ -9,20 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers.setups import TEXTS, setup_of
+from tests.helpers.setups import TEXTS, sample_plainly, setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import fatezero
 from uniedit_jax.baselines.fatezero import FateZero
 from uniedit_jax.baselines.method import MAIN
-from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.baselines.overrides import ComparisonOverride
+from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.overrides import ROW_AXIS, AttentionOverride
 
 SCHEDULE, STEPS = NoiseSchedule(), 3
 setup_small = functools.partial(setup_of, steps=STEPS, frames=3, blocks=4, inverted=1)
 
 
-def test_what_is_read_from_the_source():
+def frames_of(setup):
+  """The override of the inversion: the frames that all others read."""
+  return AttentionOverride(comparison=ComparisonOverride(frames=FateZero().frames(setup)))
+
+
+def test_reads_of_the_source():
   setup = setup_of(steps=50, frames=8, inverted=1)
   layout = FateZero().lay_out(setup)
   # The conditional half alone; the source has one row and no guidance.
@@ -39,8 +43,7 @@ def test_what_is_read_from_the_source():
   }
   assert sum(layout.plan.rows) == 3 * 40 + 2 * 10
   assert FateZero().cost(setup) == {'inversion_rows': 50}
-  # Each step's source is given latents of its own, so that all but the last of a trajectory are
-  # stored ones.
+  # The source takes stored latents in every step.
   assert layout.stored.tolist() == [[True, False]] * 50
 
 
@@ -49,9 +52,8 @@ def test_shares_count_as_the_authors_do():
   assert FateZero(self_share=0.3, cross_share=0.5).stops(50) == (15, 25)
   assert FateZero(self_share=0.9, cross_share=0.9).stops(10) == (9, 9)
   layout = FateZero(self_share=0.3, cross_share=0.5).lay_out(setup_of(steps=50, inverted=1))
-  assert {read[0]: steps for read, (steps, _) in trace(layout, TEXTS).items()} == {
-    **{'spatial_q': (0, 15), 'spatial_k': (0, 15), 'text_maps': (0, 25)}
-  }
+  steps_of = {slot: steps for (slot, *_), (steps, _) in trace(layout, TEXTS).items()}
+  assert steps_of == {'spatial_q': (0, 15), 'spatial_k': (0, 15), 'text_maps': (0, 25)}
 
 
 def test_frames_read_the_middle_one_where_maps_are_controlled():
@@ -68,13 +70,11 @@ def test_emphasis_scales_what_words_get():
   factors = np.array([1, 1, 10, 1, 1, 10, 1])  # <begin> a red dog on grass <end>
   np.testing.assert_array_equal(more[0], taken * factors)
   np.testing.assert_array_equal(more[1], kept * factors)
-  assert FateZero(words=('cat',)).faults(setup) == ["'cat' is not in the prompt 'a red dog on grass'; accepted: words "
-                                                    'of the prompt']  # fmt: skip
-  assert (
-    FateZero(self_share=1.5, replace=True)
-    .faults(setup)[0]
-    .startswith('baseline.self_share is 1.5; accepted')
-  )
+  assert FateZero(words=('cat',)).faults(setup) == [
+    "'cat' is not in the prompt 'a red dog on grass'; accepted: words of the prompt"
+  ]
+  fault, _ = FateZero(self_share=1.5, replace=True).faults(setup)
+  assert fault.startswith('baseline.self_share is 1.5; accepted')
 
 
 @pytest.fixture(scope='module')
@@ -106,9 +106,7 @@ def edit(tiny, clip, image_apply):
 
 
 def test_maps_are_those_of_inversion(tiny, clip, image_apply):
-  """With equal prompts and full shares, all controlled maps of the edit are what the inversion call
-  saw.
-  """
+  """With equal prompts and full shares, all controlled maps equal those of the inversion call."""
   trajectory, texts = clip
   setup = setup_small(target=1)
   layout = FateZero(1.0, 1.0).lay_out(setup)
@@ -123,8 +121,8 @@ def test_maps_are_those_of_inversion(tiny, clip, image_apply):
     params, latents[branch], timestep, jnp.asarray(texts)[text], routes, None, taps
   )[1]
   found = jax.jit(jax.vmap(one, axis_name=ROW_AXIS))(*rows)
-  frames = AttentionOverride(frames=FateZero().frames(setup))
-  # What inversion calls to get from level S - 1 - i to the next.
+  frames = frames_of(setup)
+  # The call of the inversion that leads from level S - 1 - i to the next.
   seen = image_apply(params, trajectory[STEPS - 1 - i], timestep, texts[1], frames, None, taps)[1]
   for name, expected in seen.items():
     controlled = setup.window(*fatezero.BLOCKS)[int(name[0])]
@@ -134,13 +132,9 @@ def test_maps_are_those_of_inversion(tiny, clip, image_apply):
 
 def test_without_shares_it_is_plain_inversion(tiny, clip, image_apply, edit):
   trajectory, texts = clip
-  routes = AttentionOverride(frames=FateZero().frames(setup_small()))
+  routes = frames_of(setup_small())
   one = jax.jit(lambda x, t, text: image_apply({'params': tiny.params}, x, t, text, routes)[0])
-  x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
-  for i in range(STEPS):
-    x = ddim_update(*levels[i : i + 2])(
-      x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5)
-    )
+  x = sample_plainly(one, trajectory[-1], (texts[0], texts[2]), STEPS)
   plain = edit(FateZero(0.0, 0.0))
   assert agreement(plain, x) < UNET
   for method in (FateZero(1.0, 0.0), FateZero(0.0, 1.0), FateZero(0.0, 1.0, words=('red',))):
@@ -151,11 +145,7 @@ def test_without_shares_it_is_plain_inversion(tiny, clip, image_apply, edit):
 def test_the_text_to_video_model_may_be_used_whole(tiny, clip):
   trajectory, texts = clip
   one = jax.jit(lambda x, t, text: tiny.apply({'params': tiny.params}, x, t, text)[0])
-  x, timesteps, levels = trajectory[-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
-  for i in range(STEPS):
-    x = ddim_update(*levels[i : i + 2])(
-      x, x, guide(*(one(x, timesteps[i], texts[t]) for t in (0, 2)), 7.5)
-    )
+  x = sample_plainly(one, trajectory[-1], (texts[0], texts[2]), STEPS)
   layout = FateZero(0.0, 0.0, temporal=True).lay_out(setup_small())
   found, _ = fatezero.sample(tiny.apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)
   assert agreement(found[MAIN], x) < UNET
@@ -180,13 +170,11 @@ def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
 
 
 def test_text_maps_that_keep_all_change_nothing(tiny, clip, edit):
-  # Maps that are materialised and not replaced, against those of the kernel: shares end before the
-  # first step.
+  # Materialised maps that are not replaced, against the kernel: text shares end before step 0.
   setup = setup_small()
-  method = FateZero(1.0, 0.0)
-  assert method.lay_out(setup).plan.steps[0].passes[0].routes.text_maps is not None
-  own = method.lay_out(setup).plan.steps[0].passes[0].routes
-  bare = own._replace(text_maps=None)
+  own = FateZero(1.0, 0.0).lay_out(setup).plan.steps[0].passes[0].routes
+  assert own.comparison.text_maps is not None
+  bare = own._replace(comparison=own.comparison._replace(text_maps=None))
   trajectory, texts = clip
   latents = jnp.stack([trajectory[1], trajectory[2]])
   one = lambda routes: jax.jit(

@@ -7,9 +7,10 @@ import pytest
 
 from configs.baselines import masactrl, plain
 from experiments.requests.edit import read_edit
+from tests.helpers.setups import sample_plainly
 from tests.helpers.tolerances import UNET, agreement
 from tests.helpers.trace import row_names, trace
-from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.injection import Branch, ContentPreservation, Injections
 from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.method.sampling import edit
@@ -104,17 +105,13 @@ def test_equal_prompts_give_the_source_to_the_bit(edited):
 def test_masactrl_differs_from_plain_inversion_and_from_the_source(edited):
   *_, run = edited
   found, plainly = run(MASACTRL, 2), run(Injections(), 2)
-  assert (
-    agreement(found[MAIN], plainly[MAIN]) > 0.01 and agreement(found[MAIN], found[SOURCE]) > 0.01
-  )
+  assert agreement(found[MAIN], plainly[MAIN]) > 0.01
+  assert agreement(found[MAIN], found[SOURCE]) > 0.01
   np.testing.assert_array_equal(found[SOURCE], plainly[SOURCE])
 
 
 def test_plain_inversion_is_guided_ddim_of_the_target(tiny, edited):
   start, texts, run = edited
-  x, schedule = start, NoiseSchedule()
-  timesteps, levels = schedule.timesteps(STEPS), schedule.levels(STEPS)
-  for i in range(STEPS):
-    halves = [tiny.denoise(tiny.params, x, timesteps[i], texts[t]) for t in (0, 2)]
-    x = ddim_update(*levels[i : i + 2])(x, x, guide(*halves, 7.5))
+  predict = functools.partial(tiny.denoise, tiny.params)
+  x = sample_plainly(predict, start, (texts[0], texts[2]), STEPS)
   assert agreement(run(Injections(), 2)[MAIN], x) < UNET

@@ -1,6 +1,4 @@
-"""Rerender-A-Video: frames see the first and the one before, and clean latents are changed as its
-formulas say.
-"""
+"""Rerender-A-Video: frames read the first and the previous one; clean latents follow the first."""
 
 import functools
 
@@ -13,9 +11,10 @@ from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.method import MAIN, lay_out_rows, own_routes
+from uniedit_jax.baselines.overrides import CleanEdit, ComparisonOverride
 from uniedit_jax.baselines.rerender import Rerender
 from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
-from uniedit_jax.method.diffusion import CleanEdit, NoiseSchedule, ddim_update
+from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update
 
 SCHEDULE, STEPS = NoiseSchedule(), 4
 setup_small = functools.partial(setup_of, steps=STEPS, frames=3, blocks=4, inverted=1)
@@ -30,11 +29,13 @@ def test_what_is_read():
     [source, *halves],
     halves,
   ]
+  windows = {
+    'spatial_q': ((0, 10), (8, 16)),
+    'spatial_k': ((0, 10), (8, 16)),
+    'residual': ((0, 16), (8, 9)),
+  }
   assert trace(layout, TEXTS) == {
-    **{
-      (f'spatial_{tensor}', half, source): ((0, 10), (8, 16)) for tensor in 'qk' for half in halves
-    },
-    **{('residual', half, source): ((0, 16), (8, 9)) for half in halves},
+    (slot, half, source): window for slot, window in windows.items() for half in halves
   }
   assert sum(layout.plan.rows) == 56
   assert Rerender().cost(setup) == {'inversion_rows': 20, 'optical_flows': 6}
@@ -45,14 +46,14 @@ def test_which_frames_are_read(loose, first):
   setup = setup_of(steps=20, frames=4)
   own = [[0, 0], [1, 1], [2, 2], [3, 3]]
   for i, step in enumerate(Rerender(loose=loose).lay_out(setup).plan.steps):
-    frames = step.passes[0].routes.frames
+    frames = step.passes[0].routes.comparison.frames
     if i < 16:
       assert all(frames[0, block].tolist() == own for block in range(16))  # the source
     for block in range(16):
       expected = own if block < first else sparse_causal_frames(4).tolist()
       assert all(row.tolist() == expected for row in frames[-2:, block])
   early = Rerender(cross=(0.0, 0.5)).lay_out(setup).plan.steps
-  reads = [bool((step.passes[0].routes.frames[-1, 15] == own).all()) for step in early]
+  reads = [bool((step.passes[0].routes.comparison.frames[-1, 15] == own).all()) for step in early]
   assert reads == [False] * 11 + [True] * 9  # both ends of a range count
 
 
@@ -65,11 +66,8 @@ def test_when_clean_latents_are_changed():
   assert not any(change.tone for change in changes())
   assert [i for i, change in enumerate(changes(tone=(0.8, 1.0))) if change.tone] == [16, 17, 18, 19]
   np.testing.assert_array_equal([change.level for change in changes()], SCHEDULE.levels(20)[:20])
-  assert (
-    Rerender(warp=(0.0, 2.0))
-    .faults(setup)[0]
-    .startswith('baseline.warp is (0.0, 2.0); accepted: (first, last)')
-  )
+  (fault,) = Rerender(warp=(0.0, 2.0)).faults(setup)
+  assert fault.startswith('baseline.warp is (0.0, 2.0); accepted: (first, last)')
 
 
 @pytest.mark.parametrize('tone', [False, True])
@@ -88,14 +86,12 @@ def test_a_step_goes_on_from_the_changed_clean_latents(rng, tone, share):
       if tone:
         tokens = (tokens - tokens.mean(0)) / tokens.std(0) * first.std(0) + first.mean(0)
       weight = share[frame].reshape(20, 1)
-      changed[branch, frame] = (weight * first[warp[frame]] + (1 - weight) * tokens).reshape(
-        4, 5, 4
-      )
+      mixed = weight * first[warp[frame]] + (1 - weight) * tokens
+      changed[branch, frame] = mixed.reshape(4, 5, 4)
   change = CleanEdit(np.float32(before), np.bool_(tone), warp, share)
   found = ddim_update(before, after)(x, change(x, epsilon), epsilon)
-  assert (
-    agreement(found, np.sqrt(after) * changed + np.sqrt(1 - after) * epsilon) < 1e-4
-  )  # of the 1e-5 in the deviation
+  # The tolerance covers the 1e-5 that is added to the deviation.
+  assert agreement(found, np.sqrt(after) * changed + np.sqrt(1 - after) * epsilon) < 1e-4
 
 
 @pytest.fixture(scope='module')
@@ -121,7 +117,7 @@ def edit(tiny, clip):
 def plug_and_play_layout():
   """Plug-and-Play on every frame alone."""
   setup, own = setup_small(), own_routes(3, 4)
-  own = own._replace(residual=own.spatial_q)
+  own = own._replace(comparison=ComparisonOverride(residual=own.spatial_q))
   routes = [plug_and_play.plug(own, setup, i, plug_and_play.Shares()) for i in range(STEPS)]
   return lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
 
@@ -134,15 +130,18 @@ def test_a_still_clip_is_plug_and_play_on_its_frame(clip, edit):
 
 
 def test_every_part_is_felt(clip, edit):
-  off = dict(cross=(1.0, 0.0), warp=(1.0, 0.0), tone=(1.0, 0.0))
-  run = lambda **fields: edit(
-    Rerender(**off | fields).lay_out(setup_small()), Rerender(**off | fields)
-  )
+  off = {'cross': (1.0, 0.0), 'warp': (1.0, 0.0), 'tone': (1.0, 0.0)}
+
+  def run(**fields):
+    method = Rerender(**off | fields)
+    return edit(method.lay_out(setup_small()), method)
+
   plain = run()
-  # three rows all along, or two at the end
+  # Three rows in all steps, or two at the end.
   assert agreement(plain, edit(plug_and_play_layout())) < 10 * UNET
   for part in ('cross', 'warp', 'tone'):
-    found = run(**{part: (0.0, 0.1 if part == 'warp' else 1.0)})
+    part_on = {part: (0.0, 0.1 if part == 'warp' else 1.0)}
+    found = run(**part_on)
     assert agreement(found, plain) > 1e-2, part
     np.testing.assert_allclose(found[0], plain[0], atol=1e-4)  # the first frame follows itself
   assert agreement(run(attention_share=0.0, residual_share=0.0), plain) > 1e-3

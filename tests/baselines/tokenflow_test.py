@@ -1,6 +1,4 @@
-"""TokenFlow: one frame is Plug-and-Play, tokens follow their nearest, and who reads what in which
-step.
-"""
+"""TokenFlow: one frame is Plug-and-Play, tokens copy their nearest, and the reads of every step."""
 
 import functools
 
@@ -9,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers.setups import TEXTS, setup_of
+from tests.helpers.setups import TEXTS, sample_plainly, setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.method import MAIN, lay_out_rows, own_routes
+from uniedit_jax.baselines.overrides import ComparisonOverride, Flow
 from uniedit_jax.baselines.tokenflow import TokenFlow, segment_neighbours, with_keyframes
 from uniedit_jax.method import sampling
-from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
-from uniedit_jax.method.overrides import Flow
-from uniedit_jax.models.attention import propagate
+from uniedit_jax.method.diffusion import NoiseSchedule
+from uniedit_jax.models.comparison_attention import propagate
 
 SCHEDULE, STEPS = NoiseSchedule(), 4
 setup_small = functools.partial(setup_of, steps=STEPS, blocks=4, inverted=1)
@@ -28,12 +26,14 @@ def test_what_is_read():
   layout = TokenFlow(segment=4).lay_out(setup_of(steps=50, frames=16, inverted=1))
   source, halves = 'reconstruction:source', ('main:null', 'main:target')
   assert row_names(layout, TEXTS, 0) == row_names(layout, TEXTS, 49) == [source, *halves]
+  windows = {
+    'spatial_q': ((0, 25), (8, 16)),
+    'spatial_k': ((0, 25), (8, 16)),
+    'residual': ((0, 40), (8, 9)),
+    'flow': ((0, 50), (0, 16)),
+  }
   assert trace(layout, TEXTS) == {
-    **{
-      (f'spatial_{tensor}', half, source): ((0, 25), (8, 16)) for tensor in 'qk' for half in halves
-    },
-    **{('residual', half, source): ((0, 40), (8, 9)) for half in halves},
-    **{('flow', half, source): ((0, 50), (0, 16)) for half in halves},
+    (slot, half, source): window for slot, window in windows.items() for half in halves
   }
   assert layout.stored.tolist() == [[True, False]] * 50
   assert sum(layout.plan.rows) == 150
@@ -41,7 +41,7 @@ def test_what_is_read():
 
 def test_keyframes_are_drawn_anew_and_see_each_other():
   method, setup = TokenFlow(segment=4), setup_of(steps=50, frames=16, inverted=1)
-  routes = [step.passes[0].routes for step in method.lay_out(setup).plan.steps]
+  routes = [step.passes[0].routes.comparison for step in method.lay_out(setup).plan.steps]
   drawn = np.array([r.flow.drawn[0, 0] for r in routes])
   assert (drawn // 4 == np.arange(4)).all()  # one of each segment
   assert all(set(drawn[:, segment] % 4) == {0, 1, 2, 3} for segment in range(4))
@@ -117,7 +117,7 @@ def test_a_single_frame_is_plug_and_play(tiny, clip, image_apply, edit):
   trajectory = clip[0][:, :1]
   setup, shares = setup_small(frames=1), plug_and_play.Shares()
   own = own_routes(3, 4)
-  own = own._replace(residual=own.spatial_q)
+  own = own._replace(comparison=ComparisonOverride(residual=own.spatial_q))
   routes = [plug_and_play.plug(own, setup, i, shares) for i in range(STEPS)]
   layout = lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
   sample = lambda layout: plug_and_play.sample(
@@ -129,12 +129,8 @@ def test_a_single_frame_is_plug_and_play(tiny, clip, image_apply, edit):
   assert int(STEPS * 0.5) == 2 and int(STEPS * 0.8) == 3
   for stop in (0, 2):
     routes = [plug_and_play.plug(own, setup, i, shares) if i < stop else own for i in range(STEPS)]
-    assert (
-      agreement(
-        sample(lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes))[MAIN], expected
-      )
-      > 1e-4
-    )
+    less = lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
+    assert agreement(sample(less)[MAIN], expected) > 1e-4
 
 
 def test_equal_prompts_and_one_keyframe_predict_the_source(tiny, clip, flow_apply):
@@ -145,10 +141,8 @@ def test_equal_prompts_and_one_keyframe_predict_the_source(tiny, clip, flow_appl
     epsilon = sampling.predict(
       flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751)
     )
-    assert (
-      agreement(epsilon[1], epsilon[0]) < 10 * MODULE
-      and agreement(epsilon[2], epsilon[0]) < 10 * MODULE
-    )
+    assert agreement(epsilon[1], epsilon[0]) < 10 * MODULE
+    assert agreement(epsilon[2], epsilon[0]) < 10 * MODULE
   # Of another text it is another noise.
   (rows,) = method.lay_out(setup_small(frames=4)).plan.steps[0].passes
   epsilon = sampling.predict(
@@ -169,13 +163,9 @@ def test_equal_frames_stay_equal(clip, edit):
 def test_frames_of_a_clip_follow_their_keyframes(tiny, clip, image_apply, edit):
   found = edit(TokenFlow(segment=2))
   assert agreement(found, edit(TokenFlow(segment=4))) > 1e-2
-  x, timesteps, levels = clip[0][-1], SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
   one = jax.jit(lambda x, t, text: image_apply({'params': tiny.params}, x, t, text)[0])
-  for i in range(STEPS):
-    x = ddim_update(*levels[i : i + 2])(
-      x, x, guide(*(one(x, timesteps[i], clip[1][t]) for t in (0, 2)), 7.5)
-    )
-  assert agreement(found, x) > 1e-2  # plain inversion
+  inverted_plainly = sample_plainly(one, clip[0][-1], (clip[1][0], clip[1][2]), STEPS)
+  assert agreement(found, inverted_plainly) > 1e-2
 
 
 def test_image_mode_keeps_frames_apart(tiny, clip, image_apply):

@@ -1,6 +1,4 @@
-"""Tune-A-Video: what it tunes, what it reads, and that tuning is nothing but better prediction of
-the clip's noise.
-"""
+"""Tune-A-Video: tuned parameters, frames that are read, and better prediction of the noise."""
 
 import functools
 import re
@@ -12,6 +10,7 @@ import pytest
 from tests.helpers.setups import setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
+from uniedit_jax.baselines.overrides import ComparisonOverride
 from uniedit_jax.baselines.tune_a_video import (
   TuneAVideo,
   noise_loss,
@@ -31,14 +30,13 @@ SCHEDULE = NoiseSchedule()
 def clip():
   """z_0 and the texts null, source, target."""
   rng = np.random.default_rng(5)
-  return rng.standard_normal((3, 4, 4, 4)).astype(np.float32), rng.standard_normal(
-    (3, 7, 16)
-  ).astype(np.float32)
+  latents = rng.standard_normal((3, 4, 4, 4)).astype(np.float32)
+  return latents, rng.standard_normal((3, 7, 16)).astype(np.float32)
 
 
 @pytest.fixture(scope='module')
 def denoise(tiny):
-  """The tiny model, with routes beside its parameters."""
+  """The tiny model on pairs (parameters, routes)."""
   return lambda state, *inputs: tiny.apply({'params': state[0]}, *inputs, state[1])[0]
 
 
@@ -62,8 +60,8 @@ def test_frames_see_the_first_and_the_one_before():
   for i, step in enumerate(layout.plan.steps):
     assert row_names(layout, texts, i) == ['main:null', 'main:target']
     (rows,) = step.passes
-    assert rows.routes.frames.shape == (2, 16, 4, 2)  # all rows, all blocks
-    assert (rows.routes.frames == sparse_causal_frames(4)).all()
+    assert rows.routes.comparison.frames.shape == (2, 16, 4, 2)  # all rows, all blocks
+    assert (rows.routes.comparison.frames == sparse_causal_frames(4)).all()
   assert TuneAVideo(sparse_causal=False).lay_out(setup).plan.steps[0].passes[0].routes is None
 
 
@@ -78,9 +76,14 @@ def test_what_is_tuned(tiny):
   assert len(tuned) + len(frozen) == len(jax.tree.leaves(tiny.params))
   names = {re.sub(r'.*/(attn\w*)/', r'\1/', '/'.join(path)) for path in tuned}
   assert names == {
-    *('attn1/to_q/kernel', 'attn2/to_q/kernel'),
-    *(f'attn_temp/{name}/kernel' for name in ('to_q', 'to_k', 'to_v', 'to_out_0')),
-    *('attn_temp/to_out_0/bias', 'attn_temp/time_rel_pos_bias/relative_attention_bias/embedding'),
+    'attn1/to_q/kernel',
+    'attn2/to_q/kernel',
+    'attn_temp/to_q/kernel',
+    'attn_temp/to_k/kernel',
+    'attn_temp/to_v/kernel',
+    'attn_temp/to_out_0/kernel',
+    'attn_temp/to_out_0/bias',
+    'attn_temp/time_rel_pos_bias/relative_attention_bias/embedding',
   }
   assert len(tuned) == 8 * tiny.config.blocks
   fixed = ('attentions_0', 'attn_temp', 'frame_positions')
@@ -116,12 +119,13 @@ def test_no_update_leaves_the_untuned_model(tiny, clip, denoise):
 
 def test_the_own_frame_twice_is_plain_attention(tiny, clip):
   z, texts = clip
-  own = AttentionOverride(frames=np.broadcast_to(np.arange(3)[:, None], (4, 3, 2)).astype(np.int32))
+  frames = np.broadcast_to(np.arange(3)[:, None], (4, 3, 2)).astype(np.int32)
+  own = AttentionOverride(comparison=ComparisonOverride(frames=frames))
   run = jax.jit(
     lambda routes: tiny.apply({'params': tiny.params}, z, np.int32(501), texts[1], routes)[0]
   )
   assert agreement(run(own), run(None)) < 10 * MODULE
-  # A single frame sees itself either way: tuning aside, sparse-causal attention is of clips.
+  # A single frame sees itself either way.
   one = jax.jit(
     lambda routes: tiny.apply({'params': tiny.params}, z[:1], np.int32(501), texts[1], routes)[0]
   )

@@ -1,4 +1,4 @@
-"""Prompts token by token, against what is plain to see."""
+"""Alignments of short prompts, token by token."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def encode(*prompts):
   [
     ('a cat', 'a cat', [0, 1, 2, 3, 4, 5, 6]),
     ('a cat on grass', 'a red cat on grass', [0, 1, -1, 2, 3, 4, 5]),  # added
-    # exchanged: no pair of different tokens
+    # Exchanged words are no pair.
     ('a cat on grass', 'a dog on grass', [0, 1, -1, 3, 4, 5, 6]),
     ('a red cat', 'a cat', [0, 1, 3, 4, 4, 5, 6]),  # left out; the padding belongs to itself
     ('', 'a cat', [0, -1, -1, 1, 4, 5, 6]),

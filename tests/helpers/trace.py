@@ -1,12 +1,10 @@
-"""What a layout really does: which row reads which tensor of which other row, in which steps and
-blocks.
-"""
+"""The reads of a plan: which row reads which tensor of which row, in which steps and blocks."""
 
 import numpy as np
 
 from uniedit_jax.method.injection import SLOTS
 
-READS = (*SLOTS, 'text_maps', 'residual', 'flow')
+COMPARISON_READS = 'text_maps', 'residual', 'flow'
 
 
 def row_names(layout, texts, step):
@@ -31,9 +29,12 @@ def trace(layout, texts):
   for i, step in enumerate(layout.plan.steps):
     names = row_names(layout, texts, i)
     (rows,) = step.passes
-    for slot in READS:
-      source = getattr(rows.routes, slot, None)
-      for side in getattr(source, 'source', source) or ():  # None reads the own row
+    comparison = getattr(rows.routes, 'comparison', None)
+    sources = {slot: getattr(rows.routes, slot, None) for slot in SLOTS}
+    sources |= {slot: getattr(comparison, slot, None) for slot in COMPARISON_READS}
+    for slot, source in sources.items():
+      # None reads the own row.
+      for side in getattr(source, 'source', source) or ():
         for r, block in np.argwhere(np.asarray(side) != np.arange(len(names))[:, None]):
           found.setdefault((slot, names[r], names[side[r, block]]), set()).add((i, int(block)))
   return {read: _window(places) for read, places in found.items()}

@@ -41,9 +41,8 @@ def test_alphas_at_known_timesteps(schedule, known):
   alphas = schedule.alphas_cumprod
   assert alphas.dtype == np.float32
   for timestep, alpha in known.items():
-    assert float(f'{alphas[timestep]:.3g}') == pytest.approx(float(f'{alpha:.3g}'), rel=2e-3), (
-      timestep
-    )
+    rounded = float(f'{alphas[timestep]:.3g}')
+    assert rounded == pytest.approx(float(f'{alpha:.3g}'), rel=2e-3), timestep
 
 
 def test_levels_end_with_the_first_alpha_and_not_with_one():
@@ -68,9 +67,7 @@ def test_ddim_step_there_and_back_is_the_identity(rng):
 
 
 def test_obelm_is_exact_where_ddim_is_not(rng):
-  """Along a parabola in sigma: the slope at the last latents and the latents before them say all
-  about it.
-  """
+  """A parabola in sigma is determined by two latents and the slope at the last ones."""
   position, slope, curve = rng.standard_normal((3, 5))
 
   def at(alpha):

@@ -51,19 +51,15 @@ def test_relative_bias_looks_up_heads_unscaled(rng):
 
 
 def guided_attention(q, k, v, foreground_q, foreground_k):
-  """Mask-guided attention as the paper writes it: two masked attentions, blended by the mask of the
-  queries.
-  """
+  """Mask-guided attention as the paper writes it: two masked attentions, blended by query masks."""
   inside, outside = (
     plain_attention(q, k, v, allowed=m[:, None, None, :]) for m in (foreground_k, ~foreground_k)
   )
   return np.where(foreground_q[:, :, None, None], inside, outside)
 
 
-def test_frame_positions_tell_equal_frames_apart(rng):
-  """Attention over equal values returns that value: without a table, a clip of equal frames stays
-  one.
-  """
+def test_frame_positions_distinguish_equal_frames(rng):
+  """Attention over equal values returns that value: without a table, equal frames stay equal."""
   tokens = np.broadcast_to(rng.standard_normal((1, 3, 32)), (5, 3, 32)).astype(np.float32)
   attn = attention.TemporalAttention(heads=1, frame_positions=6)
   params = attn.init(jax.random.key(0), tokens)['params']
@@ -148,10 +144,8 @@ def test_guidance_by_masks_can_be_off(rng):
 def test_text_attention_with_no_key_order(rng):
   """Every token sees the whole prompt: permuting the prompt's tokens changes nothing."""
   module = attention.TextAttention(HEADS)
-  x, text = (
-    rng.standard_normal((3, 5, 16)).astype(np.float32),
-    rng.standard_normal((7, 6)).astype(np.float32),
-  )
+  x = rng.standard_normal((3, 5, 16)).astype(np.float32)
+  text = rng.standard_normal((7, 6)).astype(np.float32)
   variables = module.init(jax.random.key(0), x, text)
   out, tapped = module.apply(variables, x, text, ('text_map',))
   assert tapped['text_map'].shape == (HEADS, 3, 5, 7)

@@ -69,12 +69,12 @@ def test_taps_have_names_and_shapes(tiny, tapped):
   for block, width in ((1, 64), (3, 32)):
     tokens, d = int(np.prod(grids[block])), width // heads
     shapes = {
-      **{f'spatial_{tensor}': (frames, tokens, heads, d) for tensor in 'qkv'},
-      **{f'temporal_{tensor}': (tokens, frames, heads, d) for tensor in 'qkv'},
       'spatial_map': (frames, heads, tokens, tokens),
       'temporal_map': (tokens, heads, frames, frames),
       'text_map': (heads, frames, tokens, text),
     }
+    shapes |= {name: (frames, tokens, heads, d) for name in attention.SPATIAL_TAPS}
+    shapes |= {name: (tokens, frames, heads, d) for name in attention.TEMPORAL_TAPS}
     assert {kind: found[f'{block}/{kind}'].shape for kind in KINDS} == shapes
 
 
@@ -103,10 +103,8 @@ def test_unknown_taps_are_an_error(tiny, tap):
 
 
 def test_recomputing_activations_changes_no_value_and_no_gradient(tiny, rng):
-  x, text = (
-    rng.standard_normal((2, 4, 4, 4)).astype(np.float32),
-    rng.standard_normal((7, 16)).astype(np.float32),
-  )
+  x = rng.standard_normal((2, 4, 4, 4)).astype(np.float32)
+  text = rng.standard_normal((7, 16)).astype(np.float32)
 
   def value_and_gradient(model):
     loss = lambda text: jnp.sum(model.denoise(model.params, x, 501, text) ** 2)
@@ -162,9 +160,8 @@ def test_grids_in_execution_order():
     == [big] * 2 + [mid] * 2 + [low] * 2 + [(5, 8)] + [low] * 3 + [mid] * 3 + [big] * 3
   )
   # Odd sizes round up on the way down, and come back on the way up.
-  assert [config.grids(18, 30)[block] for block in (0, 2, 4, 6, 7, 10, 13)] == [
-    *((18, 30), (9, 15), (5, 8), (3, 4), (5, 8), (9, 15), (18, 30))
-  ]
+  grids = [config.grids(18, 30)[block] for block in (0, 2, 4, 6, 7, 10, 13)]
+  assert grids == [(18, 30), (9, 15), (5, 8), (3, 4), (5, 8), (9, 15), (18, 30)]
 
 
 def test_single_frames_bypass_temporal_attention(tiny):
@@ -183,6 +180,5 @@ def test_single_frames_bypass_temporal_attention(tiny):
   )
   np.testing.assert_array_equal(run(tiny.params, False), run(changed, False))
   assert np.abs(run(tiny.params, True) - run(changed, True)).max() > 1e-3
-  # Without temporal attention the frame's residual stream lacks what SA-T adds even to a single
-  # frame.
+  # SA-T changes even a single frame.
   assert np.abs(run(tiny.params, True) - run(tiny.params, False)).max() > 1e-3

@@ -1,9 +1,8 @@
-"""FateZero (Qi et al. 2023): the attention maps that inversion saw take the place of the edit's
-own.
+"""FateZero (Qi et al. 2023): the edit uses the attention maps of the inversion.
 
-No map is stored: a source row that is given the latents of the inversion, one level cleaner than
-the edit's, at the same timestep makes them again. The edit's conditional row then reads it: queries
-and keys of spatial self-attention, which are its map, and the probabilities of text attention.
+No map is stored: a source row recomputes them from the latents of the inversion, one level cleaner
+than the edit's, at the same timestep. The edit's conditional row reads that row: queries and keys
+of spatial self-attention, which determine its map, and the probabilities of text attention.
 """
 
 import dataclasses
@@ -12,9 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from uniedit_jax.baselines import word_alignment
-from uniedit_jax.baselines.method import MAIN, SOURCE, Row, invert, lay_out_rows, own_routes, read
+from uniedit_jax.baselines.method import (
+  MAIN,
+  SOURCE,
+  Row,
+  invert,
+  lay_out_rows,
+  own_routes,
+  read_row,
+)
+from uniedit_jax.baselines.overrides import ComparisonOverride, TextMaps
 from uniedit_jax.method import sampling
-from uniedit_jax.method.overrides import AttentionOverride, TextMaps
+from uniedit_jax.method.overrides import AttentionOverride
 from uniedit_jax.models.tokenizers import word_positions
 from uniedit_jax.pipeline.model import unet_apply
 
@@ -26,13 +34,13 @@ class FateZero:
   """The method and its options.
 
   Attributes:
-    self_share, cross_share: share of the steps, from the first, in which maps of spatial
+    self_share, cross_share: shares of the steps, from the first, in which the maps of spatial
       self-attention and of text attention are the source's.
-    replace: whether prompts are aligned word by word, or by their tokens.
-    words: of the target prompt whose text attention is multiplied by `emphasis`.
+    replace: whether prompts are aligned word by word; False: token by token.
+    words: words of the target prompt whose text attention is multiplied by `emphasis`.
     emphasis: the factor.
-    temporal: the whole text-to-video model with the own frame's keys and values; False: the image
-      model inside, where frames read those of the middle one.
+    temporal: True: the whole text-to-video model, frames read their own keys and values; False: the
+      image model inside it, where frames read those of the middle frame.
   """
 
   self_share: float = 0.8
@@ -45,7 +53,7 @@ class FateZero:
   negative_prompt = ''
 
   def faults(self, setup):
-    """What is wrong with the options, as a list of sentences."""
+    """Faults of the options, as a list of sentences."""
     faults = []
     for name in ('self_share', 'cross_share'):
       share = getattr(self, name)
@@ -58,9 +66,8 @@ class FateZero:
     return faults
 
   def stops(self, steps):
-    """The steps before which (self, text) maps are the source's; the authors count one more step
-    for the latter.
-    """
+    """The steps before which (self, text) maps are the source's."""
+    # The authors count one more step for text maps.
     return int(steps * self.self_share), int(self.cross_share * (steps + 1))
 
   def text_tables(self, setup):
@@ -80,7 +87,7 @@ class FateZero:
     return taken * factors, kept * factors
 
   def frames(self, setup):
-    """The frames that are read, i32[L, F, 1], or None."""
+    """The frame that each frame reads, i32[L, F, 1], or None."""
     if self.temporal:
       return None
     own = np.arange(setup.frames, dtype=np.int32)
@@ -88,48 +95,43 @@ class FateZero:
     return np.where(setup.window(*BLOCKS)[:, None], middle, own)[..., None]
 
   def lay_out(self, setup):
-    """The source's row for as long as it is read, and the two of the edit."""
+    """The source's row for as long as it is read, and the two rows of the edit."""
     rows = [Row(SOURCE, setup.inverted), Row(MAIN, setup.uncond), Row(MAIN, setup.target)]
-    stops, (taken, kept) = self.stops(setup.steps), self.text_tables(setup)
-    blocks = np.flatnonzero(setup.window(*BLOCKS))
+    (stop_self, stop_text), (taken, kept) = self.stops(setup.steps), self.text_tables(setup)
+    blocks, frames = np.flatnonzero(setup.window(*BLOCKS)), self.frames(setup)
+    reads = lambda slot, blocks: read_row(slot, [2], source=0, blocks=blocks)
     tables, routes = [], []
     for i in range(setup.steps):
-      here = rows if i < max(stops) else rows[1:]
-      one = own_routes(len(here), setup.blocks, self.frames(setup))
-      if here is rows:
-        maps = self._text_maps(one, taken, kept, blocks if i < stops[1] else [])
-        one = one._replace(text_maps=maps)
-        for slot in ('spatial_q', 'spatial_k') if i < stops[0] else ():
-          one = read(one, slot, reader=2, source=0, blocks=blocks)
-      tables.append(here)
-      routes.append(one)
+      table = rows if i < max(stop_self, stop_text) else rows[1:]
+      own = own_routes(len(table), setup.blocks)
+      comparison = ComparisonOverride(None if frames is None else np.stack([frames] * len(table)))
+      if table is rows:
+        replaced = blocks if i < stop_text else blocks[:0]
+        all_taken = np.zeros((len(rows), setup.blocks, *taken.shape), np.float32)
+        all_kept = np.ones((len(rows), setup.blocks, len(kept)), np.float32)
+        all_taken[2, replaced], all_kept[2, replaced] = taken, kept
+        text_maps = TextMaps(reads(own.spatial_q, replaced), all_taken, all_kept)
+        comparison = comparison._replace(text_maps=text_maps)
+      if i < stop_self:
+        q, k = reads(own.spatial_q, blocks), reads(own.spatial_k, blocks)
+        own = own._replace(spatial_q=q, spatial_k=k)
+      tables.append(table)
+      routes.append(own._replace(comparison=comparison))
     return lay_out_rows(tables, routes)
 
-  def _text_maps(self, routes, taken, kept, blocks):
-    """`TextMaps` of three rows, the last of which reads the first in some blocks."""
-    rows, count = routes.spatial_q.inside.shape
-    all_taken = np.zeros((rows, count, *taken.shape), np.float32)
-    all_kept = np.ones((rows, count, len(kept)), np.float32)
-    all_taken[2, blocks], all_kept[2, blocks] = taken, kept
-    maps = TextMaps(routes.spatial_q, all_taken, all_kept)
-    return read(
-      AttentionOverride(text_maps=maps), 'text_maps', reader=2, source=0, blocks=blocks
-    ).text_maps
-
   def cost(self, setup):
-    """What is computed beside the rows of the layout."""
+    """What is computed in addition to the rows of the plan."""
     return {'inversion_rows': setup.steps}
 
   def edit(self, run):
-    """Inverts with the source prompt and samples beside the source."""
+    """Inverts with the source prompt and samples together with the source."""
     params, frames = run.model.params['unet'], self.frames(run.setup)
-    routes = None if frames is None else AttentionOverride(frames=frames)
-    trajectory = invert(run, params, routes, self.temporal)
-    apply = unet_apply(run.model.config, run.dtype, temporal=self.temporal)
+    comparison = ComparisonOverride(frames=frames)
+    routes = None if frames is None else AttentionOverride(comparison=comparison)
     return sample(
-      apply,
+      unet_apply(run.model.config, run.dtype, temporal=self.temporal),
       params,
-      trajectory,
+      invert(run, params, routes, self.temporal),
       run.texts,
       run.layout,
       run.schedule,
@@ -139,7 +141,7 @@ class FateZero:
 
 
 def sample(apply, params, trajectory, texts, layout, schedule, guidance, progress=iter):
-  """Samples the layout of `FateZero`.
+  """Samples the plan of `FateZero`.
 
   Args:
     trajectory: f32[S + 1, F, H, W, C], of the inversion, cleanest first.
@@ -149,23 +151,24 @@ def sample(apply, params, trajectory, texts, layout, schedule, guidance, progres
   Returns:
     ({`MAIN`: f32[F, H, W, C]}, {}).
   """
-  if len(layout.branches) == 1:  # nothing of the source is read
-    return sampling.edit(
+  # Without the source, as nothing of it is read.
+  if len(layout.branches) == 1:
+    edited = sampling.edit(
       apply, params, trajectory[-1], texts, layout, schedule, guidance, progress=progress
-    ), {}
-  # Shifted by a step: inversion predicted at every timestep from the latents that are a level
-  # cleaner.
+    )
+    return edited, {}
+  # Shifted by a step: at every timestep, inversion predicted from latents one level cleaner.
   cleaner = jnp.concatenate([trajectory[:1], trajectory[:-1]])
   latents = sampling.sample(
-    *(
-      apply,
-      params,
-      jnp.stack([cleaner[-1], trajectory[-1]]),
-      texts,
-      layout.plan,
-      schedule,
-      guidance,
-    ),
-    **dict(stored=layout.stored, trajectory=cleaner, progress=progress),
+    apply,
+    params,
+    jnp.stack([cleaner[-1], trajectory[-1]]),
+    texts,
+    layout.plan,
+    schedule,
+    guidance,
+    stored=layout.stored,
+    trajectory=cleaner,
+    progress=progress,
   )
   return {MAIN: latents[layout.branches.index(MAIN)]}, {}

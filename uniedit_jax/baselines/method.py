@@ -1,12 +1,11 @@
-"""What the comparison methods share: what they are given, layouts of fixed rows, and the inversion
-they begin with.
+"""Shared parts of the comparison methods: their inputs, plans of fixed rows, and the inversion.
 
 A method is a frozen dataclass of its options (the fields of `config.baseline`) with
 
-- `negative_prompt`: what the unconditional half is conditioned on;
-- `faults(setup)`: what is wrong, as a list of sentences;
+- `negative_prompt`: the text of the unconditional half;
+- `faults(setup)`: faults of the options, as a list of sentences;
 - `lay_out(setup)`: its `EditPlan`, without a model;
-- `cost(setup)`: dict of what is computed beside the rows of the layout;
+- `cost(setup)`: dict of what is computed in addition to the rows of the plan;
 - `edit(run)`: (dict {`Branch`: latents f32[F, H, W, C]}, dict of facts for run.json).
 """
 
@@ -26,15 +25,15 @@ SOURCE, MAIN = Branch('reconstruction'), Branch('main')
 
 
 class Setup(NamedTuple):
-  """What is known of an edit before anything is loaded.
+  """Facts of an edit that are known before anything is loaded.
 
   Attributes:
-    steps, frames, blocks: their numbers S, F, L.
-    uncond, source, inverted, target: the numbers of the texts of the unconditional half, of the
-      source, of the inversion and of the edit.
+    steps, frames, blocks: the numbers S, F and L.
+    uncond, source, inverted, target: indices in `prompts` of the texts of the unconditional half,
+      the source, the inversion and the edit.
     prompts: all texts.
     tokenizer: has `encode` (list of P prompts -> i32[P, T]).
-    seed: of every random number.
+    seed: seed of all random numbers.
   """
 
   steps: int
@@ -49,15 +48,13 @@ class Setup(NamedTuple):
   seed: int
 
   def window(self, first, last=BLOCKS):
-    """bool[L], which blocks are in a half-open range that is written for 16 blocks."""
-    place = np.arange(self.blocks)
-    return (place >= round(first * self.blocks / BLOCKS)) & (
-      place < round(last * self.blocks / BLOCKS)
-    )
+    """bool[L], the blocks in a half-open range that is written for 16 blocks."""
+    start, stop = (round(bound * self.blocks / BLOCKS) for bound in (first, last))
+    return (np.arange(self.blocks) >= start) & (np.arange(self.blocks) < stop)
 
 
 class Run(NamedTuple):
-  """An edit that is to be made.
+  """Inputs of one edit by a comparison method.
 
   Attributes:
     model: `checkpoint.Model`.
@@ -69,7 +66,7 @@ class Run(NamedTuple):
     schedule: `NoiseSchedule`.
     guidance: scale of classifier-free guidance.
     dtype: compute dtype.
-    progress: label -> wrapper of an iterable.
+    progress: maps a label to a wrapper of iterables.
   """
 
   model: Any
@@ -85,23 +82,22 @@ class Run(NamedTuple):
 
 
 class Row(NamedTuple):
-  """A row of a step: a branch, and the number of its text."""
+  """A row of a step: a branch and the index of its text."""
 
   branch: Branch
   text: int
 
 
 def lay_out_rows(rows, routes):
-  """A layout whose rows the method itself has chosen; a reconstruction among them is a stored
-  trajectory.
+  """Plans an edit whose rows the method has chosen; a reconstruction is a stored trajectory.
 
-  `rows.plan_rows` knows branches whose halves read alike; here one half is edited alone, or both
-  read one row. Of a branch, the first row is the unconditional half and the last the conditional
-  one; a single row is both.
+  `rows.plan_rows` assumes that both halves of a branch read alike; here one half may be edited
+  alone, or both may read one row. The first row of a branch is its unconditional half and the last
+  its conditional one; a single row is both.
 
   Args:
-    rows: list of S lists of `Row`, the first of which has all branches.
-    routes: S times `AttentionOverride` with leaves [R, L, ...].
+    rows: S lists of `Row`, the first of which has all branches.
+    routes: S `AttentionOverride` with leaves [R, L, ...].
 
   Returns:
     `EditPlan` that wants `MAIN`.
@@ -116,48 +112,29 @@ def lay_out_rows(rows, routes):
         halves[:, k] = own[0], own[-1]
         texts[i, k] = here[own[0]].text, here[own[-1]].text
     branch, text = np.array([(branches.index(row.branch), row.text) for row in here], np.int32).T
-    steps.append(
-      Step((Rows(branch, text, table),), *halves, np.array([b == MAIN for b in branches]))
-    )
+    updated = np.array([branch == MAIN for branch in branches])
+    passes = (Rows(branch, text, table),)
+    steps.append(Step(passes, uncond=halves[0], cond=halves[1], updated=updated))
   stored = np.array([[branch == SOURCE for branch in branches]] * len(rows))
   return EditPlan(branches, texts, RowPlan(tuple(steps)), ('main',), stored)
 
 
-def own_routes(rows, blocks, frames=None):
-  """`AttentionOverride` of i32[R, L] in which every row reads queries and keys of its own.
-
-  Args:
-    rows, blocks: their numbers R, L.
-    frames: i32[L, F, X], the frames that each row reads, or None.
-  """
+def own_routes(rows, blocks):
+  """`AttentionOverride` of i32[R, L]: every row reads its own queries and keys of SA-S."""
   own = np.broadcast_to(np.arange(rows, dtype=np.int32)[:, None], (rows, blocks))
-  frames = None if frames is None else np.stack([frames] * rows)
-  return AttentionOverride(spatial_q=Source(own, own), spatial_k=Source(own, own), frames=frames)
+  return AttentionOverride(spatial_q=Source(own, own), spatial_k=Source(own, own))
 
 
-def read(routes, slot, reader, source, blocks):
-  """`routes` in which row `reader` reads a slot of row `source`, in some blocks.
-
-  Args:
-    routes: `AttentionOverride` with leaves [R, L, ...].
-    slot: name of a field that is a `Source`, or has one.
-    reader, source: rows.
-    blocks: numbers of blocks.
-  """
-  whole = getattr(routes, slot)
-  table = getattr(whole, 'source', whole).inside.copy()
-  table[reader, blocks] = source
-  changed = Source(table, table)
-  return routes._replace(
-    **{slot: whole._replace(source=changed) if hasattr(whole, 'source') else changed}
-  )
+def read_row(slot, readers, source, blocks):
+  """`Source` of i32[R, L] like `slot`, except that rows `readers` read row `source` in `blocks`."""
+  table = slot.inside.copy()
+  table[np.ix_(readers, blocks)] = source
+  return Source(table, table)
 
 
 @functools.cache
 def denoiser(config, dtype, temporal=True, remat=False):
-  """The UNet as `inversion` wants it; its parameters are the pair (parameters, routes with leaves
-  [L, ...]).
-  """
+  """The UNet as `inversion` calls it, on the pair (parameters, routes with leaves [L, ...])."""
   apply = unet_apply(config, dtype, remat=remat, temporal=temporal)
 
   def denoise(state, latents, timestep, text):
@@ -177,7 +154,11 @@ def invert(run, params, routes=None, temporal=True):
     temporal: as in `model.unet_apply`.
   """
   return inversion.ddim_invert(
-    *(denoiser(run.model.config, run.dtype, temporal), (params, routes), run.latents),
-    *(run.texts[run.setup.inverted], run.schedule, run.setup.steps),
+    denoiser(run.model.config, run.dtype, temporal),
+    (params, routes),
+    run.latents,
+    run.texts[run.setup.inverted],
+    run.schedule,
+    run.setup.steps,
     progress=run.progress('invert'),
   )

@@ -1,7 +1,7 @@
-"""Plug-and-Play (Tumanyan et al. 2023): features of the inversion, at its own latents, keep the
-edit's layout.
+"""Plug-and-Play (Tumanyan et al. 2023): features of the inverted source keep the edit's structure.
 
-TokenFlow edits with it, and here it stands in for Rerender-A-Video's ControlNet.
+The features are computed on the latents of the inversion. TokenFlow edits with this method, and
+here it stands in for Rerender-A-Video's ControlNet.
 """
 
 import dataclasses
@@ -9,27 +9,28 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from uniedit_jax.baselines.method import MAIN, SOURCE, Row, read
+from uniedit_jax.baselines.method import MAIN, SOURCE, Row, read_row
 from uniedit_jax.method import sampling
+from uniedit_jax.method.injection import BLOCKS
 
-RESIDUAL_BLOCK = 8  # of 16: the resnet before it is read
+RESIDUAL_BLOCK = 8  # of 16: the residual of the resnet before it is read
 ATTENTION_BLOCKS = (8, 16)
 
 
 @dataclasses.dataclass(frozen=True)
 class Shares:
-  """The shares of the steps, from the first, in which features are the source's.
+  """The shares of the steps, from the first, in which the edit reads features of the source.
 
   Attributes:
     attention: queries and keys of spatial self-attention.
-    residual: what one resnet adds to its input.
+    residual: the residual of one resnet.
   """
 
   attention: float = 0.5
   residual: float = 0.8
 
   def faults(self):
-    """What is wrong, as a list of sentences."""
+    """Faults of the shares, as a list of sentences."""
     return [
       f'baseline.{name}_share is {share}; accepted: 0 to 1'
       for name, share in dataclasses.asdict(self).items()
@@ -43,41 +44,48 @@ def rows_of(setup):
 
 
 def plug(routes, setup, step, shares):
-  """`routes` of `rows_of` in which both halves of the edit read the source's features at a step.
+  """`routes` in which both halves of the edit also read the source's features of a step.
 
   Args:
-    routes: `AttentionOverride` with leaves [3, L, ...]; spatial q, k and residual are the own
-      rows'.
+    routes: `AttentionOverride` of `rows_of`, leaves [3, L, ...], with spatial q, k and residual.
     setup: `Setup`.
     step: its index.
     shares: `Shares`.
   """
-  attention = np.flatnonzero(setup.window(*ATTENTION_BLOCKS))
-  resnet = [round(RESIDUAL_BLOCK * setup.blocks / 16)]
-  for slot, blocks, share in (
-    ('spatial_q', attention, shares.attention),
-    ('spatial_k', attention, shares.attention),
-    ('residual', resnet, shares.residual),
-  ):
-    for reader in (1, 2) if step < int(setup.steps * share) else ():
-      routes = read(routes, slot, reader, source=0, blocks=blocks)
+  reads = lambda slot, blocks: read_row(slot, (1, 2), source=0, blocks=blocks)
+  if step < int(setup.steps * shares.attention):
+    blocks = np.flatnonzero(setup.window(*ATTENTION_BLOCKS))
+    q, k = reads(routes.spatial_q, blocks), reads(routes.spatial_k, blocks)
+    routes = routes._replace(spatial_q=q, spatial_k=k)
+  if step < int(setup.steps * shares.residual):
+    block = round(RESIDUAL_BLOCK * setup.blocks / BLOCKS)
+    residual = reads(routes.comparison.residual, [block])
+    routes = routes._replace(comparison=routes.comparison._replace(residual=residual))
   return routes
 
 
 def sample(apply, params, trajectory, texts, layout, schedule, guidance, **options):
-  """Samples a layout of `rows_of`; the source's latents are those of the inversion.
+  """Samples a plan of `rows_of`; the latents of the source are those of the inversion.
 
   Args:
     trajectory: f32[S + 1, F, H, W, C], of the inversion, cleanest first.
     apply, params, texts, schedule, guidance: as in `sampling.sample`.
     layout: `EditPlan`.
-    **options: others of `sampling.sample`.
+    **options: further options of `sampling.sample`.
 
   Returns:
     {`MAIN`: f32[F, H, W, C]}.
   """
   latents = sampling.sample(
-    *(apply, params, jnp.stack([trajectory[-1]] * 2), texts, layout.plan, schedule, guidance),
-    **dict(stored=layout.stored, trajectory=trajectory, **options),
+    apply,
+    params,
+    jnp.stack([trajectory[-1]] * 2),
+    texts,
+    layout.plan,
+    schedule,
+    guidance,
+    stored=layout.stored,
+    trajectory=trajectory,
+    **options,
   )
   return {MAIN: latents[layout.branches.index(MAIN)]}

@@ -1,10 +1,8 @@
-"""Rerender-A-Video (Yang et al. 2023) without ControlNet and pixel-aware fusion: frames follow the
-first one.
+"""Rerender-A-Video (Yang et al. 2023), without ControlNet and pixel-aware fusion.
 
-Late blocks attend to the first frame and the one before instead of to the own; in the first steps
-the clean latents that are predicted are those of the first frame, warped by optical flow where
-nothing is hidden; colours may follow it too. As nothing of the finished frame before is needed, all
-frames are sampled at once.
+Late blocks attend to the first and the previous frame instead of their own. In the first steps, the
+predicted clean latents are those of the first frame, warped by optical flow where it is visible;
+colours may follow it too. No finished frame is needed, so all frames are sampled at once.
 """
 
 import dataclasses
@@ -14,8 +12,8 @@ import numpy as np
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.first_frame import latent_warp
 from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
+from uniedit_jax.baselines.overrides import CleanEdit, ComparisonOverride
 from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
-from uniedit_jax.method.diffusion import CleanEdit
 from uniedit_jax.pipeline.model import unet_apply
 
 CROSS_BLOCKS, LOOSE_BLOCKS = (7, 16), (10, 16)
@@ -26,12 +24,12 @@ class Rerender:
   """The method and its options; ranges are shares of the steps, both ends included.
 
   Attributes:
-    cross: range in which frames attend to the first and the one before.
-    warp: range in which clean latents are the first frame's, warped.
+    cross: range in which frames attend to the first and the previous frame.
+    warp: range in which clean latents are those of the first frame, warped.
     tone: range in which clean latents get the first frame's mean and deviation.
-    loose: whether attention to other frames begins at block 10, not 7.
+    loose: whether attention to other frames begins at block 10 instead of 7.
     attention_share, residual_share: those of `plug_and_play.Shares`.
-    negative_prompt: what the unconditional half is conditioned on.
+    negative_prompt: the text of the unconditional half.
   """
 
   cross: tuple[float, float] = (0.0, 1.0)
@@ -48,7 +46,7 @@ class Rerender:
     return plug_and_play.Shares(self.attention_share, self.residual_share)
 
   def faults(self, setup):
-    """What is wrong with the options, as a list of sentences."""
+    """Faults of the options, as a list of sentences."""
     del setup
     faults = self.shares.faults()
     for name in ('cross', 'warp', 'tone'):
@@ -60,12 +58,12 @@ class Rerender:
     return faults
 
   def at(self, name, setup, step):
-    """Whether a range holds a step."""
+    """Whether the range of this name includes a step."""
     first, last = getattr(self, name)
     return setup.steps * first <= step <= setup.steps * last
 
   def frames(self, setup, step):
-    """The frames that the three rows read, i32[3, L, F, 2]."""
+    """The frames that each frame of the three rows reads, i32[3, L, F, 2]."""
     own = np.repeat(np.arange(setup.frames, dtype=np.int32)[:, None], 2, axis=1)
     frames = np.broadcast_to(own, (3, setup.blocks, *own.shape)).copy()
     if self.at('cross', setup, step):
@@ -74,21 +72,22 @@ class Rerender:
     return frames
 
   def lay_out(self, setup):
-    """Three rows for as long as the source is read; then the two of the edit."""
-    rows, last = (
-      plug_and_play.rows_of(setup),
-      int(setup.steps * max(self.attention_share, self.residual_share)),
-    )
-    own = own_routes(3, setup.blocks)
+    """Three rows for as long as the source is read; then the two rows of the edit."""
+    rows = plug_and_play.rows_of(setup)
+    stop = int(setup.steps * max(self.attention_share, self.residual_share))
+    three, two = own_routes(3, setup.blocks), own_routes(2, setup.blocks)
     tables, routes = [], []
     for i in range(setup.steps):
-      if i < last or i == 0:
-        here = own._replace(frames=self.frames(setup, i), residual=own.spatial_q)
+      frames = self.frames(setup, i)
+      if i < stop or i == 0:
+        comparison = ComparisonOverride(frames=frames, residual=three.spatial_q)
         tables.append(rows)
-        routes.append(plug_and_play.plug(here, setup, i, self.shares))
+        routes.append(
+          plug_and_play.plug(three._replace(comparison=comparison), setup, i, self.shares)
+        )
       else:
         tables.append(rows[1:])
-        routes.append(own_routes(2, setup.blocks)._replace(frames=self.frames(setup, i)[1:]))
+        routes.append(two._replace(comparison=ComparisonOverride(frames=frames[1:])))
     return lay_out_rows(tables, routes)
 
   def clean_edits(self, setup, schedule, tokens, seen):
@@ -97,31 +96,36 @@ class Rerender:
     Args:
       setup: `Setup`.
       schedule: `NoiseSchedule`.
-      tokens, seen: what `latent_warp` returns.
+      tokens, seen: results of `latent_warp`.
     """
     levels = schedule.levels(setup.steps)
     return [
       CleanEdit(
-        *(levels[i], np.bool_(self.at('tone', setup, i)), tokens),
-        seen * np.float32(self.at('warp', setup, i)),
+        level=levels[i],
+        tone=np.bool_(self.at('tone', setup, i)),
+        warp=tokens,
+        share=seen * np.float32(self.at('warp', setup, i)),
       )
       for i in range(setup.steps)
     ]
 
   def cost(self, setup):
-    """What is computed beside the rows of the layout."""
+    """What is computed in addition to the rows of the plan."""
     return {'inversion_rows': setup.steps, 'optical_flows': 2 * (setup.frames - 1)}
 
   def edit(self, run):
-    """Finds the flow, inverts frame by frame, and samples."""
-    params, setup = run.model.params['unet'], run.setup
+    """Estimates the flow, inverts frame by frame, and samples."""
+    params = run.model.params['unet']
     tokens, seen = latent_warp(run.clip, run.model.config.vae.factor)
-    trajectory = invert(run, params, temporal=False)
-    apply = unet_apply(run.model.config, run.dtype, temporal=False)
     sampled = plug_and_play.sample(
-      *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance),
-      **dict(
-        clean=self.clean_edits(setup, run.schedule, tokens, seen), progress=run.progress('edit')
-      ),
+      unet_apply(run.model.config, run.dtype, temporal=False),
+      params,
+      invert(run, params, temporal=False),
+      run.texts,
+      run.layout,
+      run.schedule,
+      run.guidance,
+      clean=self.clean_edits(run.setup, run.schedule, tokens, seen),
+      progress=run.progress('edit'),
     )
     return sampled, {'first_frame_seen': float(seen[1:].mean()) if len(seen) > 1 else 1.0}

@@ -1,10 +1,9 @@
-"""TokenFlow (Geyer et al. 2023) with Plug-and-Play: keyframes are edited together, the others
-follow their tokens.
+"""TokenFlow (Geyer et al. 2023) with Plug-and-Play: frames copy the tokens of edited keyframes.
 
-In every step one frame of each segment is drawn. These keyframes attend to one another; in every
-block, a token of any frame then takes what attention gave to the keyframe's token that it is
-nearest to in the source. In the image model frames meet nowhere else, so keyframes are further
-frames of the same row, and no second pass is needed.
+In every step one frame of each segment is drawn. These keyframes attend to each other; in every
+block, each token of any frame then copies the attention output of the keyframe token that is its
+nearest in the source. Frames of the image model do not interact elsewhere, so the keyframes are
+further frames of the same row, and no second pass is needed.
 """
 
 import dataclasses
@@ -15,7 +14,8 @@ import numpy as np
 
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
-from uniedit_jax.method.overrides import Flow, Source
+from uniedit_jax.baselines.overrides import ComparisonOverride, Flow
+from uniedit_jax.method.overrides import Source
 from uniedit_jax.pipeline.model import unet_apply
 
 
@@ -24,9 +24,9 @@ class TokenFlow:
   """The method and its options.
 
   Attributes:
-    segment: frames B of a segment, of which one is the keyframe.
+    segment: frames of a segment, one of which is the keyframe.
     attention_share, residual_share: those of `plug_and_play.Shares`.
-    negative_prompt: what the unconditional half is conditioned on.
+    negative_prompt: the text of the unconditional half.
   """
 
   segment: int = 4
@@ -40,7 +40,7 @@ class TokenFlow:
     return plug_and_play.Shares(self.attention_share, self.residual_share)
 
   def faults(self, setup):
-    """What is wrong with the options, as a list of sentences."""
+    """Faults of the options, as a list of sentences."""
     faults = self.shares.faults()
     if self.segment < 1 or setup.frames % self.segment:
       faults.append(
@@ -49,55 +49,60 @@ class TokenFlow:
     return faults
 
   def lay_out(self, setup):
-    """Three rows in every step: the source tells where tokens are."""
+    """Three rows in every step, as tokens are matched in the source."""
     random = np.random.default_rng(setup.seed)
-    keyframes = setup.frames // self.segment
-    own, everyone = (
-      np.repeat(np.arange(keyframes)[:, None], keyframes, 1),
-      np.tile(np.arange(keyframes), (keyframes, 1)),
-    )
-    # The edit's keyframes see each other, the source's themselves.
-    frames = np.stack([own, everyone, everyone]).astype(np.int32)
+    keyframes = np.arange(setup.frames // self.segment, dtype=np.int32)
+    # The edit's keyframes attend to each other, the source's to themselves.
+    own = np.repeat(keyframes[:, None], len(keyframes), axis=1)
+    frames = np.stack([own, own.T, own.T])
     frames = np.repeat(frames[:, None], setup.blocks, axis=1)
     routes = own_routes(3, setup.blocks)
     source = np.zeros_like(routes.spatial_q.inside)
-    every = lambda leaf: np.broadcast_to(leaf, (3, setup.blocks, *leaf.shape))
+    repeat = lambda leaf: np.broadcast_to(leaf, (3, setup.blocks, *leaf.shape))
     pairs, weights = segment_neighbours(setup.frames, self.segment)
     tables = []
     for i in range(setup.steps):
-      drawn = np.arange(keyframes) * self.segment + random.integers(self.segment, size=keyframes)
+      drawn = keyframes * self.segment + random.integers(self.segment, size=len(keyframes))
       flow = Flow(
-        Source(source, source), every(drawn.astype(np.int32)), every(pairs), every(weights)
+        source=Source(source, source),
+        drawn=repeat(drawn.astype(np.int32)),
+        keyframes=repeat(pairs),
+        weights=repeat(weights),
       )
-      here = routes._replace(frames=frames, residual=routes.spatial_q, flow=flow)
-      tables.append(plug_and_play.plug(here, setup, i, self.shares))
+      comparison = ComparisonOverride(frames=frames, residual=routes.spatial_q, flow=flow)
+      table = routes._replace(comparison=comparison)
+      tables.append(plug_and_play.plug(table, setup, i, self.shares))
     return lay_out_rows([plug_and_play.rows_of(setup)] * setup.steps, tables)
 
   def cost(self, setup):
-    """What is computed beside the rows of the layout."""
+    """What is computed in addition to the rows of the plan."""
     return {'inversion_rows': setup.steps, 'keyframes_of_a_row': setup.frames // self.segment}
 
   def edit(self, run):
     """Inverts frame by frame, and samples."""
     params = run.model.params['unet']
-    trajectory = invert(run, params, temporal=False)
-    apply = with_keyframes(unet_apply(run.model.config, run.dtype, temporal=False))
     sampled = plug_and_play.sample(
-      *(apply, params, trajectory, run.texts, run.layout, run.schedule, run.guidance),
+      with_keyframes(unet_apply(run.model.config, run.dtype, temporal=False)),
+      params,
+      invert(run, params, temporal=False),
+      run.texts,
+      run.layout,
+      run.schedule,
+      run.guidance,
       progress=run.progress('edit'),
     )
     return sampled, {}
 
 
 def segment_neighbours(frames, segment):
-  """The keyframes that each frame takes from, and the share of the first.
+  """The two keyframes that each frame copies from, and the share of the first.
 
-  They are that of its segment and that of the segment before, each as if it were the middle one:
-  the code's rule, in which the share is never less than a half.
+  They are those of its segment and of the previous one, each treated as the middle frame of its
+  segment. This is the rule of the authors' code; the share is never less than a half.
 
   Args:
-    frames: their number F.
-    segment: frames B of a segment.
+    frames: the number of frames F.
+    segment: frames of a segment.
 
   Returns:
     (i32[F, 2], f32[F]).
@@ -106,7 +111,7 @@ def segment_neighbours(frames, segment):
   here = place // segment
   before = np.maximum(here - 1, 0)
   distance = lambda keyframe: np.abs(place - (keyframe * segment + segment // 2))
-  # In the first segment the two are one keyframe, whose shares add up to 1.
+  # In the first segment both are the same keyframe, whose shares add up to 1.
   total = np.maximum(distance(here) + distance(before), 1)
   share = 1 / (1 + np.exp(-distance(before) / total))
   return np.stack([here, before], axis=1).astype(np.int32), np.float32(np.where(here > 0, share, 1))
@@ -114,10 +119,10 @@ def segment_neighbours(frames, segment):
 
 @functools.cache
 def with_keyframes(apply):
-  """`unet.apply` that sees the keyframes of its routes as further frames in front of the clip."""
+  """`unet.apply` with the keyframes of its routes as further frames in front of the clip."""
 
   def keyed(variables, latents, timestep, text, routes, masks=None):
-    drawn = routes.flow.drawn[0]
+    drawn = routes.comparison.flow.drawn[0]
     both = jnp.concatenate([jnp.take(latents, drawn, axis=0, mode='clip'), latents])
     epsilon, tapped = apply(variables, both, timestep, text, routes, masks)
     return epsilon[len(drawn) :], tapped

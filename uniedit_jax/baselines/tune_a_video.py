@@ -1,9 +1,7 @@
-"""Tune-A-Video (Wu et al. 2023): the model is tuned on the one clip, then samples it from its
-inversion.
+"""Tune-A-Video (Wu et al. 2023): fine-tunes the model on one clip, then samples from its inversion.
 
-Every frame attends to the first and the one before it (sparse-causal attention), never to itself;
-temporal attention and the queries of both other attentions are tuned to predict the noise of the
-clip.
+Every frame attends to the first and the previous frame (sparse-causal attention), never to itself.
+Temporal attention and the queries of both other attentions are tuned to predict the clip's noise.
 """
 
 import dataclasses
@@ -15,13 +13,14 @@ import numpy as np
 from flax import traverse_util
 
 from uniedit_jax.baselines.method import MAIN, Row, denoiser, invert, lay_out_rows
+from uniedit_jax.baselines.overrides import ComparisonOverride
 from uniedit_jax.method import sampling
 from uniedit_jax.method.overrides import AttentionOverride
 from uniedit_jax.pipeline.model import unet_apply
 
-# Modules whose parameters are tuned; a table of positions in them is fixed, as the rotary
-# frequencies are.
-TUNED, FIXED = (('attn1', 'to_q'), ('attn2', 'to_q'), ('attn_temp',)), 'frame_positions'
+# Modules whose parameters are tuned. A table of positions in them stays fixed, like the rotary
+# frequencies.
+TUNED, FIXED = ('attn1/to_q', 'attn2/to_q', 'attn_temp'), 'frame_positions'
 WEIGHT_DECAY, LARGEST_GRADIENT = 1e-2, 1.0
 
 
@@ -31,9 +30,9 @@ class TuneAVideo:
 
   Attributes:
     tuning_steps: updates of the parameters.
-    learning_rate: of AdamW, constant.
-    sparse_causal: whether spatial attention reads the first frame and the one before; False: its
-      own, as LaVie's.
+    learning_rate: constant learning rate of AdamW.
+    sparse_causal: whether spatial attention reads the first and the previous frame; False: its own
+      frame, as in LaVie.
   """
 
   tuning_steps: int = 500
@@ -43,7 +42,7 @@ class TuneAVideo:
   negative_prompt = ''
 
   def faults(self, setup):
-    """What is wrong with the options, as a list of sentences."""
+    """Faults of the options, as a list of sentences."""
     del setup
     faults = []
     if self.tuning_steps < 0:
@@ -53,10 +52,11 @@ class TuneAVideo:
     return faults
 
   def routes(self, setup):
-    """What every row reads, leaves [L, ...], or None."""
+    """`AttentionOverride` of every row, leaves [L, ...], or None."""
     if not self.sparse_causal:
       return None
-    return AttentionOverride(frames=np.stack([sparse_causal_frames(setup.frames)] * setup.blocks))
+    frames = np.stack([sparse_causal_frames(setup.frames)] * setup.blocks)
+    return AttentionOverride(comparison=ComparisonOverride(frames=frames))
 
   def lay_out(self, setup):
     """Two rows in every step."""
@@ -65,53 +65,58 @@ class TuneAVideo:
     return lay_out_rows([rows] * setup.steps, [routes] * setup.steps)
 
   def cost(self, setup):
-    """What is computed beside the rows of the layout."""
+    """What is computed in addition to the rows of the plan."""
     return {'inversion_rows': setup.steps, 'tuning_steps': self.tuning_steps}
 
   def edit(self, run):
     """Tunes, inverts with the tuned model, and samples."""
-    config, routes = run.model.config, self.routes(run.setup)
+    config, setup, routes = run.model.config, run.setup, self.routes(run.setup)
     params, losses = tune(
-      *(denoiser(config, run.dtype, remat=True), run.model.params['unet'], routes),
-      *(run.latents, run.texts[run.setup.source], run.schedule, self, run.setup.seed),
+      denoiser(config, run.dtype, remat=True),
+      run.model.params['unet'],
+      routes,
+      run.latents,
+      run.texts[setup.source],
+      run.schedule,
+      self,
+      setup.seed,
       run.progress('tune'),
     )
-    trajectory = invert(run, params, routes)
-    start = trajectory[-1]
-    apply = unet_apply(config, run.dtype)
     sampled = sampling.edit(
-      *(apply, params, start, run.texts, run.layout, run.schedule, run.guidance),
+      unet_apply(config, run.dtype),
+      params,
+      invert(run, params, routes)[-1],
+      run.texts,
+      run.layout,
+      run.schedule,
+      run.guidance,
       progress=run.progress('edit'),
     )
     return sampled, {'tuning_losses': losses}
 
 
 def sparse_causal_frames(frames):
-  """The first frame and the one before each, i32[F, 2]; frame 0 sees itself twice, and so does
-  frame 1 see frame 0.
-  """
+  """The first and the previous frame of each, i32[F, 2]; frames 0 and 1 read frame 0 twice."""
   before = np.maximum(np.arange(frames) - 1, 0)
   return np.stack([np.zeros_like(before), before], axis=1).astype(np.int32)
 
 
 def split(params):
-  """(tuned, frozen): the parameters by path."""
+  """Splits the parameters into (tuned, frozen), two dicts by path."""
   flat = traverse_util.flatten_dict(params)
   tuned = {path: leaf for path, leaf in flat.items() if _is_tuned(path)}
   return tuned, {path: leaf for path, leaf in flat.items() if path not in tuned}
 
 
 def _is_tuned(path):
-  parts = ['/'.join(names) for names in TUNED]
-  return FIXED not in path and any(f'/{part}/' in f'/{"/".join(path)}/' for part in parts)
+  return FIXED not in path and any(f'/{part}/' in f'/{"/".join(path)}/' for part in TUNED)
 
 
 @functools.cache
 def _optimizer(learning_rate):
-  """AdamW after clipping; it knows the tuned parameters alone, and so does the norm of their
-  gradient.
-  """
-  import optax  # late: other methods do not need it
+  """AdamW after clipping the gradient's norm, both over the tuned parameters alone."""
+  # Late, as other methods do not need it.
+  import optax
 
   adam = optax.adamw(learning_rate, weight_decay=WEIGHT_DECAY)
   return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), adam)
@@ -119,14 +124,12 @@ def _optimizer(learning_rate):
 
 @functools.partial(jax.jit, static_argnums=0)
 def noise_loss(denoise, tuned, frozen, routes, latents, text, alphas, key):
-  """The mean squared error of the noise that is predicted at one random timestep of the whole clip,
-  f32[].
-  """
+  """The mean squared error of the clip's predicted noise at one random timestep, f32[]."""
   time_key, noise_key = jax.random.split(key)
   timestep = jax.random.randint(time_key, (), 0, len(alphas))
   noise = jax.random.normal(noise_key, latents.shape)
   noisy = jnp.sqrt(alphas[timestep]) * latents + jnp.sqrt(1 - alphas[timestep]) * noise
-  params = traverse_util.unflatten_dict({**frozen, **tuned})
+  params = traverse_util.unflatten_dict(frozen | tuned)
   return jnp.mean((denoise((params, routes), noisy, timestep, text) - noise) ** 2)
 
 
@@ -140,39 +143,33 @@ def _update(denoise, optimizer, tuned, state, *inputs):
 
 
 def tune(denoise, params, routes, latents, text, schedule, options, seed, progress=iter):
-  """Tunes the parameters that `split` names on one clip.
+  """Tunes the parameters that `split` selects on one clip.
 
   Args:
-    denoise: see `method.denoiser`; with rematerialisation it saves much memory here.
-    params: the UNet's parameters, which stay as they are.
+    denoise: see `method.denoiser`; rematerialisation saves much memory here.
+    params: the UNet's parameters; not changed in place.
     routes: `AttentionOverride` with leaves [L, ...], or None.
     latents: f32[F, H, W, C], the encoded clip.
     text: f[T, E], its prompt.
     schedule: `NoiseSchedule`; timesteps are drawn from all of its training steps.
     options: `TuneAVideo`.
-    seed: of timesteps and noise.
+    seed: seed of timesteps and noise.
     progress: wraps the iterable of updates.
 
   Returns:
-    (parameters; list of the loss before every update).
+    (tuned parameters, list of the losses before every update).
   """
   tuned, frozen = split(params)
   if not options.tuning_steps:
     return params, []
-  # Whatever the model computes in, small updates add up in float32. A copy, as it is donated.
+  # In float32, so that small updates add up whatever the compute dtype; a copy, as it is donated.
   tuned = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32), tuned)
   optimizer, key = _optimizer(options.learning_rate), jax.random.key(seed)
   state, losses = optimizer.init(tuned), []
-  inputs = (
-    frozen,
-    routes,
-    jnp.asarray(latents, jnp.float32),
-    text,
-    jnp.asarray(schedule.alphas_cumprod),
-  )
+  latents, alphas = jnp.asarray(latents, jnp.float32), jnp.asarray(schedule.alphas_cumprod)
+  inputs = (frozen, routes, latents, text, alphas)
   for i in progress(range(options.tuning_steps)):
-    tuned, state, loss = _update(
-      denoise, optimizer, tuned, state, *inputs, jax.random.fold_in(key, i)
-    )
+    step_key = jax.random.fold_in(key, i)
+    tuned, state, loss = _update(denoise, optimizer, tuned, state, *inputs, step_key)
     losses.append(float(loss))
-  return traverse_util.unflatten_dict({**frozen, **tuned}), losses
+  return traverse_util.unflatten_dict(frozen | tuned), losses

@@ -1,6 +1,4 @@
-"""Which tokens of two prompts belong together (prompt-to-prompt, Hertz et al. 2022; FateZero).
-numpy only.
-"""
+"""Aligns the tokens of two prompts (prompt-to-prompt, Hertz et al. 2022; FateZero); numpy only."""
 
 import numpy as np
 
@@ -8,7 +6,7 @@ MATCH, MISMATCH, GAP = 1, -1, 0
 
 
 def token_count(ids):
-  """How many of the padded token ids i32[T] are the prompt's, begin and end tokens included."""
+  """The number of tokens of a prompt in padded ids i32[T], begin and end tokens included."""
   return int(np.argmax(ids == ids[-1])) + 1
 
 
@@ -19,7 +17,7 @@ def align(source, target):
     source, target: i32[T], padded token ids.
 
   Returns:
-    i32[T]: for each target token that of the source, -1 for none; the padding belongs to itself.
+    i32[T]: for each target token that of the source, or -1; padding is aligned with itself.
   """
   rows, columns = token_count(source), token_count(target)
   score = np.zeros((rows + 1, columns + 1), int)
@@ -30,7 +28,8 @@ def align(source, target):
   found[:columns] = -1
   while i and j:
     left, up, _ = _moves(score, source, target, i, j)
-    if score[i, j] == left:  # a gap rather than a pair of different tokens
+    # A gap is preferred to a pair of different tokens.
+    if score[i, j] == left:
       j -= 1
     elif score[i, j] == up:
       i -= 1
@@ -41,20 +40,20 @@ def align(source, target):
 
 
 def _moves(score, source, target, i, j):
-  """The scores of leaving out target token j - 1, source token i - 1, or of pairing them."""
+  """The scores of leaving out target token j - 1 or source token i - 1, and of pairing them."""
   pair = MATCH if source[i - 1] == target[j - 1] else MISMATCH
   return score[i, j - 1] + GAP, score[i - 1, j] + GAP, score[i - 1, j - 1] + pair
 
 
 def refine(source, target):
-  """What the source map gives where words were added or exchanged.
+  """Weights of the source map if words were added or exchanged.
 
   Args:
     source, target: i32[T], padded token ids.
 
   Returns:
-    (taken f32[T, T], one source token for each target token that has one; kept f32[T], 1 for the
-    others).
+    (taken f32[T, T], which pairs aligned tokens; kept f32[T], 1 for target tokens without a source
+    token).
   """
   found = align(source, target)
   taken = np.zeros((len(target), len(target)), np.float32)
@@ -64,23 +63,23 @@ def refine(source, target):
 
 
 def replace(tokenizer, source, target):
-  """What the source map gives where every word stands for the one in its place.
+  """Weights of the source map if every word replaces the one in its place.
 
   Args:
     tokenizer: has `encode` (list of P prompts -> i32[P, T]).
     source, target: prompts of equally many words.
 
   Returns:
-    (taken f32[T, T], kept f32[T]), kept being 0.
+    (taken f32[T, T], kept f32[T] = 0).
 
   Raises:
-    ValueError: another number of words, or words whose tokens are not those of the prompt.
+    ValueError: the numbers of words differ, or the tokens of words are not those of the prompt.
   """
   words = [prompt.split() for prompt in (source, target)]
   if len(words[0]) != len(words[1]):
     raise ValueError(
-      f'baseline.replace is True and the prompts {source!r} and {target!r} have {len(words[0])} and {len(words[1])} '
-      'words; accepted: equally many, or False'
+      f'baseline.replace is True and the prompts {source!r} and {target!r} have {len(words[0])} '
+      f'and {len(words[1])} words; accepted: equally many, or False'
     )
   spans = [_spans(tokenizer, *pair) for pair in zip((source, target), words, strict=True)]
   size = tokenizer.encode([source]).shape[1]
@@ -92,7 +91,8 @@ def replace(tokenizer, source, target):
       taken[np.arange(old.start, old.stop), np.arange(new.start, new.stop)] = 1
     else:
       taken[old, new] = 1 / (new.stop - new.start)
-  rest = size - max(ends)  # the end token and the padding, one for one
+  # The end token and the padding, one for one.
+  rest = size - max(ends)
   taken[ends[0] + np.arange(rest), ends[1] + np.arange(rest)] = 1
   return taken, np.zeros(size, np.float32)
 
@@ -102,7 +102,8 @@ def _spans(tokenizer, prompt, words):
   counts = [token_count(ids) - 2 for ids in tokenizer.encode(words)] if words else []
   if sum(counts) != token_count(tokenizer.encode([prompt])[0]) - 2:
     raise ValueError(
-      f'the words of {prompt!r} have other tokens than it has; accepted: words between single spaces'
+      f'the words of {prompt!r} have other tokens than it has; accepted: words between single '
+      'spaces'
     )
   stops = 1 + np.cumsum(counts)
   return [slice(int(stop - count), int(stop)) for stop, count in zip(stops, counts, strict=True)]

@@ -1,6 +1,4 @@
-"""The noise schedule and deterministic samplers, in float32: DDIM (Eq. 12 of its paper with eta 0)
-and O-BELM.
-"""
+"""The noise schedule and the deterministic samplers DDIM (Eq. 12, eta 0) and O-BELM, in float32."""
 
 import dataclasses
 import itertools
@@ -42,7 +40,7 @@ class NoiseSchedule:
 
   @property
   def alphas_cumprod(self):
-    """f32[train_steps]: the signal power that is left at each timestep."""
+    """f32[train_steps]: the signal power left at each timestep."""
     power = 1.0 if self.beta_schedule == 'linear' else 0.5
     betas = np.linspace(
       self.beta_start**power, self.beta_end**power, self.train_steps, dtype=np.float32
@@ -68,7 +66,7 @@ class NoiseSchedule:
 class Update(NamedTuple):
   """A step of a linear sampler: x_to = before * x_before + latents * x + noise * epsilon(x).
 
-  Data, so that samplers share one program. All fields are f32[] (or f32[S] where they are stacked).
+  Data, so that samplers share one program. All fields are f32[], or f32[S] if stacked.
   """
 
   before: np.ndarray
@@ -76,14 +74,13 @@ class Update(NamedTuple):
   noise: np.ndarray
 
   def __call__(self, before, latents, epsilon):
-    """Moves latents f[*b] to the next level, f32[*b]; `before` are those of the level before."""
+    """Moves latents f[*b] to the next level, f32[*b]; `before`: those one level earlier."""
     terms = zip(self, (before, latents, epsilon), strict=True)
     return sum(weight * jnp.asarray(x, jnp.float32) for weight, x in terms)
 
 
 def ddim_update(alpha_from, alpha_to):
-  """Deterministic DDIM between two levels; denoising goes to the larger alpha, inversion to the
-  smaller one.
+  """Deterministic DDIM between two levels; denoising increases alpha, inversion decreases it.
 
   Args:
     alpha_from, alpha_to: float, alphas_cumprod of the two levels.
@@ -94,11 +91,10 @@ def ddim_update(alpha_from, alpha_to):
 
 
 def obelm_update(alpha_before, alpha_from, alpha_to):
-  """O-BELM (Wang et al. 2024, arXiv 2410.07273): exact to invert, as it is the same formula in both
-  directions.
+  """O-BELM (Wang et al. 2024, arXiv 2410.07273), inverted exactly by the same formula.
 
-  In x / sqrt(alpha) over sigma = sqrt((1 - alpha) / alpha), where the slope is epsilon, it follows
-  the parabola through the last two latents that has the predicted slope at the last one.
+  As a function of sigma = sqrt((1 - alpha) / alpha), x / sqrt(alpha) has the slope epsilon. O-BELM
+  follows the parabola through the last two latents with the predicted slope at the last one.
 
   Args:
     alpha_before, alpha_from, alpha_to: float, alphas_cumprod of three successive levels, in either
@@ -117,15 +113,15 @@ def sampler_updates(sampler, levels):
 
   Args:
     sampler: 'ddim' or 'obelm'. The latter takes its first and last steps by DDIM: the first has no
-      latents before it, the last is so short beside the one before that its inverse would amplify
-      every error.
+      latents before it, and the last is so short relative to the step before it that its inverse
+      would amplify every error.
     levels: f32[S + 1] (`NoiseSchedule.levels`).
 
   Returns:
     list of S `Update`.
 
   Raises:
-    ValueError: another sampler.
+    ValueError: an unknown sampler.
   """
   if sampler not in SAMPLERS:
     raise ValueError(f'sampler is {sampler!r}; accepted: {SAMPLERS}')
@@ -135,36 +131,7 @@ def sampler_updates(sampler, levels):
   return updates
 
 
-class CleanEdit(NamedTuple):
-  """A change of the clean latents that a step predicts, by those of the first frame
-  (Rerender-A-Video).
-
-  Attributes:
-    level: f32[], alphas_cumprod of the latents before the step.
-    tone: bool[], whether every frame gets mean and deviation of each channel of the first.
-    warp: i32[F, H W], the token of the first frame that is seen at each token.
-    share: f32[F, H, W, 1], how much of it, after the change of tone; 0 is none.
-  """
-
-  level: np.ndarray
-  tone: np.ndarray
-  warp: np.ndarray
-  share: np.ndarray
-
-  def __call__(self, latents, epsilon):
-    """The latents f32[*b, F, H, W, C] from which `epsilon` points to the changed clean latents."""
-    clean = (latents - jnp.sqrt(1 - self.level) * epsilon) / jnp.sqrt(self.level)
-    mean, deviation = (f(clean, axis=(-3, -2), keepdims=True) for f in (jnp.mean, jnp.std))
-    first = lambda x: x[..., :1, :, :, :]
-    toned = (clean - mean) / (deviation + 1e-5) * first(deviation) + first(mean)
-    changed = jnp.where(self.tone, toned, clean)
-    tokens = first(clean).reshape(*clean.shape[:-4], -1, clean.shape[-1])
-    warped = jnp.take(tokens, self.warp, axis=-2, mode='clip').reshape(clean.shape)
-    changed = changed + self.share * (warped - changed)
-    return latents + jnp.sqrt(self.level) * (changed - clean)
-
-
 def guide(uncond, cond, scale):
-  """Classifier-free guidance, f32: uncond + scale (cond - uncond). Equal halves come out unchanged."""
+  """Classifier-free guidance, f32: uncond + scale (cond - uncond); equal halves stay unchanged."""
   uncond, cond = jnp.asarray(uncond, jnp.float32), jnp.asarray(cond, jnp.float32)
   return uncond + scale * (cond - uncond)

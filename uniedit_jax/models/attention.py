@@ -5,18 +5,20 @@ import math
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from uniedit_jax.method.overrides import exchange
-from uniedit_jax.models import layers
+from uniedit_jax.models import comparison_attention, layers
 from uniedit_jax.models.attention_kernels import attend, attention_map
+
+SPATIAL_TAPS = 'spatial_q', 'spatial_k', 'spatial_v'
+TEMPORAL_TAPS = 'temporal_q', 'temporal_k', 'temporal_v'
+TAPS = (*SPATIAL_TAPS, 'spatial_map', 'text_map', *TEMPORAL_TAPS, 'temporal_map')
 
 
 def rotate(x, rotary_dim):
-  """Rotary position embedding of frame indices on the first `rotary_dim` head dims, interleaved
-  pairs.
+  """Rotary embedding of frame indices on the first `rotary_dim` head dims, in interleaved pairs.
 
   Args:
     x: f[*b, F, heads, D] with D >= rotary_dim; frame 0 is not rotated.
@@ -35,24 +37,19 @@ def rotate(x, rotary_dim):
 
 @functools.lru_cache
 def relative_buckets(frames, buckets, max_distance):
-  """T5's bidirectional buckets of query - key distances, i32[F, F]; keys in the future use the
-  upper half.
-  """
+  """T5's bidirectional buckets of query - key distances, i32[F, F]; upper half: the future."""
   half = buckets // 2
   exact = half // 2
   distance = np.arange(frames)[:, None] - np.arange(frames)[None, :]
   size = np.abs(distance)
-  # A tiny excess keeps exact powers (16 = 8 * sqrt(4), ...) from falling below their edge in
-  # floating point.
+  # A tiny excess keeps rounding from moving exact powers (16 = 8 * sqrt(4), ...) below their edge.
   log = np.log(np.maximum(size, 1) / exact) / math.log(max_distance / exact) * (half - exact)
   large = np.minimum(half - 1, exact + np.floor(log + 1e-9).astype(np.int32))
   return (np.where(distance < 0, half, 0) + np.where(size < exact, size, large)).astype(np.int32)
 
 
 class RelativeBias(nn.Module):
-  """A learned bias per head and distance between frames (T5), added to the logits unscaled:
-  f32[heads, F, F].
-  """
+  """T5's learned bias by head and frame distance, f32[heads, F, F]; added to logits unscaled."""
 
   heads: int
   buckets: int
@@ -65,7 +62,7 @@ class RelativeBias(nn.Module):
 
 
 class Attention(nn.Module):
-  """What the three attentions share: projections without bias, an output projection with one.
+  """Base of the three attentions: projections without bias, an output projection with one.
 
   Attributes:
     heads: number of heads; channel index = head * D + d.
@@ -89,75 +86,40 @@ class SpatialAttention(Attention):
   """SA-S: the tokens of a frame attend to each other. q, k and v may be read from other rows."""
 
   @nn.compact
-  def __call__(self, x, override=None, masks=None, taps=()):
-    """f[F, N, C] -> (f[F, N, C], tapped)."""
-    flow = override and override.flow
-    if flow:
-      features = exchange(x, flow.source)
-      x = x[: len(flow.drawn)]  # what attends are the keyframes
+  def __call__(self, x, routes=None, masks=None, taps=()):
+    """f[F, N, C] -> (f[F, N, C], tapped); `routes` and `masks` are those of this block."""
+    x, complete = comparison_attention.split_keyframes(x, routes)
     q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
     q_group = k_group = None
-    if override is not None:
-      q = exchange(q, override.spatial_q, masks and masks.spatial_q)
-      k = exchange(k, override.spatial_k, masks and masks.spatial_kv)
-      v = exchange(v, override.spatial_v, masks and masks.spatial_kv)
-      k, v = of_frames(k, override), of_frames(v, override)
+    if routes is not None:
+      q = exchange(q, routes.spatial_q, masks and masks.spatial_q)
+      k = exchange(k, routes.spatial_k, masks and masks.spatial_kv)
+      v = exchange(v, routes.spatial_v, masks and masks.spatial_kv)
+      k, v = of_reference(k, routes), of_reference(v, routes)
       if masks is not None and masks.guided_q is not None:
-        q_group, k_group = guided_groups(
-          masks.guided_q, of_frames(masks.guided_k, override), override.guided
-        )
+        guided_k = of_reference(masks.guided_k, routes)
+        q_group, k_group = guided_groups(masks.guided_q, guided_k, routes.guided)
     q, k, v = (self.split_heads(t) for t in (q, k, v))
-    tapped = {
-      name: t for name, t in (('spatial_q', q), ('spatial_k', k), ('spatial_v', v)) if name in taps
-    }
+    tapped = {name: t for name, t in zip(SPATIAL_TAPS, (q, k, v), strict=True) if name in taps}
     if 'spatial_map' in taps:
       tapped['spatial_map'] = attention_map(q, k)
-    out = self.output(attend(q, k, v, q_group=q_group, k_group=k_group))
-    return (jnp.concatenate([out, propagate(features, out, flow)]) if flow else out), tapped
+    return complete(self.output(attend(q, k, v, q_group=q_group, k_group=k_group))), tapped
 
 
-def of_frames(x, override):
-  """What an override's frames see of keys, values or their mask: [F, N, C] -> [F, X N, C]."""
-  if override.first_frame is not None:
-    # Of all frames alike, so that a choice is data: x[:1] stands in for every frame.
-    x = jnp.where(override.first_frame, x[:1], x)
-  if override.frames is not None:
-    x = jnp.take(x, override.frames, axis=0, mode='clip')
-    x = x.reshape(x.shape[0], -1, x.shape[-1])
-  return x
-
-
-def propagate(features, outputs, flow):
-  """What keyframes give to all frames (TokenFlow, Geyer et al. 2023), token by token.
-
-  Args:
-    features: f[K + F, N, C], compared by their cosine; those of the keyframes come first.
-    outputs: f[K, N, C] of the keyframes.
-    flow: `Flow`.
-
-  Returns:
-    f[F, N, C].
-  """
-  features = features.astype(jnp.float32)
-  features /= jnp.maximum(jnp.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
-  keys, queries = jnp.split(features, [len(outputs)])
-
-  def one_frame(inputs):
-    query, pair, weight = inputs
-    # N x N similarities are held for one frame at a time.
-    nearest = lambda keyframe: outputs[keyframe][jnp.argmax(query @ keys[keyframe].T, axis=-1)]
-    first, second = (nearest(pair[i]).astype(jnp.float32) for i in (0, 1))
-    return (weight * first + (1 - weight) * second).astype(outputs.dtype)
-
-  return jax.lax.map(one_frame, (queries, flow.keyframes, flow.weights))
+def of_reference(x, routes):
+  """Keys, values or their mask of the frames that each frame reads: [F, N, C] -> [F, N', C]."""
+  if routes.first_frame is not None:
+    # Both cases are computed, so that the choice is data: x[:1] stands in for every frame.
+    x = jnp.where(routes.first_frame, x[:1], x)
+  return comparison_attention.of_frames(x, routes)
 
 
 def guided_groups(foreground_q, foreground_k, guided):
   """The groups of mask-guided attention (paper Eq. 5-6) for `attend`.
 
   Foreground queries see foreground keys, background queries background keys. A query whose side has
-  no key in its frame sees all keys: the paper leaves this case open, and its softmax would divide
-  by zero.
+  no key in its frame sees all keys: the paper leaves this case open, where its softmax divides by
+  zero.
 
   Args:
     foreground_q, foreground_k: bool[F, N, 1].
@@ -175,37 +137,35 @@ def guided_groups(foreground_q, foreground_k, guided):
 
 
 class TextAttention(Attention):
-  """CA-S: every token attends to the prompt. Keys and values are made once for all frames.
+  """CA-S: every token attends to the prompt. Keys and values are computed once for all frames.
 
-  Its probabilities may be made of another row's, and are materialised then.
+  The probabilities are materialised only for taps and where comparison methods replace them.
   """
 
   @nn.compact
-  def __call__(self, x, text, taps=(), override=None):
+  def __call__(self, x, text, taps=(), routes=None):
     """f[F, N, C], f[T, E] -> (f[F, N, C], tapped)."""
     width = x.shape[-1]
-    q = self.split_heads(self.project('to_q', x, width)).reshape(
-      -1, self.heads, width // self.heads
-    )
+    q = self.split_heads(self.project('to_q', x, width))
+    q = q.reshape(-1, self.heads, width // self.heads)
     k, v = (self.split_heads(self.project(name, text, width)) for name in ('to_k', 'to_v'))
-    replaced = override is not None and override.text_maps is not None
+    replacement = comparison_attention.text_map_replacement(routes)
     tapped = {}
-    if replaced or 'text_map' in taps:
+    if replacement or 'text_map' in taps:
       maps = attention_map(q, k)
-    if replaced:
-      source, taken, kept = override.text_maps
-      maps = exchange(maps, source) @ taken + maps * kept
+    if replacement:
+      maps = replacement(maps)
     if 'text_map' in taps:
       tapped['text_map'] = maps.reshape(self.heads, *x.shape[:-1], -1)
-    out = jnp.einsum('hnt,thd->nhd', maps.astype(v.dtype), v) if replaced else attend(q, k, v)
+    out = jnp.einsum('hnt,thd->nhd', maps.astype(v.dtype), v) if replacement else attend(q, k, v)
     return self.output(out).reshape(x.shape), tapped
 
 
 class TemporalAttention(Attention):
   """SA-T: a location attends to itself in all frames, with rotary and relative positions.
 
-  These tell distances in time only. A table of `frame_positions` rows, added to the tokens, tells
-  where a frame is.
+  Both encode distances only; the optional table of `frame_positions` rows, added to the tokens,
+  encodes absolute positions.
   """
 
   rotary_dim: int = 32
@@ -214,7 +174,7 @@ class TemporalAttention(Attention):
   frame_positions: int = 0
 
   @nn.compact
-  def __call__(self, x, override=None, masks=None, taps=()):
+  def __call__(self, x, routes=None, masks=None, taps=()):
     """f[F, N, C] -> (f[F, N, C], tapped)."""
     if self.frame_positions:
       if len(x) > self.frame_positions:
@@ -226,28 +186,16 @@ class TemporalAttention(Attention):
       )
       x += table[: len(x), None].astype(x.dtype)
     q, k, v = (self.project(name, x, x.shape[-1]) for name in ('to_q', 'to_k', 'to_v'))
-    if override is not None:
-      q = exchange(q, override.temporal_q, masks and masks.temporal)
-      k = exchange(k, override.temporal_k, masks and masks.temporal)
-      v = exchange(v, override.temporal_v, masks and masks.temporal)
+    if routes is not None:
+      q = exchange(q, routes.temporal_q, masks and masks.temporal)
+      k = exchange(k, routes.temporal_k, masks and masks.temporal)
+      v = exchange(v, routes.temporal_v, masks and masks.temporal)
     q, k, v = (jnp.swapaxes(self.split_heads(t), 0, 1) for t in (q, k, v))  # f[N, F, heads, D]
-    # The position depends on the frame alone, so rotating after the exchange equals rotating before
-    # it.
+    # Rotation depends on the frame alone, so it commutes with the exchange between rows.
     q, k = rotate(q, self.rotary_dim), rotate(k, self.rotary_dim)
-    bias = RelativeBias(self.heads, self.buckets, self.max_distance, name='time_rel_pos_bias')(
-      x.shape[0]
-    )
-    tapped = {
-      name: t
-      for name, t in (('temporal_q', q), ('temporal_k', k), ('temporal_v', v))
-      if name in taps
-    }
+    relative = RelativeBias(self.heads, self.buckets, self.max_distance, name='time_rel_pos_bias')
+    bias = relative(len(x))
+    tapped = {name: t for name, t in zip(TEMPORAL_TAPS, (q, k, v), strict=True) if name in taps}
     if 'temporal_map' in taps:
       tapped['temporal_map'] = attention_map(q, k, bias)
     return jnp.swapaxes(self.output(attend(q, k, v, bias)), 0, 1), tapped
-
-
-TAPS = (
-  *('spatial_q', 'spatial_k', 'spatial_v', 'spatial_map', 'text_map'),
-  *('temporal_q', 'temporal_k', 'temporal_v', 'temporal_map'),
-)

@@ -1,10 +1,9 @@
-"""The LaVie text-to-video UNet: Stable Diffusion's UNet on every frame, with temporal attention in
-each block.
+"""The LaVie text-to-video UNet: Stable Diffusion's UNet with temporal attention in each block.
 
 The module is used as a pure function of one video:
 `unet.apply({'params': p}, latents, timestep, text, routes, masks, taps)`. It knows nothing of
-editing; `routes` tells its attention blocks, 0..15 in execution order, which rows to read (see
-`overrides.py`). Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
+editing; `routes` holds the rows that its attention blocks, 0..15 in execution order, read (see
+`method.overrides`). Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from uniedit_jax.method.overrides import exchange
-from uniedit_jax.models import attention, layers
+from uniedit_jax.models import attention, comparison_attention, layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +31,9 @@ class UNetConfig:
     text_width: width E of the text embedding.
     rotary_dim: leading head dims that carry the rotary position of the frame.
     relative_buckets, relative_max_distance: buckets of the relative position bias over frames.
-    frame_positions: rows of a table that is added to the tokens of SA-T by frame index, and the
-      most frames of a clip (AnimateDiff adds a fixed one); 0 = none, as in LaVie, whose frames see
-      distances only.
+    frame_positions: rows of a table that is added to the tokens of SA-T by frame index, and so the
+      most frames of a clip (AnimateDiff has a fixed table); 0 = no table, as in LaVie, whose frames
+      see distances only.
   """
 
   channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -53,8 +52,8 @@ class UNetConfig:
     for width in self.channels:
       if width % self.groups or width % self.heads or width // self.heads < self.rotary_dim:
         raise ValueError(
-          f'channels has {width}; accepted: multiples of groups={self.groups} and of heads={self.heads} with '
-          f'at least rotary_dim={self.rotary_dim} channels a head'
+          f'channels has {width}; accepted: multiples of groups={self.groups} and of '
+          f'heads={self.heads} with at least rotary_dim={self.rotary_dim} channels a head'
         )
 
   @property
@@ -64,9 +63,7 @@ class UNetConfig:
     return levels * self.layers_per_block + 1 + levels * (self.layers_per_block + 1)
 
   def grids(self, height, width):
-    """The token grid (H, W) of every attention block, in execution order, for latents of H =
-    height, W = width.
-    """
+    """The token grids (H, W) of all attention blocks, in execution order, for latents of a size."""
     sizes = [(height, width)]
     for _ in self.channels[1:]:
       sizes.append(tuple(-(-n // 2) for n in sizes[-1]))
@@ -75,17 +72,18 @@ class UNetConfig:
     return [*down, sizes[-1], *up]
 
 
-# The group norm outside of transformers: of a clip, or of frames that are images of their own.
+# Group norms outside of transformers: statistics over the clip; per frame in the image model.
 CLIP_NORMS = {True: layers.VideoGroupNorm, False: layers.GroupNorm}
 
 
-@nn.jit  # traced once for all blocks of a shape: half of the tracing of a step
+# Traced once for all blocks of a shape: half of the tracing of a step.
+@nn.jit
 class Resnet(nn.Module):
   """A residual block.
 
   Attributes:
     features: width C of its result.
-    temporal: whether its group norms take their statistics over all frames of the clip, or of each.
+    temporal: whether its group norms take statistics over all frames of the clip, or per frame.
   """
 
   features: int
@@ -95,9 +93,7 @@ class Resnet(nn.Module):
 
   @nn.compact
   def __call__(self, x, time, source=None):
-    """f[F, H, W, C], f[4 C0] -> f[F, H, W, features]; `source` of what is added to x, or None for
-    the own row.
-    """
+    """f[F, H, W, C], f[4 C0] -> f[F, H, W, features]; `source`: row of the residual, or None."""
     norm = functools.partial(CLIP_NORMS[self.temporal], self.groups, dtype=self.dtype)
     hidden = nn.silu(norm(name='norm1')(x))
     hidden = layers.Conv(self.features, dtype=self.dtype, name='conv1')(hidden)
@@ -109,32 +105,43 @@ class Resnet(nn.Module):
     return x + hidden
 
 
-@functools.partial(nn.jit, static_argnums=(5, 6))  # taps, temporal
+# Traced once for all blocks of a shape and of equal taps.
+@nn.jit
 class TransformerBlock(nn.Module):
-  """SA-S, CA-S, SA-T and feed-forward, each a residual after a layer norm, on tokens f[F, N, C]."""
+  """SA-S, CA-S, SA-T and feed-forward, each a residual after a layer norm, on tokens f[F, N, C].
+
+  Attributes:
+    taps: names of intermediates of this block to return (`attention.TAPS`).
+    temporal: False bypasses SA-T.
+  """
 
   config: UNetConfig
   dtype: Any
+  taps: tuple[str, ...]
+  temporal: bool
 
   @nn.compact
-  def __call__(self, x, text, override, masks, taps, temporal):
-    config, heads, dtype = self.config, self.config.heads, self.dtype
+  def __call__(self, x, text, routes, masks):
+    config, heads, dtype, taps = self.config, self.config.heads, self.dtype, self.taps
     norm = lambda name: layers.LayerNorm(dtype=dtype, name=name)(x)
-    spatial, tapped_spatial = attention.SpatialAttention(heads, dtype, name='attn1')(
-      norm('norm1'), override, masks, taps
-    )
+    self_attention = attention.SpatialAttention(heads, dtype, name='attn1')
+    spatial, tapped = self_attention(norm('norm1'), routes, masks, taps)
     x += spatial
-    cross, tapped_text = attention.TextAttention(heads, dtype, name='attn2')(
-      norm('norm2'), text, taps, override
-    )
+    text_attention = attention.TextAttention(heads, dtype, name='attn2')
+    cross, tapped_text = text_attention(norm('norm2'), text, taps, routes)
     x += cross
-    tapped = {**tapped_spatial, **tapped_text}
-    if temporal:
-      across_frames, tapped_temporal = attention.TemporalAttention(
-        *(heads, dtype, config.rotary_dim),
-        *(config.relative_buckets, config.relative_max_distance, config.frame_positions),
+    tapped |= tapped_text
+    if self.temporal:
+      temporal_attention = attention.TemporalAttention(
+        heads,
+        dtype,
+        rotary_dim=config.rotary_dim,
+        buckets=config.relative_buckets,
+        max_distance=config.relative_max_distance,
+        frame_positions=config.frame_positions,
         name='attn_temp',
-      )(norm('norm_temp'), override, masks, taps)
+      )
+      across_frames, tapped_temporal = temporal_attention(norm('norm_temp'), routes, masks, taps)
       x += across_frames
       tapped |= tapped_temporal
     x += layers.FeedForward(dtype, name='ff')(norm('norm3'))
@@ -142,32 +149,35 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-  """Attention block `block` between two 1x1 projections; its group norm takes statistics per frame."""
+  """Attention block `block` between two 1x1 projections; its group norm has per-frame statistics.
+
+  Attributes:
+    taps, temporal: as in `UNet`.
+  """
 
   config: UNetConfig
   block: int
   dtype: Any
+  taps: tuple[str, ...]
+  temporal: bool
 
   @nn.compact
-  def __call__(self, x, text, routes, masks, taps, temporal):
-    """f[F, H, W, C] -> (f[F, H, W, C], tapped)."""
+  def __call__(self, x, text, routes, masks):
+    """f[F, H, W, C], routes and masks of all blocks -> (f[F, H, W, C], tapped)."""
     frames, height, width, channels = x.shape
-    override = routes and jax.tree.map(lambda leaf: leaf[self.block], routes)
+    routes = routes and jax.tree.map(lambda leaf: leaf[self.block], routes)
     masks = masks and masks[height, width]
-    wanted = tuple(
-      name.partition('/')[2] for name in taps if name.partition('/')[0] == str(self.block)
-    )
+    prefix = f'{self.block}/'
+    taps = tuple(name.removeprefix(prefix) for name in self.taps if name.startswith(prefix))
 
     tokens = layers.GroupNorm(self.config.groups, epsilon=1e-6, dtype=self.dtype, name='norm')(x)
     tokens = tokens.reshape(frames, height * width, channels)
     tokens = layers.Dense(channels, dtype=self.dtype, name='proj_in')(tokens)
-    tokens, tapped = TransformerBlock(self.config, self.dtype, name='transformer_blocks_0')(
-      tokens, text, override, masks, wanted, temporal
-    )
+    tokens, tapped = TransformerBlock(
+      self.config, self.dtype, taps, self.temporal, name='transformer_blocks_0'
+    )(tokens, text, routes, masks)
     tokens = layers.Dense(channels, dtype=self.dtype, name='proj_out')(tokens)
-    return x + tokens.reshape(x.shape), {
-      f'{self.block}/{name}': value for name, value in tapped.items()
-    }
+    return x + tokens.reshape(x.shape), {prefix + name: value for name, value in tapped.items()}
 
 
 class Downsample(nn.Module):
@@ -181,9 +191,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-  """Grows the grid to that of the next skip connection: twice the size, or one less where it was
-  odd.
-  """
+  """Grows the grid to that of the next skip connection: twice the size, or one less if odd."""
 
   dtype: Any
 
@@ -195,13 +203,12 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-  """What down, middle and up levels share.
+  """Base of down, middle and up levels.
 
   Attributes:
     features: width of the level.
     first_block: index of its first attention block, or None for a level without attention.
-    remat: recompute activations in the backward pass; null-text inversion differentiates the whole
-      UNet.
+    remat, taps, temporal: as in `UNet`.
   """
 
   config: UNetConfig
@@ -209,36 +216,38 @@ class Level(nn.Module):
   first_block: int | None
   dtype: Any
   remat: bool
+  taps: tuple[str, ...]
+  temporal: bool
 
-  def resnet(self, j, x, time, inputs, before_block=True):
-    _, routes, _, _, temporal = inputs
-    residual = routes and routes.residual if before_block and self.first_block is not None else None
-    source = residual and jax.tree.map(lambda leaf: leaf[self.first_block + j], residual)
+  def resnet(self, j, x, time, source=None):
+    """Resnet `j`; `source` of its residual."""
     make = nn.remat(Resnet) if self.remat else Resnet
-    return make(self.features, self.config.groups, self.dtype, temporal, name=f'resnets_{j}')(
+    return make(self.features, self.config.groups, self.dtype, self.temporal, name=f'resnets_{j}')(
       x, time, source
     )
 
-  def transformer(self, j, x, *inputs):
+  def block(self, j, x, time, text, routes, masks):
+    """Resnet `j`, then the transformer if the level has attention: (f[F, H, W, C], tapped)."""
     if self.first_block is None:
-      return x, {}
-    # taps, temporal
-    make = nn.remat(Transformer, static_argnums=(5, 6)) if self.remat else Transformer
-    return make(self.config, self.first_block + j, self.dtype, name=f'attentions_{j}')(x, *inputs)
+      return self.resnet(j, x, time), {}
+    block = self.first_block + j
+    x = self.resnet(j, x, time, comparison_attention.residual_source(routes, block))
+    make = nn.remat(Transformer) if self.remat else Transformer
+    return make(self.config, block, self.dtype, self.taps, self.temporal, name=f'attentions_{j}')(
+      x, text, routes, masks
+    )
 
 
 class DownLevel(Level):
-  """(resnet, transformer) x layers_per_block, then half the resolution; every result is a skip
-  connection.
-  """
+  """layers_per_block x (resnet, transformer), then half the resolution; all results are skips."""
 
   last: bool = False
 
   @nn.compact
-  def __call__(self, x, time, *inputs):
+  def __call__(self, x, time, text, routes, masks):
     skips, tapped = [], {}
     for j in range(self.config.layers_per_block):
-      x, new = self.transformer(j, self.resnet(j, x, time, inputs), *inputs)
+      x, new = self.block(j, x, time, text, routes, masks)
       skips.append(x)
       tapped |= new
     if not self.last:
@@ -251,23 +260,21 @@ class MidLevel(Level):
   """Resnet, transformer, resnet."""
 
   @nn.compact
-  def __call__(self, x, time, *inputs):
-    x, tapped = self.transformer(0, self.resnet(0, x, time, inputs), *inputs)
-    return self.resnet(1, x, time, inputs, before_block=False), tapped
+  def __call__(self, x, time, text, routes, masks):
+    x, tapped = self.block(0, x, time, text, routes, masks)
+    return self.resnet(1, x, time), tapped
 
 
 class UpLevel(Level):
-  """(concatenate [hidden, skip], resnet, transformer) x (layers_per_block + 1), then the next
-  resolution.
-  """
+  """(layers_per_block + 1) x ([hidden, skip], resnet, transformer), then the next resolution."""
 
   @nn.compact
-  def __call__(self, x, skips, time, *inputs):
+  def __call__(self, x, skips, time, text, routes, masks):
     """Takes the last layers_per_block + 1 of `skips` and returns the rest."""
     skips, tapped = list(skips), {}
     for j in range(self.config.layers_per_block + 1):
       x = jnp.concatenate([x, skips.pop()], axis=-1)
-      x, new = self.transformer(j, self.resnet(j, x, time, inputs), *inputs)
+      x, new = self.block(j, x, time, text, routes, masks)
       tapped |= new
     if skips:
       x = Upsample(self.dtype, name='upsamplers_0')(x, *skips[-1].shape[-3:-1])
@@ -280,7 +287,8 @@ class UNet(nn.Module):
   Attributes:
     config: sizes.
     dtype: dtype of activations; statistics, softmax and the output stay in float32.
-    remat: recompute activations of resnets and transformers in the backward pass.
+    remat: recompute activations of resnets and transformers in the backward pass; null-text
+      inversion differentiates the whole UNet.
   """
 
   config: UNetConfig
@@ -300,7 +308,7 @@ class UNet(nn.Module):
       masks: dict {(H, W) of a block grid: `TokenMasks`}, or None.
       taps: names of intermediates to return, '<block>/<one of attention.TAPS>'.
       temporal: False is the image model inside the video model: SA-T is bypassed and no norm spans
-        frames, which meet only where `routes` lets them.
+        frames, so frames see each other only through `routes`.
 
     Returns:
       (epsilon f32[F, H, W, C], tapped {name: array}).
@@ -316,27 +324,25 @@ class UNet(nn.Module):
           f"taps has {name!r}; accepted: '<0..{config.blocks - 1}>/<{'|'.join(attention.TAPS)}>'"
         )
 
-    levels = len(config.channels)
     time = layers.TimestepMLP(config.channels[0], dtype=dtype, name='time_embedding')(timestep)
-    inputs = (time, text.astype(dtype), routes, masks, taps, temporal)
-    make = lambda kind, level, block, name, **kw: kind(
-      config, config.channels[level], block, dtype, self.remat, name=name, **kw
-    )
+    text = text.astype(dtype)
+    fields = dict(config=config, dtype=dtype, remat=self.remat, taps=taps, temporal=temporal)
 
     x = layers.Conv(config.channels[0], dtype=dtype, name='conv_in')(latents.astype(dtype))
-    skips, tapped, block = [x], {}, 0
-    for level in range(levels):
-      last = level == levels - 1
-      down = make(DownLevel, level, None if last else block, f'down_blocks_{level}', last=last)
-      x, new_skips, new = down(x, *inputs)
+    skips, tapped, block, last = [x], {}, 0, len(config.channels) - 1
+    for i, width in enumerate(config.channels):
+      first, name = None if i == last else block, f'down_blocks_{i}'
+      down = DownLevel(features=width, first_block=first, last=i == last, name=name, **fields)
+      x, new_skips, new = down(x, time, text, routes, masks)
       skips, tapped = skips + new_skips, tapped | new
-      block += 0 if last else config.layers_per_block
-    x, new = make(MidLevel, levels - 1, block, 'mid_block')(x, *inputs)
+      block += 0 if i == last else config.layers_per_block
+    middle = MidLevel(features=width, first_block=block, name='mid_block', **fields)
+    x, new = middle(x, time, text, routes, masks)
     tapped, block = tapped | new, block + 1
-    for i, level in enumerate(reversed(range(levels))):
-      x, skips, new = make(UpLevel, level, None if i == 0 else block, f'up_blocks_{i}')(
-        x, skips, *inputs
-      )
+    for i, width in enumerate(reversed(config.channels)):
+      first, name = None if i == 0 else block, f'up_blocks_{i}'
+      up = UpLevel(features=width, first_block=first, name=name, **fields)
+      x, skips, new = up(x, skips, time, text, routes, masks)
       tapped |= new
       block += 0 if i == 0 else config.layers_per_block + 1
 
