@@ -15,52 +15,43 @@ CLEAR = 0.75
 
 @pytest.fixture(scope='module')
 def masks():
-  return np.stack(
-    [render(scene).masks for scene in attention_evidence.draw_scenes(seed=1, per_motion=3)]
-  )
+  scenes = attention_evidence.draw_scenes(seed=1, per_motion=3)
+  return np.stack([render(scene).masks for scene in scenes])
 
 
 def same(shown):
-  """1 where query and key show the same thing, f32[..., N, N], for `states` i8[..., N]."""
+  """1 where query and key have the same label, f32[..., N, N], for `states` i8[..., N]."""
   return (shown[..., :, None] * shown[..., None, :] == 1).astype(np.float32)
 
 
 def maps_of(masks, make):
-  """Maps of all blocks; `make` has states i8[clips, G, N] and positions i64[N, dimensions], and
-  gives a block's.
-  """
-  found = {}
+  """Maps of all blocks: `make` of states i8[clips, G, N] and positions i64[N, dimensions]."""
+  maps = {}
   for block, grid in enumerate(GRIDS):
     shown = attention_evidence.states(masks, grid, CLEAR)
-    found[f'{block}/spatial_map'] = make(shown, np.argwhere(np.ones(grid)))
-    found[f'{block}/temporal_map'] = make(shown.swapaxes(1, 2), np.arange(masks.shape[1])[:, None])
-  return found
+    maps[f'{block}/spatial_map'] = make(shown, np.argwhere(np.ones(grid)))
+    maps[f'{block}/temporal_map'] = make(shown.swapaxes(1, 2), np.arange(masks.shape[1])[:, None])
+  return maps
 
 
 def measured(masks, make):
   rows = attention_evidence.measure_blocks(maps_of(masks, make), masks, GRIDS, CLEAR)
-  assert {(row['kind'], row['block']) for row in rows} >= {
-    (kind, b) for kind in attention_evidence.KINDS for b in (0, 4)
-  }
+  fine = {(kind, block) for kind in attention_evidence.KINDS for block in (0, 4)}
+  assert {(row['kind'], row['block']) for row in rows} >= fine
   return rows
 
 
 def test_as_many_scenes_of_every_motion():
-  scenes = attention_evidence.draw_scenes(seed=3, per_motion=2)
-  assert collections.Counter(scene.motion for scene in scenes) == dict.fromkeys(
-    ATTRIBUTES['motion'], 2
-  )
-  assert (
-    scenes
-    == attention_evidence.draw_scenes(seed=3, per_motion=2)
-    != attention_evidence.draw_scenes(seed=4, per_motion=2)
-  )
+  scenes, again, others = (attention_evidence.draw_scenes(seed, 2) for seed in (3, 3, 4))
+  motions = collections.Counter(scene.motion for scene in scenes)
+  assert motions == dict.fromkeys(ATTRIBUTES['motion'], 2)
+  assert scenes == again != others
   assert not any(scene.held_out for scene in scenes)
 
 
 def test_a_cell_is_clearly_object_or_background_or_neither():
   mask = np.zeros((1, 8, 8), bool)
-  # 100, 75, 50 and 25 %
+  # The object covers 100, 75, 50 and 25 % of the cells.
   mask[0, :4, :4] = mask[0, :3, 4:] = mask[0, 4:6, :4] = mask[0, 4, 4:] = True
   assert attention_evidence.states(mask, (2, 2), 0.75).tolist() == [[1, 1, 0, -1]]
   assert attention_evidence.states(mask, (2, 2), 0.8).tolist() == [[1, 0, 0, 0]]
@@ -74,7 +65,7 @@ def test_keys_equally_far_from_a_query():
 
 def test_auc_by_hand():
   triples = attention_evidence.equidistant(np.arange(4)[:, None])
-  # query 1 is the object and has keys 0 and 2; query 2 is background: 1 and 3
+  # Query 1 is object and has the keys 0 and 2; query 2 is background and has 1 and 3.
   shown = np.int8([[1, 1, -1, -1]])
   attention = np.zeros((1, 4, 4))
   assert attention_evidence.auc(attention, shown, triples) == 0.5
@@ -82,13 +73,12 @@ def test_auc_by_hand():
   assert attention_evidence.auc(attention, shown, triples) == 0.75
   attention[0, 2, 1] = 1
   assert attention_evidence.auc(attention, shown, triples) == 0.5
-  # columns are keys
+  # Columns are keys.
   assert attention_evidence.auc(attention.swapaxes(1, 2), shown, triples) == 0.25
   attention[0, 1, 0] = 0
   assert attention_evidence.auc(attention, shown, triples) == 0.25
-  assert (
-    attention_evidence.auc(attention, np.int8([[1, 1, -1, 0]]), triples) is None
-  )  # no background query has such keys
+  # No background query has keys with different labels.
+  assert attention_evidence.auc(attention, np.int8([[1, 1, -1, 0]]), triples) is None
 
 
 def test_perfect_maps_and_their_opposite(masks):
@@ -104,7 +94,7 @@ def test_what_is_like_in_all_clips_is_no_evidence(masks):
 
   def of_position(shown, positions):
     maps = rng.normal(size=(1, *shown.shape[1:], len(positions)))
-    # what float32 leaves of equal maps
+    # In float32, equal maps differ by rounding.
     return maps + 1e-7 * rng.normal(size=(len(shown), *maps.shape[1:]))
 
   assert {row['mean'] for row in measured(masks, of_position)} == {0.5}
@@ -120,9 +110,9 @@ def test_a_reach_that_differs_from_clip_to_clip_is_no_evidence(masks):
 
 
 def test_keys_that_all_queries_look_at_are_no_evidence(masks):
-  salient = lambda shown, _: np.repeat(
-    1.0 * (shown[..., None, :] == attention_evidence.OBJECT), shown.shape[-1], -2
-  )
+  def salient(shown, _):
+    return np.repeat(1.0 * (shown[..., None, :] == attention_evidence.OBJECT), shown.shape[-1], -2)
+
   assert {row['mean'] for row in measured(masks, salient)} == {0.5}
 
 
@@ -135,9 +125,8 @@ def test_noise_is_no_evidence(masks):
 
 def test_weak_evidence_is_found_and_its_interval_holds_it(masks):
   rng = np.random.default_rng(0)
-  for row in measured(
-    masks, lambda shown, _: same(shown) + rng.normal(size=(*shown.shape, shown.shape[-1]))
-  ):
+  noisy = lambda shown, _: same(shown) + rng.normal(size=(*shown.shape, shown.shape[-1]))
+  for row in measured(masks, noisy):
     assert row['low'] < row['mean'] < row['high'] and 0.6 < row['mean'] < 0.85
     assert row['low'] > max(row['control'], 0.5)
 
@@ -147,7 +136,7 @@ def test_grids_too_coarse_and_too_few_clips_are_left_out(masks):
   assert not {row['grid'] for row in rows} & {'2x2', '1x1'}
   moving = [row['clips'] for row in rows if (row['kind'], row['block']) == ('temporal', 0)]
   layout = [row['clips'] for row in rows if (row['kind'], row['block']) == ('spatial', 0)]
-  # nothing enters or leaves a place where the object stands still
+  # Nothing enters or leaves a place where the object stands still.
   assert moving[0] < layout[0] == len(masks)
   few = maps_of(masks[:2], lambda shown, _: same(shown))
   assert attention_evidence.measure_blocks(few, masks[:2], GRIDS, CLEAR) == []
@@ -155,11 +144,8 @@ def test_grids_too_coarse_and_too_few_clips_are_left_out(masks):
 
 def test_the_table_and_the_picture(masks, tmp_path):
   rows = measured(masks, lambda shown, _: same(shown))
-  rows = [
-    {'timestep': t, 'signal': 0.5, **row, 'mean': row['mean'] - t / 1000}
-    for t in (100, 500)
-    for row in rows
-  ]
+  at = lambda t, row: {'timestep': t, 'signal': 0.5, **row, 'mean': row['mean'] - t / 1000}
+  rows = [at(t, row) for t in (100, 500) for row in rows]
   attention_evidence_report.write_table(tmp_path / 'table.md', rows)
   lines = (tmp_path / 'table.md').read_text().splitlines()
   assert lines[0] == '| kind | block | grid | clips | t = 100 | t = 500 | other clips |'

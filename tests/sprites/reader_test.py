@@ -1,4 +1,4 @@
-"""The probe: exact and degraded clips, edits, clips without an object, and objects that go astray."""
+"""The reader, on exact and degraded clips, edits, clips without an object, and astray objects."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ OBJECT = ('size', 'colour', 'shape', 'motion', 'place')
 
 @pytest.fixture(scope='module')
 def clips():
-  """(scene, `Rendering`) of 48 scenes, every other one held out."""
+  """[(scene, `Rendering`)] of 48 scenes, every other one held out."""
   rng = np.random.default_rng(0)
   scenes = [random_scene(rng, held_out) for _ in range(24) for held_out in (False, True)]
   return [(scene, render(scene)) for scene in scenes]
@@ -41,27 +41,29 @@ def to_blocks(frames):
 
 
 def compressed(frames, blocks, kept=8):
-  """Frames whose 4x4 blocks are projected onto the `kept` main components of `blocks`: what a VAE
-  is like.
-  """
+  """Frames whose 4x4 blocks lie in the first `kept` components of `blocks`, as a VAE's would."""
   mean = blocks.mean(0)
   components = np.linalg.eigh(np.cov(blocks.T))[1][:, -kept:]
   projected = (to_blocks(frames) - mean) @ components @ components.T + mean
   f, h, w, _ = frames.shape
-  return quantised(
-    projected.reshape(f, h // 4, w // 4, 4, 4, 3).swapaxes(2, 3).reshape(frames.shape)
-  )
+  projected = projected.reshape(f, h // 4, w // 4, 4, 4, 3).swapaxes(2, 3)
+  return quantised(projected.reshape(frames.shape))
 
 
 def share_right(clips, degrade=lambda frames: frames):
-  """The share of clips of which every attribute is read right."""
-  return np.mean(
-    [all(reader.read(degrade(frames)).matches(scene).values()) for scene, (frames, *_) in clips]
-  )
+  """The share of clips with every attribute read correctly."""
+  readings = [(scene, reader.read(degrade(frames))) for scene, (frames, *_) in clips]
+  return np.mean([all(reading.matches(scene).values()) for scene, reading in readings])
 
 
 def moved(scene, x=0.0, y=0.0):
   return dataclasses.replace(scene, shift=(scene.shift[0] + x, scene.shift[1] + y))
+
+
+def astray(scene, rng, reach):
+  """A clip whose object is moved at random in every frame, by at most `reach`."""
+  draw = lambda i: render(moved(scene, *rng.uniform(-reach, reach, 2))).frames[i]
+  return np.stack([draw(i) for i in range(16)])
 
 
 def test_exact_clips(clips):
@@ -89,11 +91,8 @@ def test_brightness(clips, gain):
 
 def test_trembling(clips):
   rng = np.random.default_rng(0)
-  trembling = lambda scene: np.stack(
-    [render(moved(scene, *rng.uniform(-1, 1, 2))).frames[i] for i in range(16)]
-  )
-  right = [all(reader.read(trembling(scene)).matches(scene).values()) for scene, _ in clips[:12]]
-  assert np.mean(right) >= 0.9
+  trembling = [(scene, (astray(scene, rng, 1),)) for scene, _ in clips[:12]]
+  assert share_right(trembling) >= 0.9
 
 
 @pytest.mark.parametrize('x, y', [(3, 0), (-3, 0), (0, 3), (0, -3)])
@@ -105,11 +104,10 @@ def test_positions_beyond_the_nominal_range(clips, x, y):
     assert all(reading.matches(dataclasses.replace(scene, place=expected)).values()), scene
 
 
-def test_edits_are_told_from_their_sources():
+def test_edits_are_distinguished_from_their_sources():
   for edit in draw_edits(0, 4):
-    target, source = (
-      reader.read(render(scene).frames).matches(edit.target) for scene in (edit.target, edit.source)
-    )
+    scenes = edit.target, edit.source
+    target, source = (reader.read(render(s).frames).matches(edit.target) for s in scenes)
     assert all(target.values()), edit
     assert [name for name, right in source.items() if not right] == [edit.attribute], edit
 
@@ -139,15 +137,11 @@ def test_an_object_without_a_path_has_neither_motion_nor_place(clips):
   rng = np.random.default_rng(0)
   for (scene, _), motion in zip(clips[:10], itertools.cycle(('spinning', 'growing')), strict=False):
     scene = dataclasses.replace(scene, motion=motion)
-    reading = reader.read(
-      np.stack([render(moved(scene, *rng.uniform(-8, 8, 2))).frames[i] for i in range(16)])
-    )
+    reading = reader.read(astray(scene, rng, 8))
     assert reading.visible and reading.steadiness < 0.6
     assert (reading.values['motion'], reading.values['place']) == (None, None)
-    assert [name for name, right in reading.matches(scene).items() if not right] == [
-      'motion',
-      'place',
-    ], scene
+    wrong = [name for name, right in reading.matches(scene).items() if not right]
+    assert wrong == ['motion', 'place'], scene
 
 
 @pytest.mark.parametrize('size, frames', [(64, 16), (32, 8), (32, 4)])

@@ -15,15 +15,11 @@ DIGEST = '71cd6f612292c032dea08e5cef3478ff39ec4ddba07eabc40155b6fcfa180a96'
 
 def sample():
   """Eight scenes that have every value of every attribute."""
-  longest = max(map(len, ATTRIBUTES.values()))
-  rows = zip(
-    *(itertools.islice(itertools.cycle(values), longest) for values in ATTRIBUTES.values()),
-    strict=True,
-  )
-  return [
-    Scene(*row, shift=(0.25 * i, 0.5 - 0.1 * i), texture=(i, 15 - 2 * i))
-    for i, row in enumerate(rows)
-  ]
+  scenes = []
+  for i in range(max(map(len, ATTRIBUTES.values()))):
+    row = {name: values[i % len(values)] for name, values in ATTRIBUTES.items()}
+    scenes.append(Scene(**row, shift=(0.25 * i, 0.5 - 0.1 * i), texture=(i, 15 - 2 * i)))
+  return scenes
 
 
 def dilated(masks, pixels):
@@ -62,12 +58,10 @@ def test_larger_frames_show_the_same_scene(scene):
   averaged = lambda x: x.reshape(4, 32, 4, 32, 4, -1).mean((2, 4))
   # The ink of a sketch depends on the size of a pixel, most of all on sand, whose waves are four
   # units long.
-  assert np.abs(averaged(large.frames) - small.frames).mean() < (
-    20 if scene.style == 'sketch' else 3
-  )
+  most = 20 if scene.style == 'sketch' else 3
+  assert np.abs(averaged(large.frames) - small.frames).mean() < most
   covered = averaged(large.masks)[..., 0]
-  # A mask has the pixels whose middle is covered. A corner of 60 degrees there covers a sixth of
-  # the pixel.
+  # A mask has the pixels whose middle is covered; a corner of 60 degrees there covers a sixth.
   assert small.masks[covered > 5 / 6].all()
   assert not small.masks[covered < 0.15].any()
 
@@ -93,10 +87,9 @@ def test_light_rises(rng):
   for _ in range(10):
     frames, _, background = render(random_scene(rng))
     lights = light(16)[:, None, None, None]
-    # Half a step of rounding on both sides.
-    np.testing.assert_allclose(
-      background / lights, np.broadcast_to(background[-1], background.shape), atol=1.5
-    )
+    # The tolerance is half a step of rounding on both sides.
+    last = np.broadcast_to(background[-1], background.shape)
+    np.testing.assert_allclose(background / lights, last, atol=1.5)
     assert (np.diff(frames.mean((1, 2, 3))) > 0).all()
 
 
@@ -107,7 +100,8 @@ def test_light_rises(rng):
 def test_straight_motions(motion, way):
   steps = np.diff(centres(render(Scene(motion=motion, size='small'), 64).masks), axis=0)
   expected = np.broadcast_to(np.array(way) * TRAVEL * 64 / EXTENT / 15, (15, 2))
-  np.testing.assert_allclose(steps, expected, atol=1)  # masks have whole pixels
+  # Masks have whole pixels.
+  np.testing.assert_allclose(steps, expected, atol=1)
   np.testing.assert_allclose(steps.sum(0), expected.sum(0), atol=1)
 
 
@@ -136,9 +130,8 @@ def test_growing():
 
 def test_sizes_and_places():
   areas = {size: render(Scene(size=size), 128, 2).masks[0].sum() for size in ATTRIBUTES['size']}
-  assert areas['big'] / areas['small'] == pytest.approx(
-    (RADIUS['big'] / RADIUS['small']) ** 2, rel=0.1
-  )
+  expected = (RADIUS['big'] / RADIUS['small']) ** 2
+  assert areas['big'] / areas['small'] == pytest.approx(expected, rel=0.1)
   for place, y in PLACE.items():
     centre = centres(render(Scene(place=place, shift=(2.0, -1.0)), frames=2).masks)[0]
     np.testing.assert_allclose(centre, (EXTENT / 2 + 2, EXTENT / 2 + y - 1), atol=0.1)
@@ -147,18 +140,15 @@ def test_sizes_and_places():
 def test_a_style_changes_the_whole_frame(rng):
   for _ in range(10):
     scene = random_scene(rng)
-    pictures = [
-      render(dataclasses.replace(scene, style=style)).frames[-1:] for style in ATTRIBUTES['style']
-    ]
+    scenes = [dataclasses.replace(scene, style=style) for style in ATTRIBUTES['style']]
+    pictures = [render(scene).frames[-1:] for scene in scenes]
     for one, other in itertools.combinations(pictures, 2):
       assert (np.abs(one.astype(int) - other).max(-1) > 8).mean() > 0.95, scene
 
 
 @pytest.mark.parametrize('background', ATTRIBUTES['background'])
 def test_textures_repeat_and_move(background):
-  last = lambda texture: render(Scene(background=background, texture=texture), frames=2).background[
-    -1
-  ]
-  here, there = last((0, 0)), last((3, 5))
+  scenes = [Scene(background=background, texture=texture) for texture in ((0, 0), (3, 5))]
+  here, there = (render(scene, frames=2).background[-1] for scene in scenes)
   np.testing.assert_array_equal(here, np.roll(here, (TEXTURE_PERIOD, TEXTURE_PERIOD), (0, 1)))
   np.testing.assert_array_equal(there, np.roll(here, (-5, -3), (0, 1)))

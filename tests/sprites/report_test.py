@@ -1,4 +1,4 @@
-"""The benchmark's page: complete, self-contained, and true to the numbers."""
+"""The page of a scoring run: complete, self-contained, and true to the numbers."""
 
 import base64
 import html
@@ -16,36 +16,26 @@ METHODS = ('vae floor', 'reconstruction', 'inversion', 'all')
 
 
 def row(number, kind, method, wrong=()):
+  captions = {'source': 'a small <red> square', 'target': 'a small blue square'}
+  judged = {'changed': KINDS[kind] not in wrong, 'success': not wrong}
+  judged |= {f'{name}_right': name not in wrong for name in ATTRIBUTES}
   measures = {'background_psnr': 30.5, 'psnr': 25.25, 'ssim': 0.9, 'frame_difference': 0.01}
-  return {
-    **{
-      'edit': number,
-      'kind': kind,
-      'source': 'a small <red> square',
-      'target': 'a small blue square',
-      'method': method,
-    },
-    **{'changed': KINDS[kind] not in wrong, 'success': not wrong},
-    **{f'{name}_right': name not in wrong for name in ATTRIBUTES},
-    **measures,
-    'exact_frame_difference': 0.02,
-  }
+  measures['exact_frame_difference'] = 0.02
+  return {'edit': number, 'kind': kind, 'method': method, **captions, **judged, **measures}
 
 
 @pytest.fixture
 def folder(tmp_path):
-  """A page of two edits, one of which has clips; and what it is made of."""
+  """(folder with the page of two edits, one of which has clips; its summary; its rows)."""
+  wrong = {'all': ('size', 'shape')}
   rows = [row(0, 'style', method) for method in METHODS]
-  rows += [
-    row(1, 'motion', method, ('size', 'shape') if method == 'all' else ()) for method in METHODS
-  ]
+  rows += [row(1, 'motion', method, wrong.get(method, ())) for method in METHODS]
   right = dict.fromkeys(ATTRIBUTES, True)
+  motion = {'inversion': [], 'all': ['structure', 'motion']}
   summary = {
-    **{'split': 'benchmark', 'edits': 2},
-    'methods': {
-      'motion': {'inversion': [], 'all': ['structure', 'motion']},
-      'appearance': {'all': ['structure']},
-    },
+    'split': 'benchmark',
+    'edits': 2,
+    'methods': {'motion': motion, 'appearance': {'all': ['structure']}},
     'probe': {'exact_targets_changed': 0.995, 'unedited_sources_changed': 0.012},
     'text_to_video': {
       'trained': scores.summarise_captions([right, right]),
@@ -64,7 +54,7 @@ def read(folder):
 
 
 def text(part):
-  """What a reader sees."""
+  """The visible text of a part of the page."""
   return re.sub(r'\s+', ' ', html.unescape(re.sub(r'<[^>]*>', ' ', part)))
 
 
@@ -73,20 +63,13 @@ def test_clips_are_enlarged_and_embedded(folder):
   label = 14
   assert info[:3] == (2, 8 * report.ENLARGED + label, 2 * 8 * report.ENLARGED + 4)
   found = re.findall(r'data-fps="8" src="data:video/mp4;base64,([^"]+)"', read(folder))
-  assert [base64.b64decode(data) for data in found] == [(folder[0] / '000.mp4').read_bytes()]
+  assert list(map(base64.b64decode, found)) == [(folder[0] / '000.mp4').read_bytes()]
 
 
 def test_text_to_video_comes_first_then_components_then_edits(folder):
   shown = text(read(folder))
-  parts = (
-    '2 edits.',
-    'Text to video',
-    'trained (2 clips)',
-    'background PSNR',
-    'Every edit',
-    '000 style',
-  )
-  places = [shown.index(part) for part in parts]
+  parts = '2 edits.|Text to video|trained (2 clips)|background PSNR|Every edit|000 style'
+  places = [shown.index(part) for part in parts.split('|')]
   assert places == sorted(places)
   assert re.search(r'shape 100% 34% to 100% 50% 9% to 91%', shown)
   assert '99.5% of the targets' in shown and '1.2% of the unedited' in shown
@@ -96,34 +79,26 @@ def test_text_to_video_comes_first_then_components_then_edits(folder):
 def test_the_table_has_every_kind_and_method(folder):
   table = read(folder).split('<h2>Edits</h2>')[1].split('</table>')[0]
   bodies = [text(body) for body in table.split('<tbody>')[1:]]
-  assert [body.split(' vae floor')[0].strip() for body in bodies] == [
-    'style',
-    'motion',
-    scores.ALL_KINDS,
-  ]
+  kinds = [body.split(' vae floor')[0].strip() for body in bodies]
+  assert kinds == ['style', 'motion', scores.ALL_KINDS]
   assert all(method in body for body in bodies for method in METHODS)
-  assert (
-    'all 100% 21% to 100% 100% 21% to 100% 30.5, 30.5 +0.00 (0.00 to 0.00) over inversion'
-    in bodies[0]
-  )
+  gain = '30.5, 30.5 +0.00 (0.00 to 0.00) over inversion'
+  assert f'all 100% 21% to 100% 100% 21% to 100% {gain}' in bodies[0]
   assert bodies[0].rstrip().endswith('25.2, 25.2 0.900, 0.900 0.0100, 0.0200')
   assert 'all 0% 0% to 79% 100% 21% to 100%' in bodies[1]
 
 
 def test_every_edit_has_its_captions_and_marks(folder):
   first, second = re.findall(r'<article.*?</article>', read(folder), re.DOTALL)
-  assert (
-    'data-kind="style" data-success="1"' in first
-    and 'data-kind="motion" data-success="0"' in second
-  )
+  assert 'data-kind="style" data-success="1"' in first
+  assert 'data-kind="motion" data-success="0"' in second
   assert 'a small <del>&lt;red&gt;</del> <ins>blue</ins> square' in first
   assert first.count('class="good"') == len(METHODS) and 'class="bad"' not in first
   assert '<div class="bad">✗ all<small>size, shape</small></div>' in second
   assert second.count('class="good"') == len(METHODS) - 1
   # The marks stand under the clips, of which the first two are not judged.
-  assert first.split('class="marks">')[1].startswith(
-    '<div></div>' * 2 + '<div class="good">✓ vae floor'
-  )
+  marks = first.split('class="marks">')[1]
+  assert marks.startswith('<div></div><div></div><div class="good">✓ vae floor')
 
 
 @pytest.mark.parametrize(
@@ -169,7 +144,7 @@ def test_tags_are_balanced(folder):
   assert stack == []
 
 
-def test_captions_that_were_left_out_are_said_to_be(folder):
+def test_the_page_says_that_captions_were_left_out(folder):
   where, summary, rows = folder
   report.write_page(where / 'index.html', {**summary, 'text_to_video': {}}, rows, where)
   assert 'Was left out.' in read(folder)

@@ -1,4 +1,4 @@
-"""The world's vocabulary, which combinations are held out, and edits with a right answer."""
+"""The world's vocabulary, its held-out combinations, and edits with exact answers."""
 
 import dataclasses
 import itertools
@@ -53,11 +53,8 @@ def test_edits_change_one_attribute():
   edits = scenes.draw_edits(0, 40)
   assert [edit.kind for edit in edits] == [kind for kind in KINDS for _ in range(40)]
   for edit in edits:
-    changed = [
-      f.name
-      for f in dataclasses.fields(Scene)
-      if getattr(edit.source, f.name) != getattr(edit.target, f.name)
-    ]
+    source, target = dataclasses.asdict(edit.source), dataclasses.asdict(edit.target)
+    changed = [name for name in source if source[name] != target[name]]
     assert changed == [edit.attribute] == [KINDS[edit.kind]]
     assert not edit.source.held_out and not edit.target.held_out
 
@@ -70,20 +67,15 @@ def test_edits_are_distinct_and_the_seed_decides_them():
 
 
 def test_every_edit_of_an_attribute_is_drawn():
-  values = {
-    kind: {(getattr(e.source, e.attribute), getattr(e.target, e.attribute)) for e in edits}
-    for kind, edits in itertools.groupby(scenes.draw_edits(0, 400), lambda edit: edit.kind)
-  }
-  assert values == {
-    kind: set(itertools.permutations(ATTRIBUTES[name], 2)) for kind, name in KINDS.items()
-  }
+  edits = scenes.draw_edits(0, 400)
+  for kind, name in KINDS.items():
+    pairs = {(getattr(e.source, name), getattr(e.target, name)) for e in edits if e.kind == kind}
+    assert pairs == set(itertools.permutations(ATTRIBUTES[name], 2))
 
 
 def test_captions_have_at_most_14_words_of_the_vocabulary():
-  scenes_of = lambda names: (
-    dict(zip(names, v, strict=True)) for v in itertools.product(*map(ATTRIBUTES.get, names))
-  )
-  captions = {Scene(**values).caption for values in scenes_of(ATTRIBUTES)}
+  rows = itertools.product(*ATTRIBUTES.values())
+  captions = {Scene(**dict(zip(ATTRIBUTES, row, strict=True))).caption for row in rows}
   assert len(captions) == np.prod([len(values) for values in ATTRIBUTES.values()])
   words = [caption.replace(',', '').split() for caption in captions]
   assert max(map(len, words)) <= 14
@@ -98,5 +90,6 @@ def test_faults_name_field_value_and_what_is_accepted():
   with pytest.raises(ValueError) as error:
     Scene(size='huge', style='oil')
   assert str(error.value) == (
-    "size is 'huge'; accepted: 'small', 'big'; style is 'oil'; accepted: 'photo', 'night', 'sunset', 'sketch'"
+    "size is 'huge'; accepted: 'small', 'big'; "
+    "style is 'oil'; accepted: 'photo', 'night', 'sunset', 'sketch'"
   )

@@ -1,4 +1,4 @@
-"""A clip longer than the model's is edited without a seam where windows begin and end."""
+"""A clip longer than the model's is edited without a seam where windows begin or end."""
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ from uniedit_jax.sprites.scenes import Scene
 FRAMES, WINDOW, OVERLAP = 48, 16, 8
 SEAM = 1.5
 STARTS = window_starts(FRAMES, WINDOW, OVERLAP)
-# the first frames after a change of windows
+# The first frames after a change of windows.
 BORDERS = sorted({*STARTS[1:].tolist(), *(STARTS[:-1] + WINDOW).tolist()})
 
 
 def jump(frames, border):
-  """The change into a frame, in medians of the four changes before it and the four after it.
+  """The change into a frame over the median of the four changes before and the four after it.
 
-  A clip of this world changes more as its light rises, so the median of the whole clip would not
-  do."""
+  Changes grow with the light of a clip, so the median over the whole clip would mislead.
+  """
   change = np.abs(np.diff(frames.astype(float), axis=0)).mean(axis=(1, 2, 3))
   around = np.concatenate([change[border - 5 : border - 1], change[border : border + 4]])
   return change[border - 1] / np.median(around)
@@ -41,10 +41,8 @@ def clips(tmp_path_factory):
     Image.fromarray(frame).save(folder / 'source' / f'{i:02d}.png')
   config = sprites_appearance.get_config()
   config.video, config.clip.frames, config.steps = str(folder / 'source'), FRAMES, 6
-  config.source_prompt, config.target_prompt = (
-    scene.caption,
-    Scene(motion='spinning', style='night').caption,
-  )
+  config.source_prompt = scene.caption
+  config.target_prompt = Scene(motion='spinning', style='night').caption
   config.cache, config.outputs.gif, config.outputs.frames = str(folder / 'cache'), False, False
   assert (config.window.frames, config.window.overlap) == (None, None)
   return edit.run(config, read_edit(config), folder / 'out')
@@ -65,4 +63,5 @@ def test_a_window_shifted_by_one_frame_would_be_seen(clips, name):
 
 
 def test_the_edit_is_made(clips):
-  assert clips['edit'].mean() < 0.6 * clips['source'].mean()  # the night is dark
+  # The night is dark.
+  assert clips['edit'].mean() < 0.6 * clips['source'].mean()

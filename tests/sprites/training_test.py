@@ -1,4 +1,6 @@
-"""Training: the update, its losses, its data, and that a killed run goes on as if it had not been."""
+"""Training: the update, its losses, its data, and that a killed run resumes with equal losses."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,7 @@ WEIGHT = 0.01
 
 
 def no_map(noisy, taps):
-  """Taps of a UNet whose attention knows nothing."""
+  """Taps of a UNet with uniform attention."""
   return {name: jnp.ones((1, noisy.shape[0], noisy.shape[1] * noisy.shape[2], 4)) for name in taps}
 
 
@@ -53,11 +55,12 @@ def batch(bank, step, images=4, clips=4):
 
 
 def copied(tree):
-  return jax.tree.map(jnp.array, tree)  # updates donate their state
+  """A copy, as updates donate their state."""
+  return jax.tree.map(jnp.array, tree)
 
 
 def leaves(tree, *names):
-  """The leaves whose path holds one of the names, and the others."""
+  """(the leaves whose path contains one of the names, the others)."""
   flat = jax.tree_util.tree_leaves_with_path(tree)
   chosen = lambda path: any(name in jax.tree_util.keystr(path) for name in names)
   return [x for path, x in flat if chosen(path)], [x for path, x in flat if not chosen(path)]
@@ -66,28 +69,21 @@ def leaves(tree, *names):
 def samples(latents, others, tokens=None):
   """`losses.Samples` without words."""
   tokens = np.zeros((len(latents), 4), np.int32) if tokens is None else tokens
-  return losses.Samples(
-    latents, others, tokens, np.zeros(tokens.shape, bool), np.ones(latents.shape[:4], np.float32)
-  )
+  words, coverage = np.zeros(tokens.shape, bool), np.ones(latents.shape[:4], np.float32)
+  return losses.Samples(latents, others, tokens, words, coverage)
 
 
 def test_the_untrained_unet_predicts_no_noise(bank, model):
   loss, params = model
   value, parts = jax.jit(loss)(params, batch(bank, 0), jax.random.key(0))
-  # Noise of unit variance, times weights between 1 and sqrt(8).
+  # Noise of unit variance has weights between 1 and sqrt(8).
   assert 1 < parts['images'] < 15 and 1 < parts['clips'] < 15
-  means = [
-    (parts[name] + WEIGHT * parts[f'{name}_localization']) / 2 for name in ('images', 'clips')
-  ]
-  np.testing.assert_allclose(value, sum(means), rtol=1e-6)
+  total = lambda name: parts[name] + WEIGHT * parts[f'{name}_localization']
+  np.testing.assert_allclose(value, (total('images') + total('clips')) / 2, rtol=1e-6)
 
 
 def test_temporal_attention_starts_by_looking_back_and_ahead_in_turn():
-  unet = UNet(
-    UNetConfig(
-      channels=(32, 32), heads=1, groups=4, layers_per_block=1, latent_channels=2, text_width=8
-    )
-  )
+  unet = UNet(dataclasses.replace(UNET, channels=(32, 32)))
   latents = np.zeros((1, 4, 4, 2), np.float32)
   params = tasks.initial(unet, TextEncoder(TEXT), 0, latents, NULL)['unet']
   tables, _ = leaves(params, 'relative_attention_bias')
@@ -101,14 +97,12 @@ def test_temporal_attention_starts_by_looking_back_and_ahead_in_turn():
 
 def test_single_frames_bypass_temporal_attention_and_clips_do_not(bank, model):
   loss, params = model
-  noisy = jax.tree.map(lambda x: x + 0.1, params)  # the zeros of the start would hide gradients
-  gradient = jax.jit(jax.grad(lambda *inputs: loss(*inputs)[0]))
+  # The zeros of the start would hide gradients.
+  noisy = jax.tree.map(lambda x: x + 0.1, params)
+  gradient = jax.jit(jax.grad(loss, has_aux=True))
   for images, clips in ((4, 0), (0, 4)):
-    temporal, spatial = leaves(
-      gradient(noisy, batch(bank, 0, images, clips), jax.random.key(0))['unet'],
-      'attn_temp',
-      'norm_temp',
-    )
+    tree, _ = gradient(noisy, batch(bank, 0, images, clips), jax.random.key(0))
+    temporal, spatial = leaves(tree['unet'], 'attn_temp', 'norm_temp')
     assert any(np.abs(x).max() > 0 for x in temporal) == bool(clips)
     assert all(np.abs(x).max() > 0 for x in spatial if x.ndim > 1)
 
@@ -119,9 +113,8 @@ def test_weights_of_the_loss():
   weights, timesteps = np.sqrt(np.maximum((1 - alphas) / alphas, 1)), np.arange(len(alphas))
   # The target of noise alone is noise / sqrt(1 - alpha).
   starts = np.mean((weights * (1 + 1 / (1 - alphas)) / 2)[timesteps >= 900])
-  expected = losses.STARTS * starts + (1 - losses.STARTS) * np.average(
-    weights, weights=timesteps + 0.5
-  )
+  others = np.average(weights, weights=timesteps + 0.5)
+  expected = losses.STARTS * starts + (1 - losses.STARTS) * others
 
   class Zero:
     def apply(self, params, latents, timestep, text, routes, masks, taps, temporal):
@@ -133,26 +126,23 @@ def test_weights_of_the_loss():
 
   loss = losses.denoising_loss(Zero(), Text(), SCHEDULE, (0,), 0.0)
   latents = np.zeros((512, 1, 4, 4, 2), np.float32)
-  value, _ = loss(
-    {'unet': {}, 'text': {}}, {'images': samples(latents, latents)}, jax.random.key(0)
-  )
+  batch = {'images': samples(latents, latents)}
+  value, _ = loss({'unet': {}, 'text': {}}, batch, jax.random.key(0))
   np.testing.assert_allclose(value, expected, rtol=0.02)
 
 
 def test_the_loss_asks_for_what_leads_to_the_clip():
-  """A UNet that knows the clip has no loss; some of what it is shown is noise, or has another
-  clip's signal.
-  """
+  """A UNet that knows the clip has no loss, though some inputs are noise or another clip's."""
   alphas, seen = jnp.asarray(SCHEDULE.alphas_cumprod), []
   clip = np.random.default_rng(0).standard_normal((1, 32, 32, 16)).astype(np.float32)
-  signs = np.tile([1, -1], 200)  # the prompt tells which clip it is; the other one is its negative
+  # The prompt is the sign of the clip; the other clip is its negative.
+  signs = np.tile([1, -1], 200)
 
   class Knowing:
     def apply(self, params, noisy, timestep, text, routes, masks, taps, temporal):
       alpha, latents = alphas[timestep], text[0, 0] * clip
-      jax.debug.callback(
-        lambda *x: seen.append(x), timestep, jnp.vdot(noisy, latents) / jnp.vdot(clip, clip)
-      )
+      signal = jnp.vdot(noisy, latents) / jnp.vdot(clip, clip)
+      jax.debug.callback(lambda *x: seen.append(x), timestep, signal)
       return (noisy - jnp.sqrt(alpha) * latents) / jnp.sqrt(1 - alpha), no_map(noisy, taps)
 
   class Text:
@@ -178,11 +168,11 @@ def test_localization_is_the_divergence_from_the_object_to_where_its_words_are_a
   coverage = np.zeros((2, 2, 2), np.float32)
   coverage[0, 0, 0] = coverage[1, 1, 1] = 1
   points = coverage.reshape(2, 4, 1)
-  # f[F, N, T]
+  # Three words: everywhere, on the object, and off it; f[F, N, T].
   maps = np.concatenate([np.ones_like(points), 0.3 * points + 1e-9, 1 - points + 1e-9], axis=-1)
   only = lambda *chosen: np.isin(np.arange(3), chosen)
   value = lambda *chosen: float(losses.localization(maps, only(*chosen), coverage))
-  # all 8 places for the two of the object
+  # Attention to all 8 places, of which the object has two.
   np.testing.assert_allclose(value(0), np.log(4), rtol=1e-6)
   np.testing.assert_allclose(value(1), 0, atol=1e-6)
   assert value(2) > 10
@@ -198,16 +188,13 @@ def test_cover_is_the_share_of_every_cell():
 
 def test_a_resumed_run_has_the_same_losses(bank, model, tmp_path):
   loss, params = model
-  optimizer = training.make_optimizer(
-    training.learning_rate([(4, 1e-2, 1e-3), (4, 1e-3, 0.0)], warmup=2)
-  )
+  rate = training.learning_rate([(4, 1e-2, 1e-3), (4, 1e-3, 0.0)], warmup=2)
+  optimizer, key = training.make_optimizer(rate), jax.random.key(1)
 
   def advance(state, steps):
     values = []
     for step in range(int(state.step), int(state.step) + steps):
-      state, measures = training.update(
-        loss, optimizer, state, batch(bank, step), jax.random.key(1), 0.9
-      )
+      state, measures = training.update(loss, optimizer, state, batch(bank, step), key, 0.9)
       values.append(float(measures['loss']))
     return state, values
 
@@ -239,9 +226,8 @@ def test_sharded_equals_unsharded(bank, model):
     mesh = sharding.data_mesh(devices)
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     state = jax.device_put(training.start(copied(params), optimizer), everywhere)
-    state, measures = training.update(
-      loss, optimizer, state, data.shard(batch(bank, 0), mesh), jax.random.key(1), 0.9
-    )
+    shards = data.shard(batch(bank, 0), mesh)
+    state, measures = training.update(loss, optimizer, state, shards, jax.random.key(1), 0.9)
     results.append((float(measures['loss']), jax.tree.map(np.asarray, state.params)))
   (one, params_one), (many, params_many) = results
   np.testing.assert_allclose(one, many, rtol=1e-5)
@@ -262,9 +248,8 @@ def test_the_average_follows_the_parameters():
 
 def test_learning_rate_warms_up_and_falls_within_each_stage():
   rate = training.learning_rate([(10, 1.0, 0.5), (10, 0.2, 0.0)], warmup=2)
-  np.testing.assert_allclose(
-    [rate(step) for step in (0, 1, 5, 10, 15, 20)], [0.5, 0.95, 0.75, 0.2, 0.1, 0], atol=1e-6
-  )
+  rates = [rate(step) for step in (0, 1, 5, 10, 15, 20)]
+  np.testing.assert_allclose(rates, [0.5, 0.95, 0.75, 0.2, 0.1, 0], atol=1e-6)
 
 
 def test_batches_depend_on_seed_and_step_alone(bank):
@@ -278,13 +263,9 @@ def test_batches_depend_on_seed_and_step_alone(bank):
 def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
   drawn = data.text_batch(bank, NULL, 0, 0, 0, 200, 0.25)['clips']
   np.testing.assert_array_equal(drawn.others[1:], drawn.latents[:-1])
-  dropped = 0
+  dropped, latents = 0, bank.latents.astype(np.float32)
   for clip, _, prompt, words, coverage in zip(*drawn, strict=True):
-    (i,) = [
-      i
-      for i in range(len(bank.latents))
-      if np.array_equal(bank.latents[i].astype(np.float32), clip)
-    ]
+    (i,) = np.flatnonzero((latents == clip).all((1, 2, 3, 4)))
     np.testing.assert_array_equal(coverage, bank.coverage[i].astype(np.float32))
     if np.array_equal(prompt, NULL):
       dropped += 1
@@ -296,11 +277,8 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
 
 
 def test_curves_are_cut_where_a_run_goes_on(tmp_path):
-  rows = [
-    {'step': 20, 'loss': 1.5},
-    {'step': 40, 'loss': 1.25, 'psnr': 20.0},
-    {'step': 60, 'loss': 1.0},
-  ]
+  rows = [{'step': step, 'loss': loss} for step, loss in ((20, 1.5), (40, 1.25), (60, 1.0))]
+  rows[1]['psnr'] = 20.0
   write_csv(tmp_path / 'losses.csv', rows)
   assert training_curves.read(tmp_path / 'losses.csv', until=40) == rows[:2]
   assert training_curves.read(tmp_path / 'none.csv', until=40) == []
@@ -308,7 +286,7 @@ def test_curves_are_cut_where_a_run_goes_on(tmp_path):
   assert (tmp_path / 'losses.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_clips_are_drawn_from_what_is_trained_on_or_from_the_rest():
+def test_clips_are_drawn_from_trained_or_from_held_out_combinations():
   frames, masks, scenes = data.draw_clips(5, 4, 32)
   assert masks.shape == (4, 16, 32, 32) and masks.dtype == bool
   assert frames.shape == (4, 16, 32, 32, 3) and frames.dtype == np.uint8
