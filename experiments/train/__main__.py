@@ -1,12 +1,12 @@
-"""Trains a part of the sprites model, and goes on where it stopped when it is run again.
+"""Trains a part of the sprites model; run again, it resumes where it stopped.
 
   python -m experiments.train --config=configs/sprites_vae.py --workdir=out/sprites_vae
-  python -m experiments.train --config=configs/sprites_model.py --config.vae=out/sprites_vae/checkpoint \
-    --workdir=out/sprites_model
+  python -m experiments.train --config=configs/sprites_model.py \
+    --config.vae=out/sprites_vae/checkpoint --workdir=out/sprites_model
 
-The workdir gets states/ (everything to go on from), losses.csv and losses.png, looks/ (what the
-averaged weights make of validation data) and, at the end or when config.max_minutes are over,
-checkpoint/: a checkpoint folder of them.
+The workdir gets states/ (to resume from), losses.csv and losses.png, looks/ (pictures that the
+averaged weights make in validation) and, at the end or when config.max_minutes are over,
+checkpoint/, a checkpoint folder of the averaged weights.
 """
 
 import sys
@@ -30,12 +30,15 @@ LOG_EVERY = 20
 
 
 def run(config, request, workdir):
-  """Trains until the last step; exits early, ready to go on, after config.max_minutes.
+  """Trains until the last step, or until config.max_minutes are over.
 
   Args:
     config: ConfigDict of configs/sprites_vae.py or configs/sprites_model.py.
     request: `read_training(config)`.
     workdir: path.
+
+  Raises:
+    SystemExit: steps are left; the same command resumes.
   """
   workdir = epath.Path(workdir)
   began = saved = time.monotonic()
@@ -43,41 +46,43 @@ def run(config, request, workdir):
   sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
   with log.phase('data'):
     task = make_task(config, request, lambda label: progress.steps(label, log))
-  optimizer = training.make_optimizer(
-    training.learning_rate(
-      [(s['steps'], s['first_rate'], s['last_rate']) for s in request.stages], config.warmup
-    )
-  )
+  stages = [(s['steps'], s['first_rate'], s['last_rate']) for s in request.stages]
+  optimizer = training.make_optimizer(training.learning_rate(stages, config.warmup))
   key, mesh = jax.random.key(config.seed), sharding.data_mesh(jax.devices())
   last = sum(stage['steps'] for stage in request.stages)
 
   with training.state_store(workdir / 'states') as store, log.phase('train'):
+    # The state to go on from, and the losses until then.
     start = training.start(task.params, optimizer)
     state = training.restore(store, sharding.replicate(start, mesh))
     first = int(state.step)
     rows, recent = training_curves.read(workdir / 'losses.csv', until=first), []
+
     for step in progress.steps('train', log)(range(first, last)):
+      # One update; the bar's seconds are true only if the step is waited for.
       batch = data.shard(task.batch(step), mesh)
       state, measures = training.update(task.loss, optimizer, state, batch, key, config.ema)
-      # seconds per step are true only if the step is waited for
       recent.append(jax.block_until_ready(measures))
       done = step + 1
       if done % LOG_EVERY and done < last:
         continue
-      # Where one stage ends within these steps, not all of them have every measure.
+
+      # Means of the recent steps; where a stage ends within them, not all have every measure.
       means = {name: float(np.mean([m[name] for m in recent if name in m])) for name in measures}
       rows.append({'step': done, **means})
       recent, now = [], time.monotonic()
-      stop = done == last or (
-        config.max_minutes is not None and now - began > 60 * config.max_minutes
-      )
+      over = config.max_minutes is not None and now - began > 60 * config.max_minutes
+      stop = done == last or over
+
+      # Validation, on one device.
       if stop or done % config.look_every == 0:
-        measures, picture = task.validate(jax.device_get(state.ema))  # on one device
+        measures, picture = task.validate(jax.device_get(state.ema))
         rows[-1] |= measures
         grids.write_png(workdir / 'looks' / f'{done:06d}.png', picture)
-        progress.announce(
-          f'step {done}: ' + ', '.join(f'{key} {value:.4g}' for key, value in rows[-1].items())
-        )
+        values = ', '.join(f'{name} {value:.4g}' for name, value in rows[-1].items())
+        progress.announce(f'step {done}: {values}')
+
+      # Curves and state.
       if stop or now - saved > 60 * config.save_minutes:
         tables.write_csv(workdir / 'losses.csv', rows)
         training_curves.plot(workdir / 'losses.png', rows)
@@ -86,16 +91,16 @@ def run(config, request, workdir):
       if stop:
         break
 
+  # The step is that of the state: a run killed after its last state has no steps left.
+  done = int(state.step)
   folder = workdir / 'checkpoint'
   if folder.exists():
     folder.rmtree()
-  done = int(state.step)  # no step was left to a run that was killed after its last state
   task.export(jax.device_get(state.ema), done, folder)
   write_json(workdir / 'run.json', {**log.as_dict(), 'step': done})
   if done < last:
-    progress.announce(
-      f'{config.max_minutes:g} minutes are over at step {done} of {last}; the same command goes on'
-    )
+    reached = f'{config.max_minutes:g} minutes are over at step {done} of {last}'
+    progress.announce(f'{reached}; the same command goes on')
     sys.exit()
 
 

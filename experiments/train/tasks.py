@@ -1,6 +1,4 @@
-"""What `experiments.train` trains: from a config to a loss, its batches, its validation and the
-checkpoint it makes.
-"""
+"""The training tasks of `experiments.train`: loss, batches, validation and export of a config."""
 
 import dataclasses
 import functools
@@ -19,18 +17,19 @@ from uniedit_jax.models.tokenizers import WordTokenizer, word_positions
 from uniedit_jax.pipeline.found_masks import default_blocks
 from uniedit_jax.pipeline.model import module, resolve_dtype
 from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import data, losses, reader, sampling
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.scenes import vocabulary
 
 PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
 LOOKS = 12  # clips in a validation picture
-ONE_WAY_BIAS = -4.0  # of temporal attention, at the start, against the frames on one side
+ONE_WAY_BIAS = -4.0  # initial bias of temporal attention against the frames on one side
 SAMPLING = {'steps': 20, 'guidance': 3.0}
 
 
-class Request(NamedTuple):
-  """A training config, checked.
+class TrainingRequest(NamedTuple):
+  """A checked training config.
 
   Attributes:
     dtype: compute dtype.
@@ -41,8 +40,8 @@ class Request(NamedTuple):
   stages: list[dict[str, Any]]
 
 
-class Task(NamedTuple):
-  """A part of the model in training.
+class TrainingTask(NamedTuple):
+  """Everything that training a part of the model needs.
 
   Attributes:
     params: the parameters to start from.
@@ -63,43 +62,43 @@ def read_training(config):
   """Checks the config of a training run.
 
   Raises:
-    ValueError: lists all faults.
+    FaultsError: lists all faults.
   """
-  faults = []
-  if config.part not in PARTS:
-    faults.append(f"part is {config.part!r}; accepted: 'vae', 'model'")
+  faults = Faults()
+  faults.unless(config.part in PARTS, f"part is {config.part!r}; accepted: 'vae', 'model'")
+
+  # Stages and data.
   stages = [config[name].to_dict() for name in sorted(config) if name.startswith('stage')]
   devices = jax.device_count()
   for i, stage in enumerate(stages, 1):
     for name in ('images', 'clips'):
-      if stage[name] < 0 or stage[name] % devices:
-        faults.append(
-          f'stage{i}.{name} is {stage[name]}; accepted: multiples of the {devices} devices'
-        )
-    if stage['steps'] < 1 or not stage['images'] + stage['clips']:
-      faults.append(f'stage{i} is {stage}; accepted: at least one step, and images or clips')
-  if config.data.clips < 1 or config.data.validation < LOOKS:
-    faults.append(
-      f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation'
-    )
-  if config.part == 'model' and not config.localization >= 0:
-    faults.append(f'localization is {config.localization}; accepted: 0 or more')
-  for name in ('init', *(['vae'] if config.part == 'model' else [])):
-    if config[name] and not (checkpoint.locate(config[name]) / 'config.json').exists():
-      faults.append(
-        f'{name} is {config[name]!r}, which is no checkpoint; accepted: {", ".join(checkpoint.SHIPPED)}, a folder'
-      )
-  try:
-    dtype = resolve_dtype(config.dtype)
-  except ValueError as error:
-    faults.append(str(error))
-  if faults:
-    raise ValueError('training cannot start:\n' + '\n'.join(f'  - {fault}' for fault in faults))
-  return Request(dtype, stages)
+      sound = stage[name] >= 0 and stage[name] % devices == 0
+      accepted = f'multiples of the {devices} devices'
+      faults.unless(sound, f'stage{i}.{name} is {stage[name]}; accepted: {accepted}')
+    sound = stage['steps'] >= 1 and stage['images'] + stage['clips']
+    faults.unless(sound, f'stage{i} is {stage}; accepted: at least one step, and images or clips')
+  faults.unless(
+    config.data.clips >= 1 and config.data.validation >= LOOKS,
+    f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation',
+  )
+
+  # The model.
+  sources = {'init': config.init}
+  if config.part == 'model':
+    sound = config.localization >= 0
+    faults.unless(sound, f'localization is {config.localization}; accepted: 0 or more')
+    sources['vae'] = config.vae
+  accepted = f'{", ".join(checkpoint.SHIPPED)}, a folder'
+  for name, source in sources.items():
+    sound = not source or (checkpoint.locate(source) / 'config.json').exists()
+    faults.unless(sound, f'{name} is {source!r}, which is no checkpoint; accepted: {accepted}')
+  dtype = faults.attempt(resolve_dtype, config.dtype)
+  faults.stop()
+  return TrainingRequest(dtype, stages)
 
 
 def resolve_training(config, request):
-  """The config as a dict for config.json, without what does not change the result."""
+  """The config as a dict for config.json, without the fields that do not change the result."""
   aside = ('cache', 'max_minutes', 'save_minutes', 'look_every')
   resolved = {name: value for name, value in config.to_dict().items() if name not in aside}
   return {**resolved, 'dtype': request.dtype}
@@ -114,64 +113,58 @@ def make_task(config, request, progress):
     progress: label -> wrapper of an iterable.
 
   Returns:
-    `Task`.
+    `TrainingTask`.
   """
   return {'vae': _vae_task, 'model': _model_task}[config.part](config, request, progress)
 
 
 def _draw(config, progress):
-  """Clips, masks and scenes to train on, and to validate with; the latter's seed lies outside those
-  of other runs.
-  """
+  """Clips, masks and scenes for training and for validation."""
   size = CONFIG.height
   train = data.draw_clips(config.seed, config.data.clips, size, progress=progress('render'))
+  # No run trains with this seed.
   return train, data.draw_clips(2**32 + config.seed, config.data.validation, size)
 
 
 def _vae_task(config, request, progress):
+  # Data: all training frames, every fourth frame of validation.
   (clips, *_), (validation, *_) = _draw(config, progress)
-  frames, held_back = (
-    clips.reshape(-1, *clips.shape[2:]),
-    validation[:, ::4].reshape(-1, *clips.shape[2:]),
-  )
+  frames = clips.reshape(-1, *clips.shape[2:])
+  held_back = validation[:, ::4].reshape(-1, *clips.shape[2:])
+
+  # Model.
   vae_config = dataclasses.replace(CONFIG.vae, scale=1.0)
   vae = vae_lib.VAE(vae_config, dtype=jnp.dtype(request.dtype))
   if config.init:
     params = checkpoint.load(config.init, parts=('vae',)).params['vae']
   else:
-    params = jax.jit(vae.init)(jax.random.key(config.seed), jnp.zeros((1, *frames.shape[1:])))[
-      'params'
-    ]
+    frame = jnp.zeros((1, *frames.shape[1:]))
+    params = jax.jit(vae.init)(jax.random.key(config.seed), frame)['params']
   reconstruct = jax.jit(lambda params, frames: vae.apply({'params': params}, frames))
 
+  def batch(step):
+    size = stage_at(request.stages, step)['images']
+    return data.frame_batch(frames, config.seed, step, size)
+
   def validate(params):
-    wanted = video.to_model(held_back)
-    made = np.clip(reconstruct(params, wanted), -1, 1)
-    psnr = 10 * np.log10(4 / np.mean((made - wanted) ** 2))
-    pairs = np.concatenate([held_back[:LOOKS], video.from_model(made[:LOOKS])])
+    target = video.to_model(held_back)
+    decoded = np.clip(reconstruct(params, target), -1, 1)
+    psnr = 10 * np.log10(4 / np.mean((decoded - target) ** 2))
+    pairs = np.concatenate([held_back[:LOOKS], video.from_model(decoded[:LOOKS])])
     return {'validation_psnr': float(psnr)}, grids.contact_sheet(_enlarge(pairs), LOOKS)
 
   def export(params, step, folder):
     encode = functools.partial(vae_lib.encode_frames, vae, params)
+    # The scale gives latents a standard deviation of 1.
     deviation = np.std([encode(video.to_model(clip)) for clip in validation])
-    scaled = dataclasses.replace(
-      CONFIG, vae=dataclasses.replace(CONFIG.vae, scale=float(1 / deviation))
-    )
-    with checkpoint.creating(folder, scaled, {}) as staging:
-      checkpoint.save_params(
-        staging, 'vae', params, f'experiments.train, {step} steps', compact=True
-      )
+    scaled = dataclasses.replace(CONFIG.vae, scale=float(1 / deviation))
+    _save(folder, dataclasses.replace(CONFIG, vae=scaled), {}, {'vae': params}, step)
 
-  return Task(
-    *(params, losses.vae_loss(vae, config.kl_weight)),
-    lambda step: data.frame_batch(
-      frames, config.seed, step, stage_at(request.stages, step)['images']
-    ),
-    *(validate, export),
-  )
+  return TrainingTask(params, losses.vae_loss(vae, config.kl_weight), batch, validate, export)
 
 
 def _model_task(config, request, progress):
+  # Data: the latents of the trained VAE.
   source = checkpoint.load(config.vae, parts=('vae',))
   model_config = dataclasses.replace(CONFIG, vae=source.config.vae)
   tokenizer = WordTokenizer(vocabulary(), CONFIG.text)
@@ -182,6 +175,7 @@ def _model_task(config, request, progress):
   validation_scenes, validation = validation[-1], _bank(encode, tokenizer, *validation)
   null = tokenizer.encode([''])[0]
 
+  # Model and loss.
   unet, tower = (network(model_config, part, jnp.dtype(request.dtype)) for part in ('unet', 'text'))
   if config.init:
     params = checkpoint.load(config.init, parts=('unet', 'text')).params
@@ -189,6 +183,13 @@ def _model_task(config, request, progress):
     params = initial(unet, tower, config.seed, bank.latents[0, :1], bank.tokens[0])
   blocks = default_blocks(unet.config.grids(*bank.latents.shape[2:4]))
   loss = losses.denoising_loss(unet, tower, model_config.schedule, blocks, config.localization)
+
+  def batch(step):
+    stage = stage_at(request.stages, step)
+    images, clips, dropout = stage['images'], stage['clips'], config.prompt_dropout
+    return data.text_batch(bank, null, config.seed, step, images, clips, dropout)
+
+  # Validation: the loss of fixed batches, and what the reader sees in sampled clips.
   count = len(validation_scenes)
   fixed = data.text_batch(validation, null, 0, 0, count, count // 4, 0.0)
   encode_text = jax.jit(lambda params, tokens: tower.apply({'params': params}, tokens))
@@ -196,37 +197,32 @@ def _model_task(config, request, progress):
   validation_loss = jax.jit(lambda params: loss(params, fixed, jax.random.key(0))[1])
 
   def validate(params):
-    measures = {
-      f'validation_{name}': float(value) for name, value in validation_loss(params).items()
-    }
+    parts = validation_loss(params)
+    measures = {f'validation_{name}': float(value) for name, value in parts.items()}
     text = encode_text(params['text'], np.concatenate([null[None], validation.tokens[:LOOKS]]))
     noise = jax.random.normal(jax.random.key(0), validation.latents[:LOOKS].shape)
-    made = sampling.sample_prompts(
+    latents = sampling.sample_prompts(
       unet.apply, params['unet'], noise, text[1:], text[0], model_config.schedule, **SAMPLING
     )
-    made = np.stack([video.from_model(decode(clip)) for clip in made])
-    right = [
-      reader.read(clip).matches(scene)
-      for clip, scene in zip(made, validation_scenes[:LOOKS], strict=True)
-    ]
+    clips = np.stack([video.from_model(decode(clip)) for clip in latents])
+    pairs = zip(clips, validation_scenes[:LOOKS], strict=True)
+    right = [reader.read(clip).matches(scene) for clip, scene in pairs]
     measures |= {f'{name}_right': float(np.mean([r[name] for r in right])) for name in right[0]}
-    return measures, grids.contact_sheet(_enlarge(made[:, ::2].reshape(-1, *made.shape[2:])), 16)
+    return measures, grids.contact_sheet(_enlarge(clips[:, ::2].reshape(-1, *clips.shape[2:])), 16)
 
   def export(params, step, folder):
-    with checkpoint.creating(
-      folder, model_config, {checkpoint.WORDS_FILE: '\n'.join(vocabulary()) + '\n'}
-    ) as staging:
-      for part, tree in {**params, **source.params}.items():
-        checkpoint.save_params(
-          staging, part, tree, f'experiments.train, {step} steps', compact=True
-        )
+    words = {checkpoint.WORDS_FILE: '\n'.join(vocabulary()) + '\n'}
+    _save(folder, model_config, words, {**params, **source.params}, step)
 
-  def batch(step):
-    stage = stage_at(request.stages, step)
-    sizes = stage['images'], stage['clips']
-    return data.text_batch(bank, null, config.seed, step, *sizes, config.prompt_dropout)
+  return TrainingTask(params, loss, batch, validate, export)
 
-  return Task(params, loss, batch, validate, export)
+
+def _save(folder, model_config, tokenizer, params, step):
+  """Writes a checkpoint of {part: parameters} after `step` steps."""
+  with checkpoint.creating(folder, model_config, tokenizer) as staging:
+    for part, tree in params.items():
+      source = f'experiments.train, {step} steps'
+      checkpoint.save_params(staging, part, tree, source, compact=True)
 
 
 def _bank(encode, tokenizer, clips, masks, scenes, progress=iter):
@@ -240,25 +236,25 @@ def _bank(encode, tokenizer, clips, masks, scenes, progress=iter):
 
 
 def initial(unet, tower, seed, latents, tokens):
-  """Random parameters with which the UNet predicts no noise, and temporal attention adds nothing to
-  the image model.
+  """Random parameters with which the UNet predicts zero and temporal attention adds nothing.
 
-  Temporal attention starts by looking back in one block and ahead in the next. All that it knows
-  are distances, so a frame can find its place in a clip only by how many frames there are on either
-  side of it.
+  Temporal attention starts by attending to past frames in one block and to future ones in the next.
+  It encodes distances only, so a frame can find its position in a clip only by the number of frames
+  on either side of it.
   """
   unet_key, text_key = jax.random.split(jax.random.key(seed))
   text = jax.jit(tower.init)(text_key, tokens)['params']
   embedded = jnp.zeros((len(tokens), unet.config.text_width))
   params = jax.jit(unet.init)(unet_key, jnp.asarray(latents, jnp.float32), 0, embedded)['params']
-  blocks = itertools.count()  # the names of the levels sort in execution order
+  # The names of the levels sort in execution order.
+  blocks = itertools.count()
 
   def start(path, leaf):
     names = [entry.key for entry in path]
     if 'conv_out' in names or {'attn_temp', 'to_out_0'} <= set(names):
       return jnp.zeros_like(leaf)
     if 'relative_attention_bias' in names:
-      # buckets of frames in the past and their own; those of the future follow
+      # Buckets of past frames and of the frame itself come first, those of future frames follow.
       half = len(leaf) // 2
       away = slice(1, half) if next(blocks) % 2 else slice(half, None)
       return jnp.zeros_like(leaf).at[away].set(ONE_WAY_BIAS)

@@ -1,4 +1,4 @@
-"""`experiments.train`: both parts from end to end, interrupted and not, and what it refuses."""
+"""`experiments.train`: both parts from end to end, interrupted and not, and its faults."""
 
 import dataclasses
 import shutil
@@ -33,17 +33,12 @@ def tiny(monkeypatch):
 
 
 def small(config, cache, **changes):
-  """A config of a run of seconds: two stages of the given numbers of steps."""
+  """A config of a run of seconds: two stages of three steps each."""
   config.data.clips, config.data.validation, config.cache = 2, 12, str(cache)
   config.look_every, config.warmup = 4, 2
-  for i, steps in enumerate((3, 3), 1):
-    rates = {'first_rate': 1e-2, 'last_rate': 1e-3}
-    config[f'stage{i}'] = {
-      'steps': steps,
-      'images': 8,
-      'clips': 8 * (i == 2 and config.part == 'model'),
-      **rates,
-    }
+  stage = {'steps': 3, 'images': 8, 'first_rate': 1e-2, 'last_rate': 1e-3}
+  config.stage1 = {**stage, 'clips': 0}
+  config.stage2 = {**stage, 'clips': 8 * (config.part == 'model')}
   config.update(changes)
   return config
 
@@ -74,9 +69,8 @@ def test_a_run_that_was_killed_before_its_export_exports(vae_run, tmp_path):
   folder = shutil.copytree(vae_run / 'run', tmp_path / 'run')
   shutil.rmtree(folder / 'checkpoint')
   start(small(sprites_vae.get_config(), vae_run / 'cache'), folder)
-  made, whole = (
-    checkpoint.load(path / 'checkpoint', parts=('vae',)) for path in (folder, vae_run / 'run')
-  )
+  folders = folder / 'checkpoint', vae_run / 'run' / 'checkpoint'
+  made, whole = (checkpoint.load(path, parts=('vae',)) for path in folders)
   assert made.hash == whole.hash
 
 
@@ -87,14 +81,11 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_losses(vae_run, tmp_path):
   with pytest.raises(SystemExit) as stop:
     start(make(max_minutes=0.0), tmp_path / 'parts')
   assert not stop.value.code
-  assert [
-    row['step'] for row in training_curves.read(tmp_path / 'parts' / 'losses.csv', until=99)
-  ] == [2]
+  curves = lambda name: training_curves.read(tmp_path / name / 'losses.csv', until=99)
+  assert [row['step'] for row in curves('parts')] == [2]
   start(make(), tmp_path / 'parts')
 
-  whole, parts = (
-    training_curves.read(tmp_path / name / 'losses.csv', until=99) for name in ('whole', 'parts')
-  )
+  whole, parts = curves('whole'), curves('parts')
   assert [row['step'] for row in whole] == [row['step'] for row in parts] == [2, 4, 6]
   for name in ('loss', 'images'):
     assert [row[name] for row in whole] == [row[name] for row in parts]
@@ -112,9 +103,8 @@ def test_init_goes_on_from_a_checkpoint(vae_run, tmp_path):
 
 
 def test_all_faults_are_listed(tmp_path):
-  config = small(
-    sprites_model.get_config(), tmp_path, vae=str(tmp_path / 'none'), init='nothing', dtype='int8'
-  )
+  changes = {'vae': str(tmp_path / 'none'), 'init': 'nothing', 'dtype': 'int8'}
+  config = small(sprites_model.get_config(), tmp_path, **changes)
   config.part = 'tower'
   config.stage1.images = 3
   config.stage2.images = config.stage2.clips = 0
