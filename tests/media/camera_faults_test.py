@@ -49,7 +49,7 @@ def test_transparency_is_on_white(tmp_path):
   palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
   out = read(tmp_path, palette, 'a.gif', transparency=1)
   assert out[0].tolist() == [[10, 20, 30], [255, 255, 255], [70, 80, 90]]
-  # one colour is clear
+  # One colour is transparent.
   out = read(tmp_path, Image.fromarray(COLOUR), transparency=tuple(COLOUR[0, 1].tolist()))
   assert out[0].tolist() == [COLOUR[0, 0].tolist(), [255] * 3, COLOUR[0, 2].tolist()]
 
@@ -90,7 +90,8 @@ def test_unreadable_pictures(tmp_path):
       camera.film_image(name, CameraMove(), 4, 8, 8)
 
 
-@pytest.mark.filterwarnings('ignore')  # PIL warns of what it can read nevertheless
+# PIL warns of damaged files that it can read nevertheless.
+@pytest.mark.filterwarnings('ignore')
 def test_damaged_pictures_are_a_fault_and_not_a_crash(tmp_path):
   rng, faults = np.random.default_rng(0), 0
   image = Image.fromarray(np.arange(1800, dtype=np.uint8).reshape(20, 30, 3))
@@ -167,7 +168,7 @@ def test_faults_of_moves(kind, arguments, fault):
 
 
 def test_faults_of_key_frames():
-  # lists are fine too: json has them
+  # Lists are accepted too, as json has no tuples.
   first, last, far = (0, 0.5, 0.5, 1, 0), [1, 0.5, 0.5, 1, 0], (0.5, 1.1, 0.5, 1, 0)
   faults = lambda *keys: CameraMove('key_frames', key_frames=keys).faults()
   assert faults(first, last) == []

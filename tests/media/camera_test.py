@@ -64,11 +64,11 @@ def film(image, move, frames=5, height=40, width=64):
   [
     (CameraMove('pan', 0.2), (0.4, 0.5, 1, 0), (0.5, 0.5, 1, 0), (0.6, 0.5, 1, 0)),
     (CameraMove('tilt', -0.4), (0.5, 0.7, 1, 0), (0.5, 0.5, 1, 0), (0.5, 0.3, 1, 0)),
-    # by the same factor every frame
+    # The factor is the same in every frame.
     (CameraMove('zoom', 4), (0.5, 0.5, 1, 0), (0.5, 0.5, 2, 0), (0.5, 0.5, 4, 0)),
     (CameraMove('zoom', 0.25), (0.5, 0.5, 1, 0), (0.5, 0.5, 0.5, 0), (0.5, 0.5, 0.25, 0)),
     (CameraMove('rotate', -30), (0.5, 0.5, 1, 0), (0.5, 0.5, 1, -15), (0.5, 0.5, 1, -30)),
-    # half a circle, over the top
+    # Half a circle, over the top.
     (CameraMove('arc', 0.2), (0.3, 0.6, 1, 0), (0.5, 0.4, 1, 0), (0.7, 0.6, 1, 0)),
     (CameraMove('arc', 0.2, -180), (0.7, 0.6, 1, 0), (0.5, 0.4, 1, 0), (0.3, 0.6, 1, 0)),
     (CameraMove('arc', -0.2), (0.7, 0.4, 1, 0), (0.5, 0.6, 1, 0), (0.3, 0.4, 1, 0)),
@@ -115,24 +115,25 @@ def test_key_frames_by_hand():
 def test_the_window_is_the_largest_inside_the_picture(move, picture):
   poses = camera.poses(move, 7)
   scale, closest = camera.scales(poses, picture, 40, 64)
-  np.testing.assert_allclose(scale * poses[:, 2], scale[0] * poses[0, 2])  # one window, zoomed
+  # All frames show one window, zoomed.
+  np.testing.assert_allclose(scale * poses[:, 2], scale[0] * poses[0, 2])
   margins = []
   for (x, y, _, degrees), step in zip(poses, scale, strict=True):
     angle = np.radians(degrees)
-    # the four corners
+    # These are the four corners.
     right, down = step * np.array([-32, 32, -32, 32]), step * np.array([-20, -20, 20, 20])
     corner_x = x * picture[1] + np.cos(angle) * right - np.sin(angle) * down
     corner_y = y * picture[0] + np.sin(angle) * right + np.cos(angle) * down
     margins.append(
       min(corner_x.min(), corner_y.min(), picture[1] - corner_x.max(), picture[0] - corner_y.max())
     )
-  # it touches the edge, and does not cross it
+  # The window touches the edge and does not cross it.
   np.testing.assert_allclose(min(margins), 0, atol=1e-9)
   np.testing.assert_allclose(margins[closest], 0, atol=1e-9)
 
 
 @pytest.mark.parametrize('move', MOVES, ids=str)
-# pixels of the picture per pixel of a frame, before the move
+# The factor is in pixels of the picture per pixel of a frame, before the move.
 @pytest.mark.parametrize('factor', [0.8, 3.3])
 def test_views_are_those_of_the_poses(move, factor):
   picture = (int(60 * factor), int(90 * factor))
@@ -165,7 +166,8 @@ def test_motion_is_exact_below_a_pixel(height, width):
 
 def test_directions():
   """The contents move against the camera: it goes right, they go left."""
-  image = blob(200, 320, 200, 80, 8)  # right of the middle, above it
+  # The spot is to the right of the middle and above it.
+  image = blob(200, 320, 200, 80, 8)
 
   def travels(*move):
     clip = film(image, CameraMove(*move))
@@ -206,7 +208,7 @@ def test_contrasts_stay_in_range():
   image = sample(lambda x, y: np.repeat(np.where(x < y, 0, 255)[..., None], 3, -1), 100, 160)
   for frame in film(image, CameraMove('zoom', 3)):
     levels = np.sort(frame.ravel())
-    # from black to white, and slightly beyond
+    # Levels go from black to white, and overshoot slightly.
     assert np.diff(frame[..., 0].astype(int), axis=1).min() > -40
     assert levels[0] == 0
     assert levels[-1] == 255

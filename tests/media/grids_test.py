@@ -13,8 +13,9 @@ def test_side_by_side(rng):
   np.testing.assert_array_equal(out[:, -48:, :64], a)
   np.testing.assert_array_equal(out[:, -48:, -64:], b)
   assert out.shape[2] == 2 * 64 + 4
-  assert out[0, :-48, :64].max() > 200  # some text is there,
-  assert out[0, :-48, -4:].max() < 100  # and the long one was shortened to fit
+  # There is text, and the long label was shortened to fit.
+  assert out[0, :-48, :64].max() > 200
+  assert out[0, :-48, -4:].max() < 100
 
 
 def test_side_by_side_refuses_clips_of_several_shapes(rng):

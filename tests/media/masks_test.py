@@ -65,7 +65,8 @@ def test_mask_video(tmp_path):
 
 def test_resize_nearest_by_hand():
   row = np.arange(5)[None]
-  assert resize_nearest(row, 1, 3).tolist() == [[0, 1, 3]]  # 0, 5/3, 10/3
+  # The places 0, 5/3 and 10/3 are rounded down.
+  assert resize_nearest(row, 1, 3).tolist() == [[0, 1, 3]]
   assert resize_nearest(row, 2, 8).tolist() == [[0, 0, 1, 1, 2, 3, 3, 4]] * 2
   assert resize_nearest(row.T, 3, 1).ravel().tolist() == [0, 1, 3]
   np.testing.assert_array_equal(resize_nearest(row, 1, 5), row)
@@ -96,7 +97,8 @@ def test_pyramid_reads_the_full_size_mask():
   shapes = {(8, 8): (2, 64, 1), (4, 4): (2, 16, 1), (2, 2): (2, 4, 1)}
   assert {grid: level.shape for grid, level in levels.items()} == shapes
   assert all(v.dtype == bool for v in levels.values())
-  assert levels[4, 4][1, :, 0].nonzero()[0].tolist() == [2 * 4 + 1]  # row-major tokens
+  # Tokens are row-major.
+  assert levels[4, 4][1, :, 0].nonzero()[0].tolist() == [2 * 4 + 1]
   assert levels[2, 2][:, :, 0].tolist() == [[True, False, False, False], [False] * 4]
 
 

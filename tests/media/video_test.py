@@ -62,7 +62,7 @@ def test_mp4_is_what_browsers_play(mp4):
   assert 'Video: h264' in log
   assert 'yuv420p(tv, bt709' in log
   data = mp4.read_bytes()
-  # the index first: playback starts before all is loaded
+  # With the index first, playback starts before all is loaded.
   assert data.index(b'moov') < data.index(b'mdat')
 
 
@@ -91,7 +91,8 @@ def test_other_formats(tmp_path, suffix):
   ffmpeg('-i', tmp_path / 'a.mp4', tmp_path / f'b.{suffix}')
   clip = video.read_clip(tmp_path / f'b.{suffix}', frames=10, **SIZE)
   assert clip.fps == 10
-  assert psnr(clip.frames, frames) > 18  # ffmpeg's own gif palette is coarse
+  # ffmpeg's gif palette is coarse.
+  assert psnr(clip.frames, frames) > 18
 
 
 @pytest.mark.parametrize('kind', ['mp4', 'folder'])
@@ -144,7 +145,7 @@ def test_resize_by_hand():
   # Without antialiasing, a third of the size reads only the middle of each three pixels.
   column = np.arange(0, 90, 10, np.uint8).reshape(9, 1, 1)
   assert resize_bilinear(column, 3, 1).ravel().tolist() == [10, 40, 70]
-  # 3.5 goes up
+  # 3.5 is rounded up.
   assert resize_bilinear(np.array([3, 4], np.uint8).reshape(1, 2, 1), 1, 1).item() == 4
 
 
@@ -174,7 +175,7 @@ def test_too_few_frames(mp4):
   match = 'video has 10 frames, but start=4, frames=4 with stride=2 needs 11'
   with pytest.raises(ValueError, match=match):
     video.read_clip(mp4, frames=4, **SIZE, start=4, stride=2)
-  # exactly up to the last one
+  # These are exactly the frames up to the last one.
   assert video.check_clip(mp4, frames=4, start=3, stride=2, **SIZE) == []
 
 
@@ -222,7 +223,7 @@ def test_gif(tmp_path):
     for i in range(10):
       image.seek(i)
       durations.append(image.info['duration'])
-  # 8 frames per second, though 12.5 hundredths cannot be written
+  # The clip has 8 frames per second, though 12.5 hundredths cannot be written.
   assert abs(sum(durations) - 1250) <= 10
   assert psnr(video.read_clip(tmp_path / 'a.gif', frames=10, **SIZE).frames, frames) > 25
 

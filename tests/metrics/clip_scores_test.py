@@ -94,7 +94,8 @@ def test_features_are_unit_vectors_whatever_the_batch(model):
 
 def test_preparation_is_of_the_middle():
   frames = np.zeros((1, 48, 96, 3), np.uint8)
-  frames[:, :, 24:72] = 255  # the middle square
+  # Only the middle square is white.
+  frames[:, :, 24:72] = 255
   pixels = clip_model.prepare(frames, 16)
   mean, deviation = np.array(clip_image.MEAN), np.array(clip_image.DEVIATION)
   white = (1 - mean) / deviation

@@ -55,7 +55,8 @@ def test_warping_is_exact_for_whole_pixels(picture):
   exact = np.broadcast_to(np.float32([3, -2]), (*SIZE, 2))
   warped = np.asarray(flow.warp(second, exact))
   np.testing.assert_allclose(warped[:-3, 2:], first[:-3, 2:], atol=1.5 / 255)
-  np.testing.assert_array_equal(warped[-1, 5], second[-1, 3])  # outside: the edge
+  # Outside of the frame, the edge is read.
+  np.testing.assert_array_equal(warped[-1, 5], second[-1, 3])
 
 
 def test_what_is_covered_is_not_trusted(picture):
@@ -65,7 +66,7 @@ def test_what_is_covered_is_not_trusted(picture):
   for frame, column in zip(back, (40, 52), strict=True):
     frame[30:62, column : column + 32] = square[::-1, ::-1]
   found = motion.motion_of(back)
-  covered = found.trusted[0, 34:58, 74:82]  # in the way of the square
+  covered = found.trusted[0, 34:58, 74:82]
   # Windows reach across the edge of the square, so that some of the ground seems to move with it.
   assert covered.mean() < 0.5 and found.trusted[0, :, :20].mean() > 0.95
   inside = found.forward[0, 40:52, 50:60]

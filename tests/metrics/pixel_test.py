@@ -20,7 +20,8 @@ def noisy(clip):
 def test_psnr_by_hand():
   a = np.zeros((2, 4, 4, 3), np.uint8)
   b = a.copy()
-  b[0] = 51  # 0.2 of the range in half of the pixels: mean squared error 0.02
+  # An error of 0.2 in half of the pixels is a mean squared error of 0.02.
+  b[0] = 51
   assert pixel.psnr(a, b) == pytest.approx(-10 * np.log10(0.02), abs=1e-5)
   assert pixel.psnr(a, b / 255) == pytest.approx(pixel.psnr(a, b), abs=1e-5)
 
@@ -77,7 +78,8 @@ def test_ssim_in_a_mask_sees_nothing_outside(clip, noisy):
   inside = np.mean([pixel.ssim(clip[:, 2:15, 3:16], noisy[:, 2:15, 3:16])])
   assert pixel.ssim(clip, outside, mask) == pytest.approx(inside, abs=1e-9)
   assert pixel.ssim(clip, noisy, mask | True) == pytest.approx(pixel.ssim(clip, noisy), abs=1e-12)
-  mask[:, 8, 8] = False  # no window of 11 is left
+  # Without this pixel, no window of 11 is left.
+  mask[:, 8, 8] = False
   assert pixel.ssim(clip, noisy, mask) is None
   with pytest.raises(ValueError, match='mask has shape'):
     pixel.ssim(clip, noisy, mask[0])
@@ -85,7 +87,8 @@ def test_ssim_in_a_mask_sees_nothing_outside(clip, noisy):
 
 def test_flicker():
   frames = np.zeros((5, 2, 2, 3), np.uint8)
-  frames[1::2] = 51  # 0.2, each far from both of its neighbours
+  # Every frame is 0.2 away from both of its neighbours.
+  frames[1::2] = 51
   assert pixel.flicker(frames) == pytest.approx(0.2)
   fade = np.zeros((5, 2, 2, 3)) + np.linspace(0, 1, 5)[:, None, None, None]
   assert pixel.flicker(fade) == pytest.approx(0, abs=1e-7)
@@ -94,7 +97,8 @@ def test_flicker():
 
 def test_frame_difference():
   frames = np.zeros((3, 2, 2, 3), np.uint8)
-  frames[1] = 51  # steps of 0.2, up and down
+  # The steps are 0.2, up and down.
+  frames[1] = 51
   assert pixel.frame_difference(frames) == pytest.approx(0.2)
   assert pixel.frame_difference(frames[:1]) == 0
 

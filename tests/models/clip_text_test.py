@@ -75,7 +75,8 @@ def test_agrees_with_transformers(prefix):
       eos_token_id=49,
     )
   ).eval()
-  with torch.no_grad():  # so that norms and biases matter
+  # Random changes make norms and biases matter.
+  with torch.no_grad():
     for parameter in reference.parameters():
       parameter.add_(0.1 * torch.randn_like(parameter))
   # transformers 5 drops the prefix that the files of Stable Diffusion 1.4 have.

@@ -40,7 +40,8 @@ def test_group_norm_statistics(clip, kind, axes, epsilon):
 
 def test_group_norms_default_to_the_epsilon_of_resnets(clip):
   for kind, axes in NORMS:
-    norm, faint = kind(4), 1e-3 * clip  # faint enough that epsilon matters
+    # The clip is faint enough that epsilon matters.
+    norm, faint = kind(4), 1e-3 * clip
     out = norm.apply(norm.init(jax.random.key(0), faint), faint)
     assert agreement(out, normalise(faint, axes, 4, 1e-5)) < 5 * MODULE
 
@@ -109,7 +110,7 @@ def test_timestep_embedding_is_cosines_then_sines():
   out = layers.timestep_embedding(981, 8)
   angles = 981 * 10000.0 ** (-np.arange(4) / 4)
   assert out.dtype == jnp.float32
-  # float32 angles up to 981
+  # The limit is that of float32 angles up to 981.
   np.testing.assert_allclose(out, [*np.cos(angles), *np.sin(angles)], atol=1e-4)
   np.testing.assert_array_equal(layers.timestep_embedding(0, 6), [1, 1, 1, 0, 0, 0])
 

@@ -82,7 +82,8 @@ def test_agrees_with_diffusers(channels, layers, names):
     norm_num_groups=8,
     latent_channels=4,
   ).eval()
-  with torch.no_grad():  # so that norms and biases matter
+  # Random changes make norms and biases matter.
+  with torch.no_grad():
     for parameter in reference.parameters():
       parameter.add_(0.05 * torch.randn_like(parameter))
   state = {name: x.detach().numpy() for name, x in reference.state_dict().items()}

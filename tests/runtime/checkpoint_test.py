@@ -86,7 +86,8 @@ def test_relative_paths(text_params, tmp_path, monkeypatch):
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
   files = random_init.byte_tokenizer(CONFIG.text)
-  (tmp_path / 'model.partial').mkdir()  # left over from a kill
+  # A killed process has left this folder.
+  (tmp_path / 'model.partial').mkdir()
   (tmp_path / 'model.partial' / 'junk').touch()
   with pytest.raises(KeyboardInterrupt), checkpoint.creating(tmp_path / 'model', CONFIG, files):
     raise KeyboardInterrupt
@@ -270,7 +271,8 @@ def test_a_damaged_part_of_several_is_named(compact, tmp_path, content):
 def test_parameters_are_counted_without_the_model(random_small, saved):
   parts = (abstract_params(SMALL, part) for part in PARTS)
   assert checkpoint.count_parameters(random_small) == sum(map(count, parts))
-  assert checkpoint.count_parameters(saved) is None  # it has no UNet
+  # This one has no UNet.
+  assert checkpoint.count_parameters(saved) is None
 
 
 def test_the_shipped_model_is_what_its_config_says():

@@ -107,8 +107,9 @@ def poses(move, frames):
   amount = AMOUNTS.get(move.kind, (0,))[0] if move.amount is None else move.amount
   if move.kind == 'arc':
     sweep = math.radians(SWEEP[0] if move.sweep is None else move.sweep)
-    angle = sweep * (ease(time) - 0.5)  # from the top of the circle
-    middle = (1 + math.cos(sweep / 2)) / 2  # of the arc's height: it is centred on the picture
+    # Angles count from the top of the circle; the middle of the arc's height is the picture's.
+    angle = sweep * (ease(time) - 0.5)
+    middle = (1 + math.cos(sweep / 2)) / 2
     x, y = 0.5 + amount * np.sin(angle), 0.5 + amount * (middle - np.cos(angle))
     return np.stack([x, y, np.ones(frames), np.zeros(frames)], -1)
   half = amount / 2
@@ -120,7 +121,8 @@ def poses(move, frames):
     'key_frames': move.key_frames,
   }[move.kind]
   times, values = np.split(np.array(keys, np.float64), [1], axis=1)
-  values[:, 2] = np.log(values[:, 2])  # a zoom grows by the same factor from frame to frame
+  # In logarithms, a zoom grows by the same factor from frame to frame.
+  values[:, 2] = np.log(values[:, 2])
   first = np.clip(np.searchsorted(times[:, 0], time, 'right') - 1, 0, len(keys) - 2)
   weight = ease((time[:, None] - times[first]) / (times[first + 1] - times[first]))
   out = values[first] * (1 - weight) + values[first + 1] * weight

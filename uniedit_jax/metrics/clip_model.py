@@ -39,7 +39,8 @@ class ClipModel(NamedTuple):
   tokenizer: CLIPTokenizer
 
 
-@functools.lru_cache(maxsize=1)  # a batch asks for every edit
+# Kept, as a batch asks for every edit.
+@functools.lru_cache(maxsize=1)
 def read_tokenizer(folder):
   """The tokenizer of a converted model, without its weights.
 

@@ -38,6 +38,7 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
   edits, measures = edits_of(clips), {}
   shown = [*edits, *(['source'] if source is not None else [])]
   moves = {name: motion.motion_of(clips[name]) for name in shown if len(clips[name]) > 1}
+  # Steadiness and motion of every clip.
   for name in shown:
     measures[f'{name}_frame_difference'] = pixel.frame_difference(clips[name])
     measures[f'{name}_flicker'] = pixel.flicker(clips[name])
@@ -45,6 +46,7 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
     measures[f'{name}_warp_error'] = motion.warp_error(moved)
     measures[f'{name}_warp_share'] = float(moved.trusted.mean())
     measures[f'{name}_motion_magnitude'] = motion.magnitude(moved)
+  # Edits against the source.
   for name in edits if source is not None else ():
     measures[f'{name}_source_psnr_db'] = psnr(source, clips[name])
     measures[f'{name}_source_ssim'] = pixel.ssim(source, clips[name])
@@ -54,6 +56,7 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
     if moves:
       measures[f'{name}_source_warp_error'] = motion.warp_error(moves[name], along=moves['source'])
       measures[f'{name}_source_motion_direction'] = motion.direction(moves[name], moves['source'])
+  # The reconstruction against the source, with the VAE as the upper limit.
   if floor is not None:
     measures['vae_round_trip_psnr_db'] = psnr(source, floor)
     measures['reconstruction_psnr_db'] = psnr(source, reconstruction)

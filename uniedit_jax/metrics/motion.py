@@ -8,7 +8,7 @@ import numpy as np
 
 from uniedit_jax.metrics import flow
 
-STILL = 1e-3  # mean length of flow, in pixels of `flow.shrink`, below which a clip has no direction
+STILL = 1e-3  # clips of shorter mean flow, in pixels of `flow.shrink`, have no direction
 
 
 class Motion(NamedTuple):

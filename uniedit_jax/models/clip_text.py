@@ -55,7 +55,7 @@ class SelfAttention(nn.Module):
     dense = functools.partial(layers.Dense, x.shape[-1], dtype=self.dtype)
     split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
     q, k, v = (split(dense(name=name)(x)) for name in ('q_proj', 'k_proj', 'v_proj'))
-    # logits and softmax in float32
+    # Logits and softmax are in float32.
     out = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
     return dense(name='out_proj')(out.reshape(x.shape))
 
@@ -73,7 +73,8 @@ class MLP(nn.Module):
     return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden)
 
 
-@nn.jit  # traced once for all layers
+# Under jit, all layers are traced once.
+@nn.jit
 class Layer(nn.Module):
   """Attention and feed-forward, each a residual after a layer norm."""
 

@@ -45,7 +45,8 @@ class VAEConfig:
     return 2 ** (len(self.channels) - 1)
 
 
-@nn.jit  # traced once for all blocks of a shape
+# Under jit, all blocks of a shape are traced once.
+@nn.jit
 class FrameResnet(nn.Module):
   """A residual block without time input; its group norms take their statistics per frame."""
 
@@ -80,7 +81,8 @@ class FrameAttention(nn.Module):
     tokens = layers.GroupNorm(self.groups, epsilon=1e-6, dtype=self.dtype, name='group_norm')(x)
     tokens = tokens.reshape(frames, height * width, 1, channels)
     q, k, v = (dense(name=name)(tokens) for name in ('to_q', 'to_k', 'to_v'))
-    tokens = jax.nn.dot_product_attention(q, k, v)  # logits and softmax in float32
+    # Logits and softmax are in float32.
+    tokens = jax.nn.dot_product_attention(q, k, v)
     return x + dense(name='to_out_0')(tokens).reshape(x.shape)
 
 

@@ -31,7 +31,7 @@ from uniedit_jax.models.tokenizers import CLIPTokenizer, WordTokenizer
 from uniedit_jax.runtime.files import absolute, local_copy
 
 WORDS_FILE = 'words.txt'
-# orbax reads the arrays of a tree in parallel, and holds a gigabyte of them.
+# Orbax reads the arrays of a tree in parallel, and holds a gigabyte of them.
 _ONE_AT_A_TIME = threading.Lock()
 SHIPPED = {'sprites': epath.Path(__file__).parents[1] / 'sprites' / 'checkpoint'}
 
@@ -247,7 +247,8 @@ def _checkpointer():
 
   with _ONE_AT_A_TIME:
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.WARNING)  # orbax logs a page a tree
+    # Orbax logs a page for every tree.
+    logging.set_verbosity(logging.WARNING)
     try:
       handlers = ocp.type_handlers.create_type_handler_registry(
         # The arrays do not change while they are written, so no copy is needed.
