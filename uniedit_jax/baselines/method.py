@@ -104,16 +104,16 @@ def lay_out_rows(rows, routes):
   """
   branches = tuple(dict.fromkeys(row.branch for row in rows[0]))
   texts, steps = np.zeros((len(rows), len(branches), 2), np.int32), []
-  for i, (here, table) in enumerate(zip(rows, routes, strict=True)):
+  for i, (table, reads) in enumerate(zip(rows, routes, strict=True)):
     halves = np.zeros((2, len(branches)), np.int32)
     for k, branch in enumerate(branches):
-      own = [r for r, row in enumerate(here) if row.branch == branch]
+      own = [r for r, row in enumerate(table) if row.branch == branch]
       if own:
         halves[:, k] = own[0], own[-1]
-        texts[i, k] = here[own[0]].text, here[own[-1]].text
-    branch, text = np.array([(branches.index(row.branch), row.text) for row in here], np.int32).T
+        texts[i, k] = table[own[0]].text, table[own[-1]].text
+    branch, text = np.array([(branches.index(row.branch), row.text) for row in table], np.int32).T
     updated = np.array([branch == MAIN for branch in branches])
-    passes = (Rows(branch, text, table),)
+    passes = (Rows(branch, text, reads),)
     steps.append(Step(passes, uncond=halves[0], cond=halves[1], updated=updated))
   stored = np.array([[branch == SOURCE for branch in branches]] * len(rows))
   return EditPlan(branches, texts, RowPlan(tuple(steps)), ('main',), stored)
