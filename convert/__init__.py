@@ -1,1 +1,1 @@
-"""PyTorch checkpoints to folders that `checkpoint.load` reads; torch only inside functions."""
+"""Converts PyTorch checkpoints to folders for `checkpoint.load`; torch only inside functions."""

@@ -16,12 +16,13 @@ from convert import published, rules
 from uniedit_jax.models import clip_image
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES, CLIPTokenizer
 from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.faults import Faults
 
 WEIGHTS = [f'{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS]
 
 
 def check_inputs(source, out):
-  """Looks at every input without loading weights.
+  """Checks every input without loading weights.
 
   Args:
     source: `epath.Path` of a model in the layout of transformers.
@@ -31,12 +32,11 @@ def check_inputs(source, out):
     (path of the weights, `ClipConfig`).
 
   Raises:
-    ValueError: lists everything that is wrong.
+    FaultsError: lists everything that is wrong.
   """
-  faults, config = [], None
+  faults, config = Faults(), None
   weights = next((source / name for name in WEIGHTS if (source / name).exists()), None)
-  if weights is None:
-    faults.append(f'--source: {source} has none of {", ".join(WEIGHTS)}')
+  faults.unless(weights, f'--source: {source} has none of {", ".join(WEIGHTS)}')
   missing = [name for name in ('config.json', *TOKENIZER_FILES) if not (source / name).exists()]
   faults += [f'--source: {source} has no {name}' for name in missing]
   if not missing:
@@ -44,12 +44,9 @@ def check_inputs(source, out):
       config = read_config(source)
     except (KeyError, ValueError) as error:
       faults.append(f'--source: config.json: {type(error).__name__}: {error}')
-  try:
-    checkpoint.refuse_to_overwrite(out)
-  except FileExistsError as error:
-    faults.append(f'--out: {error}')
+  faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')
   faults += published.lacking_torch(filter(None, [weights]))
-  published.raise_faults(faults)
+  faults.stop()
   return weights, config
 
 
@@ -59,31 +56,24 @@ def read_config(source):
   Raises:
     KeyError, ValueError: a size is missing, or the model or its preprocessing is of another kind.
   """
-  data, vocabulary = (
-    json.loads((source / name).read_text()) for name in ('config.json', 'vocab.json')
-  )
+  read = lambda name: json.loads((source / name).read_text())
+  data, vocabulary = read('config.json'), read('vocab.json')
   published.accept(data, 'model_type', 'clip')
   text, image = data['text_config'], data['vision_config']
   for part in (text, image):
     published.accept(part, 'layer_norm_eps', 1e-5)
   published.accept(image, 'hidden_act', 'quick_gelu')
   published.accept(image, 'num_channels', 3)
-  sizes = {
-    'size': image['image_size'],
-    'patch': image['patch_size'],
-    **published.tower_sizes(image),
-  }
-  if (path := source / 'preprocessor_config.json').exists():
-    preparation = json.loads(path.read_text())
-    for key, value in (
-      ('image_mean', clip_image.MEAN),
-      ('image_std', clip_image.DEVIATION),
-      ('resample', 3),
-    ):
-      published.accept(preparation, key, list(value) if isinstance(value, tuple) else value)
-  return clip_image.ClipConfig(
-    published.text_config(text, vocabulary), clip_image.ImageConfig(**sizes), data['projection_dim']
+  tower = clip_image.ImageConfig(
+    size=image['image_size'], patch=image['patch_size'], **published.tower_sizes(image)
   )
+  if (source / 'preprocessor_config.json').exists():
+    preparation = read('preprocessor_config.json')
+    published.accept(preparation, 'image_mean', list(clip_image.MEAN))
+    published.accept(preparation, 'image_std', list(clip_image.DEVIATION))
+    published.accept(preparation, 'resample', 3)
+  tokens = published.text_config(text, vocabulary)
+  return clip_image.ClipConfig(tokens, tower, data['projection_dim'])
 
 
 def convert(source, out):
@@ -99,7 +89,8 @@ def convert(source, out):
   weights, config = check_inputs(source, out)
   tokenizer = {name: (source / name).read_text() for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
-    CLIPTokenizer(staging / 'tokenizer', config.text)  # raises unless the vocabulary fits
+    # Raises unless the vocabulary fits.
+    CLIPTokenizer(staging / 'tokenizer', config.text)
     try:
       params = rules.convert(published.read_tensors(weights), clip_image.abstract_clip(config))
     except ValueError as error:
@@ -108,7 +99,7 @@ def convert(source, out):
 
 
 def main(argv):
-  """Converts what the flags name and tells what it was."""
+  """Converts the model that the flags name and prints its size."""
   if len(argv) > 1:
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
   given = flags.FLAGS
@@ -117,15 +108,13 @@ def main(argv):
     config, entry = convert(given.source, given.out)
   except (ValueError, OSError) as error:
     raise SystemExit(f'convert.clip: {error}') from error
-  print(
-    f'{config.name}: {entry["tensors"]} tensors, {entry["parameters"]:,} parameters, sha256 {entry["sha256"]}'
-  )
+  size = f'{entry["tensors"]} tensors, {entry["parameters"]:,} parameters'
+  print(f'{config.name}: {size}, sha256 {entry["sha256"]}')
   print(f'wrote {given.out}')
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string(
-    'source', None, 'Folder of a CLIP model in the layout of transformers.', required=True
-  )
+  source = 'Folder of a CLIP model in the layout of transformers.'
+  flags.DEFINE_string('source', None, source, required=True)
   flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
   app.run(main)

@@ -2,9 +2,9 @@
 
     python -m convert.lavie --sd=stable-diffusion-v1-4 --lavie=lavie_base.pt --out=checkpoints/lavie
 
-`--sd` is the diffusers layout: text_encoder/, vae/ and tokenizer/ are read. Sizes come from its
-config.json files, and those of the UNet from the shapes in `--lavie`, so a smaller model of the
-family converts as well. Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a
+`--sd` is the diffusers layout, of which text_encoder/, vae/ and tokenizer/ are read. Sizes come
+from its config.json files and, for the UNet, from the shapes in `--lavie`, so a smaller model of
+the family converts as well. Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a
 .safetensors.
 """
 
@@ -22,18 +22,18 @@ from uniedit_jax.models import unet, vae
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES
 from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime.faults import Faults
 
 WEIGHTS = {
   'vae': [f'vae/diffusion_pytorch_model{end}' for end in published.ENDINGS],
   'text': [
-    *(f'text_encoder/model{end}' for end in published.ENDINGS),
-    *(f'text_encoder/pytorch_model{end}' for end in published.ENDINGS),
+    f'text_encoder/{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS
   ],
 }
 
 
 def check_inputs(sd, lavie, out):
-  """Looks at every input without loading weights.
+  """Checks every input without loading weights.
 
   Args:
     sd: `epath.Path` of Stable Diffusion in the diffusers layout.
@@ -44,35 +44,32 @@ def check_inputs(sd, lavie, out):
     ({part: path of its weights}, `VAEConfig`, `TextConfig`).
 
   Raises:
-    ValueError: lists everything that is wrong.
+    FaultsError: lists everything that is wrong.
   """
-  faults, found = [], {'unet': lavie}
+  # Weights and tokenizer.
+  faults, weights = Faults(), {'unet': lavie}
   if not lavie.exists():
     faults.append(f'--lavie: there is no file {lavie}')
   elif lavie.is_dir() or not lavie.name.endswith(published.ENDINGS):
-    faults.append(
-      f'--lavie is {lavie}; accepted: a file that ends in {", ".join(published.ENDINGS)}'
-    )
+    endings = ', '.join(published.ENDINGS)
+    faults.append(f'--lavie is {lavie}; accepted: a file that ends in {endings}')
   for part, names in WEIGHTS.items():
-    found[part] = next((sd / name for name in names if (sd / name).exists()), None)
-    if found[part] is None:
-      faults.append(f'--sd: {sd} has none of {", ".join(names)}')
+    weights[part] = next((sd / name for name in names if (sd / name).exists()), None)
+    faults.unless(weights[part], f'--sd: {sd} has none of {", ".join(names)}')
   for name in TOKENIZER_FILES:
-    if not (sd / 'tokenizer' / name).exists():
-      faults.append(f'--sd: {sd} has no tokenizer/{name}')
+    faults.unless((sd / 'tokenizer' / name).exists(), f'--sd: {sd} has no tokenizer/{name}')
+
+  # Configs, output and PyTorch.
   configs = []
   for read in (read_vae_config, read_text_config):
     try:
       configs.append(read(sd))
     except (OSError, KeyError, ValueError) as error:
       faults.append(f'--sd: {read.__name__}: {type(error).__name__}: {error}')
-  try:
-    checkpoint.refuse_to_overwrite(out)
-  except FileExistsError as error:
-    faults.append(f'--out: {error}')
-  faults += published.lacking_torch(filter(None, found.values()))
-  published.raise_faults(faults)
-  return found, *configs
+  faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')
+  faults += published.lacking_torch(filter(None, weights.values()))
+  faults.stop()
+  return weights, *configs
 
 
 def read_vae_config(sd):
@@ -91,14 +88,12 @@ def read_vae_config(sd):
 
 def read_text_config(sd):
   """`TextConfig` of a diffusers folder."""
-  return published.text_config(
-    json.loads((sd / 'text_encoder/config.json').read_text()),
-    json.loads((sd / 'tokenizer/vocab.json').read_text()),
-  )
+  read = lambda name: json.loads((sd / name).read_text())
+  return published.text_config(read('text_encoder/config.json'), read('tokenizer/vocab.json'))
 
 
 def infer_unet_config(state, groups):
-  """`UNetConfig` from the shapes of a LaVie state dict; they tell everything but the groups.
+  """`UNetConfig` from the shapes of a LaVie state dict, which show everything but the groups.
 
   Raises:
     ValueError: tensors that every UNet of the family has are missing.
@@ -110,13 +105,11 @@ def infer_unet_config(state, groups):
   text = f'{block}.attn2.to_k.weight'
   if not levels or any(name not in state for name in (bias, text, 'conv_in.weight')):
     some = ', '.join(sorted(state)[:5])
-    raise ValueError(
-      f'no LaVie UNet: conv_in, {text} or {bias} is missing; the file begins with {some}'
-    )
+    missing = f'conv_in, {text} or {bias} is missing'
+    raise ValueError(f'no LaVie UNet: {missing}; the file begins with {some}')
+  convolutions = [f'down_blocks.{i}.resnets.0.conv1.weight' for i in range(levels)]
   return unet.UNetConfig(
-    channels=tuple(
-      state[f'down_blocks.{i}.resnets.0.conv1.weight'].shape[0] for i in range(levels)
-    ),
+    channels=tuple(state[name].shape[0] for name in convolutions),
     heads=state[bias].shape[1],
     groups=groups,
     layers_per_block=count(r'down_blocks\.0\.resnets\.\d+\.conv1\.weight'),
@@ -137,8 +130,7 @@ def convert(sd, lavie, out, groups=32):
   """
   sd, lavie, out = (epath.Path(path).expanduser() for path in (sd, lavie, out))
   sources, vae_config, text_config = check_inputs(sd, lavie, out)
-  rows = []
-  started = time.monotonic()
+  rows, started = [], time.monotonic()
   state = published.read_tensors(lavie)
   config = ModelConfig(
     unet=infer_unet_config(state, groups),
@@ -154,7 +146,8 @@ def convert(sd, lavie, out, groups=32):
         params = rules.convert(state, abstract_params(config, part))
       except ValueError as error:
         raise ValueError(f'{sources[part]}: {error}') from error
-      state = None  # lets go of the file
+      # The file is closed when nothing refers to it.
+      state = None
       entry = checkpoint.save_params(staging, part, params, source=str(sources[part]))
       del params
       rows.append((part, entry, time.monotonic() - started))
@@ -180,12 +173,13 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  flags.DEFINE_string(
-    'sd', None, 'Folder of Stable Diffusion 1.4 in the diffusers layout.', required=True
-  )
-  flags.DEFINE_string(
-    'lavie', None, "LaVie's base model: lavie_base.pt, or a .safetensors.", required=True
-  )
-  flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
-  flags.DEFINE_integer('groups', 32, 'Groups of the group norms of the UNet; shapes do not tell.')
+  inputs = {
+    'sd': 'Folder of Stable Diffusion 1.4 in the diffusers layout.',
+    'lavie': "LaVie's base model: lavie_base.pt, or a .safetensors.",
+    'out': 'Folder to write; must not exist yet.',
+  }
+  for name, description in inputs.items():
+    flags.DEFINE_string(name, None, description, required=True)
+  groups = 'Groups of the group norms of the UNet; the shapes do not show them.'
+  flags.DEFINE_integer('groups', 32, groups)
   app.run(main)

@@ -1,4 +1,4 @@
-"""Reading what others published: state dicts, and the configs of transformers."""
+"""Reads published state dicts and the configs of transformers."""
 
 import importlib.util
 import pickle
@@ -8,12 +8,17 @@ import zipfile
 from uniedit_jax.models import clip_text
 
 ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
+# Fields of `TextConfig` and their names in the configs of transformers.
+TOWER_SIZES = {
+  'width': 'hidden_size',
+  'layers': 'num_hidden_layers',
+  'heads': 'num_attention_heads',
+  'mlp_width': 'intermediate_size',
+}
 
 
 def accept(data, key, value):
-  """Raises ValueError if a config has another value of a key; files that lack the key mean this
-  one.
-  """
+  """Raises ValueError if a config has another value for a key; a missing key means this value."""
   if data.get(key, value) != value:
     raise ValueError(f'{key} is {data[key]!r}; accepted: {value!r}')
 
@@ -23,8 +28,7 @@ def text_config(data, vocabulary):
 
   Args:
     data: dict, its config.
-    vocabulary: dict {token: id}. The bos_token_id and eos_token_id of configs are wrong in many
-      files of 2022.
+    vocabulary: dict {token: id}; bos_token_id and eos_token_id are wrong in many configs of 2022.
 
   Raises:
     KeyError, ValueError: a size is missing, or the tower is of another kind.
@@ -40,12 +44,8 @@ def text_config(data, vocabulary):
 
 
 def tower_sizes(data):
-  """The sizes that text and image towers both have, by the names of `TextConfig`."""
-  names = {
-    **{'width': 'hidden_size', 'layers': 'num_hidden_layers'},
-    **{'heads': 'num_attention_heads', 'mlp_width': 'intermediate_size'},
-  }
-  return {ours: data[theirs] for ours, theirs in names.items()}
+  """The sizes that text and image towers share, by the names of `TextConfig`."""
+  return {ours: data[theirs] for ours, theirs in TOWER_SIZES.items()}
 
 
 def lacking_torch(paths):
@@ -56,24 +56,18 @@ def lacking_torch(paths):
   return [f"PyTorch is needed to read {', '.join(pickles)}: pip install -e '.[convert]'"]
 
 
-def raise_faults(faults):
-  """Raises ValueError if there are any, with all of them."""
-  if faults:
-    raise ValueError('\n  '.join([f'{len(faults)} of the inputs cannot be used:', *faults]))
-
-
 def read_tensors(path):
   """Reads a state dict.
 
   Args:
-    path: `epath.Path` of a .safetensors file or of a pickle that torch.save wrote: a dict of
-      tensors, or one that holds it under 'ema' or 'state_dict'.
+    path: `epath.Path` of a .safetensors file or of a pickle by torch.save: a dict of tensors, or a
+      dict with one under 'ema' or 'state_dict'.
 
   Returns:
     {name: array}; arrays of a .bin or .pt file are views of the file where the format allows it.
 
   Raises:
-    ValueError: the file is damaged, holds other things than tensors, or no dict of tensors.
+    ValueError: the file is damaged, or is not a dict of tensors.
   """
   if path.name.endswith('.safetensors'):
     return _read_safetensors(path)
@@ -100,7 +94,7 @@ def _read_pickle(path):
   import torch
 
   try:
-    # Only the zip format of torch >= 1.6 can be mapped; it then costs no memory of its own.
+    # Only the zip format of torch >= 1.6 can be mapped instead of read into memory.
     mapped = zipfile.is_zipfile(path)
     return torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
   except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -108,8 +102,8 @@ def _read_pickle(path):
     if not forbidden:
       raise ValueError(f'{path} is damaged or no PyTorch file') from error
     raise ValueError(
-      f'{path} is not read: it holds more than tensors ({forbidden[1]}), and loading that would run code of '
-      'whoever wrote the file. If you trust it, save its state dict alone first.'
+      f'{path} is not read: it holds more than tensors ({forbidden[1]}), and loading that would '
+      'run code of whoever wrote the file. If you trust it, save its state dict alone first.'
     ) from error
 
 
@@ -118,9 +112,8 @@ def _not_tensors(content):
 
   if not isinstance(content, dict):
     return [type(content).__name__]
-  return [
-    f'{key}: {type(x).__name__}' for key, x in content.items() if not isinstance(x, torch.Tensor)
-  ]
+  others = {key: x for key, x in content.items() if not isinstance(x, torch.Tensor)}
+  return [f'{key}: {type(x).__name__}' for key, x in others.items()]
 
 
 def _as_numpy(tensor):

@@ -1,8 +1,8 @@
-"""From the names and layouts of PyTorch state dicts to our parameter trees, by a table of suffix
-rules.
+"""Converts PyTorch state dicts to our parameter trees by a table of suffix rules.
 
-A path is the torch name with `.N` written `_N`; only the last part and the layout differ by kind of
-layer. `convert` is strict: every source tensor is used, every parameter filled, every shape equal.
+A path is the torch name with `.N` written `_N`; only the last part and the layout depend on the
+kind of layer. `convert` is strict: every source tensor is used, every parameter filled, every shape
+equal.
 """
 
 import re
@@ -25,9 +25,10 @@ def _convolution(x):
   return x.transpose(2, 3, 1, 0)
 
 
-# (what the torch name ends with, the last part of our path, the layout); the first match holds.
+# (end of the torch name, last part of our path, layout); the first match holds. CLIP's image tower
+# has a "layrnorm".
 RULES = (
-  (r'(norm|layrnorm)\w*\.weight', 'scale', _same),  # CLIP's image tower spells it so
+  (r'(norm|layrnorm)\w*\.weight', 'scale', _same),
   (r'patch_embedding\.weight', 'kernel', _convolution),
   (r'(_embedding|attention_bias)\.weight', 'embedding', _same),
   (r'(quant_conv|conv_shortcut|proj_in|proj_out)\.weight', 'kernel', _matrix),
@@ -49,7 +50,7 @@ ALIASES = (
 
 ROTARY = '.rotary_emb.freqs'
 POSITION_IDS = 'embeddings.position_ids'
-_SHOWN = 20  # names of a kind in an error
+_SHOWN = 20  # names per kind of fault in an error
 
 
 def path_and_layout(name):
@@ -72,8 +73,8 @@ def convert(state_dict, target):
 
   Args:
     state_dict: dict of torch name to array (numpy, or anything `np.asarray` views without a copy).
-      Converted tensors are removed from it, so that source and result are never both in memory as a
-      whole.
+      Converted tensors are removed from it, so that source and result are never both complete in
+      memory.
     target: tree of shapes, from `jax.eval_shape` of the model's init.
 
   Returns:
@@ -81,9 +82,9 @@ def convert(state_dict, target):
 
   Raises:
     ValueError: a source tensor has no place, a parameter no source, a shape differs, or rotary
-      frequencies are not the ones the model computes. Nothing has been removed from `state_dict`
-      then.
+      frequencies are not those that the model computes; `state_dict` is then unchanged.
   """
+  # Match every tensor with a parameter.
   target = traverse_util.flatten_dict(target, sep='/')
   sources, unused, different = {}, [], []
   for name, x in state_dict.items():
@@ -103,6 +104,7 @@ def convert(state_dict, target):
   unfilled = [f'{path} {tuple(leaf.shape)}' for path, leaf in target.items() if path not in sources]
   _raise_if_any(unused, unfilled, different)
 
+  # Convert them one by one.
   params = {}
   for path, (name, layout) in sources.items():
     params[path] = np.array(layout(np.asarray(state_dict.pop(name))), np.float32, order='C')
@@ -110,14 +112,15 @@ def convert(state_dict, target):
 
 
 def _is_constant(name, x):
-  """Whether a tensor is recomputed by the model and so has no place among the parameters."""
+  """Whether a tensor is a constant that the model computes, so no parameter."""
   if name.endswith(POSITION_IDS):
     return True
   if not name.endswith(ROTARY):
     return False
   freqs = np.asarray(x, np.float32)
   expected = 10000.0 ** (-np.arange(len(freqs)) / len(freqs))
-  if not np.allclose(freqs, expected, rtol=4e-3, atol=0):  # half-precision files round them
+  # Half-precision files round them.
+  if not np.allclose(freqs, expected, rtol=4e-3, atol=0):
     raise ValueError(f'{name} is {freqs}; the model computes {expected.astype(np.float32)}')
   return True
 

@@ -1,5 +1,4 @@
-"""Writes random weights in the published formats, to try and to measure the converter without the
-real files.
+"""Writes random weights in the published formats, to test and measure the converter.
 
     python -m convert.synthetic --size=lavie --out=synthetic
 
@@ -7,7 +6,6 @@ makes `synthetic/sd` (Stable Diffusion in the diffusers layout, pickles with the
 2022) and `synthetic/lavie_base.pt` ({'ema': ...}), 4.1 GB with `--size=lavie`. Needs PyTorch.
 """
 
-import dataclasses
 import json
 import re
 
@@ -16,30 +14,29 @@ from absl import app, flags, logging
 from etils import epath
 from flax import traverse_util
 
-from uniedit_jax.models.config import ModelConfig, abstract_params
-from uniedit_jax.models.presets import SMALL
+from convert import published
+from uniedit_jax.models.config import abstract_params
+from uniedit_jax.models.presets import LAVIE, SMALL
 from uniedit_jax.runtime import random_init
 
-SIZES = {'small': SMALL, 'lavie': ModelConfig()}
+SIZES = {'small': SMALL, 'lavie': LAVIE}
 
 
 def torch_state(params):
-  """A tree of our parameters as a torch state dict: the inverse of `rules.convert`."""
+  """The torch state dict of a parameter tree: the inverse of `rules.convert`."""
   import torch
 
   state = {}
   for path, x in traverse_util.flatten_dict(params, sep='/').items():
     parent, _, leaf = path.rpartition('/')
-    # `.N` of a torch name is `_N` in ours; `linear_1` is one of the few names that have it from the
-    # start.
+    # `.N` of a torch name is `_N` in ours; names like `linear_1` have the underscore in both.
     name = re.sub(r'(?<!linear)_(\d+)(?=/|$)', r'.\1', parent).replace('/', '.')
     if leaf == 'kernel':
       x = x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
       if re.search(r'(quant_conv|conv_shortcut|proj_in|proj_out)$', name):
         x = x[:, :, None, None]
-    state[f'{name}.{"bias" if leaf == "bias" else "weight"}'] = torch.from_numpy(
-      np.ascontiguousarray(x)
-    )
+    leaf = 'bias' if leaf == 'bias' else 'weight'
+    state[f'{name}.{leaf}'] = torch.from_numpy(np.ascontiguousarray(x))
   return state
 
 
@@ -63,41 +60,34 @@ def write(out, config, seed=0):
   sd = epath.Path(out) / 'sd'
   for folder in ('vae', 'text_encoder', 'tokenizer'):
     (sd / folder).mkdir(parents=True, exist_ok=True)
-  make = lambda part: torch_state(
-    random_init.random_params(abstract_params(config, part), seed, part)
-  )
+  draw = lambda part: random_init.random_params(abstract_params(config, part), seed, part)
 
-  state = make('unet')
+  # Weights.
+  state = torch_state(draw('unet'))
   frequencies = 10000.0 ** (-torch.arange(0, config.unet.rotary_dim, 2) / config.unet.rotary_dim)
   for name in [name for name in state if name.endswith('attn_temp.to_q.weight')]:
     state[name.replace('to_q.weight', 'rotary_emb.freqs')] = frequencies
   torch.save({'ema': state}, epath.Path(out) / 'lavie_base.pt')
   del state
-  torch.save(old_attention_names(make('vae')), sd / 'vae/diffusion_pytorch_model.bin')
-  state = make('text')
+  state = old_attention_names(torch_state(draw('vae')))
+  torch.save(state, sd / 'vae/diffusion_pytorch_model.bin')
+  state = torch_state(draw('text'))
   state['text_model.embeddings.position_ids'] = torch.arange(config.text.positions)[None]
   torch.save(state, sd / 'text_encoder/pytorch_model.bin')
 
-  vae, text = config.vae, dataclasses.asdict(config.text)
+  # Configs and tokenizer.
+  vae, text = config.vae, config.text
   vae_config = {
-    **{
-      'block_out_channels': vae.channels,
-      'layers_per_block': vae.layers,
-      'norm_num_groups': vae.groups,
-    },
-    **{'latent_channels': vae.latent_channels, 'act_fn': 'silu', 'in_channels': 3},
+    'block_out_channels': vae.channels,
+    'layers_per_block': vae.layers,
+    'norm_num_groups': vae.groups,
+    'latent_channels': vae.latent_channels,
+    'act_fn': 'silu',
+    'in_channels': 3,
   }
-  names = {
-    **{'vocabulary': 'vocab_size', 'positions': 'max_position_embeddings', 'width': 'hidden_size'},
-    **{
-      'layers': 'num_hidden_layers',
-      'heads': 'num_attention_heads',
-      'mlp_width': 'intermediate_size',
-    },
-  }
-  text_config = {theirs: text[ours] for ours, theirs in names.items()} | {
-    'hidden_act': 'quick_gelu'
-  }
+  text_config = {'vocab_size': text.vocabulary, 'max_position_embeddings': text.positions}
+  text_config |= {theirs: getattr(text, ours) for ours, theirs in published.TOWER_SIZES.items()}
+  text_config['hidden_act'] = 'quick_gelu'
   (sd / 'vae/config.json').write_text(json.dumps(vae_config))
   (sd / 'text_encoder/config.json').write_text(json.dumps(text_config))
   for name, content in random_init.byte_tokenizer(config.text).items():
@@ -105,7 +95,7 @@ def write(out, config, seed=0):
 
 
 def main(_):
-  """Writes what the flags name."""
+  """Writes the files that the flags name."""
   given = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
   write(given.out, SIZES[given.size], given.seed)

@@ -1,4 +1,4 @@
-"""`convert.clip` on models that transformers wrote, and what it says of others."""
+"""`convert.clip` on models that transformers wrote, and its faults for others."""
 
 import json
 import subprocess
@@ -14,19 +14,11 @@ from tests.helpers.tolerances import VAE_TEXT, agreement
 from uniedit_jax.metrics import clip_model
 from uniedit_jax.models.clip_text import TextConfig
 from uniedit_jax.runtime import random_init
+from uniedit_jax.runtime.faults import FaultsError
 
-TEXT = {
-  'hidden_size': 48,
-  'num_hidden_layers': 2,
-  'num_attention_heads': 2,
-  'intermediate_size': 64,
-}
-IMAGE = {
-  'hidden_size': 40,
-  'num_hidden_layers': 3,
-  'num_attention_heads': 4,
-  'intermediate_size': 56,
-}
+SIZES = 'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size'
+TEXT = dict(zip(SIZES, (48, 2, 2, 64), strict=True))
+IMAGE = dict(zip(SIZES, (40, 3, 4, 56), strict=True))
 PROMPTS = ['a cat', 'a fox is running over the green hills', '']
 
 
@@ -37,10 +29,10 @@ def reference():
   torch.manual_seed(0)
   text = TEXT | {'vocab_size': 514, 'bos_token_id': 512, 'eos_token_id': 513, 'pad_token_id': 513}
   image = IMAGE | {'image_size': 56, 'patch_size': 14}
-  model = transformers.CLIPModel(
-    transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=32)
-  )
-  with torch.no_grad():  # so that norms and biases matter
+  config = transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=32)
+  model = transformers.CLIPModel(config)
+  # Noise on all parameters, so that norms and biases matter.
+  with torch.no_grad():
     for parameter in model.parameters():
       parameter.add_(0.1 * torch.randn_like(parameter))
   return model.eval()
@@ -49,7 +41,8 @@ def reference():
 @pytest.fixture
 def source(tmp_path, reference):
   folder = tmp_path / 'source'
-  reference.save_pretrained(folder)  # config.json and model.safetensors
+  # Writes config.json and model.safetensors.
+  reference.save_pretrained(folder)
   write_tokenizer(folder)
   return folder
 
@@ -71,10 +64,8 @@ def to_pickle(reference, folder, **more):
 
 
 def command(source, out):
-  args = [f'--source={source}', f'--out={out}']
-  return subprocess.run(
-    [sys.executable, '-m', 'convert.clip', *args], capture_output=True, text=True, check=False
-  )
+  command = [sys.executable, '-m', 'convert.clip', f'--source={source}', f'--out={out}']
+  return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parity
@@ -90,17 +81,15 @@ def test_features_and_logits_are_those_of_transformers(source, tmp_path, referen
   model = clip_model.load(str(tmp_path / 'out'))
   frames = np.random.default_rng(0).integers(0, 256, (5, 60, 90, 3), np.uint8)
   tokens, pixels = model.tokenizer.encode(PROMPTS), clip_model.prepare(frames, 56)
+  ids, values = torch.from_numpy(tokens).long(), torch.from_numpy(pixels.transpose(0, 3, 1, 2))
   with torch.no_grad():
-    expected = reference(
-      input_ids=torch.from_numpy(tokens).long(),
-      pixel_values=torch.from_numpy(pixels.transpose(0, 3, 1, 2)),
-    )
+    expected = reference(input_ids=ids, pixel_values=values)
   images, texts = clip_model.image_features(model, frames), clip_model.text_features(model, PROMPTS)
   assert agreement(images, expected.image_embeds) <= VAE_TEXT
   assert agreement(texts, expected.text_embeds) <= VAE_TEXT
   scale = np.exp(np.asarray(model.params['logit_scale']))
   assert agreement(scale * images @ texts.T, expected.logits_per_image) <= VAE_TEXT
-  # Each differs from the others by far more than that.
+  # The features of two inputs differ by far more than that.
   assert np.abs(np.diff(images, axis=0)).max() > 1e-2 < np.abs(np.diff(texts, axis=0)).max()
 
 
@@ -112,9 +101,8 @@ def test_preparation_is_that_of_transformers(size):
   frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
   processor = image_processing_pil_clip.CLIPImageProcessorPil()
   expected = np.stack(processor(list(frames), input_data_format='channels_last')['pixel_values'])
-  np.testing.assert_allclose(
-    clip_model.prepare(frames, 224), expected.transpose(0, 2, 3, 1), atol=1e-6
-  )
+  found = clip_model.prepare(frames, 224)
+  np.testing.assert_allclose(found, expected.transpose(0, 2, 3, 1), atol=1e-6)
 
 
 @pytest.mark.parity
@@ -123,52 +111,44 @@ def test_tensors_that_do_not_fit_leave_nothing(source, tmp_path, reference):
 
   to_pickle(reference, source, **{'text_model.extra.weight': torch.zeros(2, 2)})
   done = command(source, tmp_path / 'out')
-  assert (
-    done.returncode != 0
-    and 'text_model.extra.weight (2, 2)' in done.stderr
-    and 'Traceback' not in done.stderr
-  )
+  assert done.returncode != 0
+  assert 'text_model.extra.weight (2, 2)' in done.stderr
+  assert 'Traceback' not in done.stderr
   data = json.loads((source / 'config.json').read_text())
   data['vision_config']['patch_size'] = 28
   (source / 'config.json').write_text(json.dumps(data))
   done = command(source, tmp_path / 'out')
-  assert (
-    'vision_model.embeddings.patch_embedding.weight: (14, 14, 3, 40) in our layout' in done.stderr
-  )
+  patches = 'vision_model.embeddings.patch_embedding.weight: (14, 14, 3, 40) in our layout'
+  assert patches in done.stderr
   assert sorted(path.name for path in tmp_path.iterdir()) == ['source']
 
 
 def config_json(**changes):
-  text, image = (
-    TEXT | {'vocab_size': 514, 'max_position_embeddings': 77},
-    {'image_size': 56, 'patch_size': 14, **IMAGE},
-  )
-  return {
-    'model_type': 'clip',
-    'text_config': text,
-    'vision_config': image,
-    'projection_dim': 32,
-  } | changes
+  text = {'vocab_size': 514, 'max_position_embeddings': 77, **TEXT}
+  image = {'image_size': 56, 'patch_size': 14, **IMAGE}
+  config = {'model_type': 'clip', 'text_config': text, 'vision_config': image, 'projection_dim': 32}
+  return config | changes
 
 
 def test_all_faults_of_the_inputs_are_listed(tmp_path):
   (tmp_path / 'out').mkdir()
   (tmp_path / 'out' / 'file').touch()
-  with pytest.raises(ValueError) as error:
+  with pytest.raises(FaultsError) as error:
     convert_clip.check_inputs(epath.Path(tmp_path / 'nothing'), epath.Path(tmp_path / 'out'))
+  assert len(error.value.faults) == 5
   message = str(error.value)
-  assert (
-    message.startswith('5 of the inputs cannot be used:')
-    and 'has none of model.safetensors' in message
-  )
+  assert 'has none of model.safetensors' in message
   for name in ('config.json', 'vocab.json', 'merges.txt', 'out already holds something else'):
     assert name in message
   done = command(tmp_path / 'nothing', tmp_path / 'out')
-  assert (
-    done.returncode != 0
-    and done.stderr.startswith('convert.clip: 5 of')
-    and 'Traceback' not in done.stderr
-  )
+  assert done.returncode != 0
+  assert done.stderr.startswith('convert.clip: the run cannot start:')
+  assert done.stderr.count('\n  - ') == 5
+  assert 'Traceback' not in done.stderr
+
+
+def with_image(**changes):
+  return {'vision_config': config_json()['vision_config'] | changes}
 
 
 @pytest.mark.parametrize(
@@ -176,14 +156,8 @@ def test_all_faults_of_the_inputs_are_listed(tmp_path):
   [
     ({'model_type': 'siglip'}, "model_type is 'siglip'; accepted: 'clip'"),
     ({'text_config': TEXT}, "KeyError: 'vocab_size'"),
-    (
-      {'vision_config': config_json()['vision_config'] | {'hidden_act': 'gelu'}},
-      "hidden_act is 'gelu'; accepted",
-    ),
-    (
-      {'vision_config': config_json()['vision_config'] | {'layer_norm_eps': 1e-6}},
-      'layer_norm_eps is 1e-06',
-    ),
+    (with_image(hidden_act='gelu'), "hidden_act is 'gelu'; accepted"),
+    (with_image(layer_norm_eps=1e-6), 'layer_norm_eps is 1e-06'),
   ],
 )
 def test_models_of_another_kind(tmp_path, changes, message):
@@ -200,15 +174,11 @@ def test_sizes_and_preparation(tmp_path):
   (tmp_path / 'config.json').write_text(json.dumps(config_json()))
   config = convert_clip.read_config(epath.Path(tmp_path))
   assert (config.text.width, config.text.bos, config.text.eos, config.width) == (48, 512, 513, 32)
-  assert (config.image.size, config.image.patch, config.image.layers, config.image.mlp_width) == (
-    56,
-    14,
-    3,
-    56,
-  )
-  assert (
-    len(jax.tree.leaves(convert_clip.clip_image.abstract_clip(config))) == 36 + (16 * 3 + 7) + 3
-  )  # text, image, projections and scale
+  image = config.image
+  assert (image.size, image.patch, image.layers, image.mlp_width) == (56, 14, 3, 56)
+  # Text tower, image tower, projections and scale.
+  leaves = jax.tree.leaves(convert_clip.clip_image.abstract_clip(config))
+  assert len(leaves) == 36 + (16 * 3 + 7) + 3
   (tmp_path / 'preprocessor_config.json').write_text(json.dumps({'image_mean': [0.5, 0.5, 0.5]}))
   with pytest.raises(ValueError, match=r'image_mean is \[0.5, 0.5, 0.5\]; accepted: \[0.48145466'):
     convert_clip.read_config(epath.Path(tmp_path))

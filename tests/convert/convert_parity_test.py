@@ -1,4 +1,4 @@
-"""The whole command on small models that PyTorch packages wrote in the published formats."""
+"""`convert.lavie` on small models that PyTorch packages wrote in the published formats."""
 
 import json
 import os
@@ -74,24 +74,17 @@ def unet_state(torch):
 
 @pytest.fixture
 def sd(tmp_path, references, torch):
-  """Stable Diffusion as published in 2022: pickles, old attention names, text_model prefix,
-  position ids.
-  """
+  """Stable Diffusion as published in 2022: pickles with the names of that time, position ids."""
   vae_reference, text_reference = references
   folder = tmp_path / 'sd'
-  for part, model in (('vae', vae_reference), ('text_encoder', text_reference)):
+  configs = {'vae': _json(vae_reference), 'text_encoder': text_reference.config.to_json_string()}
+  for part, config in configs.items():
     (folder / part).mkdir(parents=True)
-    (folder / part / 'config.json').write_text(
-      model.config.to_json_string() if part != 'vae' else _json(model)
-    )
+    (folder / part / 'config.json').write_text(config)
+  names = {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}
   state = {}
   for name, x in vae_reference.state_dict().items():
-    for new, old in {
-      'to_q': 'query',
-      'to_k': 'key',
-      'to_v': 'value',
-      'to_out.0': 'proj_attn',
-    }.items():
+    for new, old in names.items():
       name = name.replace(f'attentions.0.{new}.', f'attentions.0.{old}.')
     state[name] = x
   torch.save(state, folder / VAE_MODEL[0])
@@ -108,16 +101,16 @@ def sd(tmp_path, references, torch):
 
 def _json(model):
   config = dict(model.config)
-  for key in ('scaling_factor', '_name_or_path'):  # the file of 2022 has no scale
+  # The file of 2022 has no scale.
+  for key in ('scaling_factor', '_name_or_path'):
     config.pop(key, None)
   return json.dumps(config)
 
 
 def command(sd, lavie, out, *more):
   args = [f'--sd={sd}', f'--lavie={lavie}', f'--out={out}', '--groups=16', *more]
-  return subprocess.run(
-    [sys.executable, '-m', 'convert.lavie', *args], capture_output=True, text=True, check=False
-  )
+  command = [sys.executable, '-m', 'convert.lavie', *args]
+  return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def to_safetensors(torch, path, target):
@@ -130,19 +123,15 @@ def to_safetensors(torch, path, target):
 
 
 def check(out, unet_state, references):
-  """The checkpoint against the sources: parameters of the UNet, outputs of the rest."""
+  """Compares the checkpoint with its sources: parameters of the UNet, outputs of the rest."""
   vae_reference, text_reference = references
   model = checkpoint.load(out)
   config = model.config
   assert (config.unet.channels, config.unet.text_width) == ((64, 128, 128, 128), WIDTH)
   assert (config.unet.heads, config.unet.groups, config.unet.layers_per_block) == (2, 16, 2)
   assert config.vae == vae.VAEConfig((8, 8, 16, 16), layers=1, groups=4)
-  assert (config.text.bos, config.text.eos, config.text.layers, config.text.mlp_width) == (
-    512,
-    513,
-    2,
-    64,
-  )
+  text = config.text
+  assert (text.bos, text.eos, text.layers, text.mlp_width) == (512, 513, 2, 64)
   assert (config.schedule.beta_schedule, config.schedule.beta_start) == ('linear', 1e-4)
 
   abstract = abstract_params(config, 'unet')
@@ -167,10 +156,9 @@ def test_pickles_as_published(sd, tmp_path, torch, unet_state, references):
   torch.save({'ema': unet_state}, tmp_path / 'lavie_base.pt')
   done = command(sd, tmp_path / 'lavie_base.pt', tmp_path / 'out')
   assert done.returncode == 0, done.stderr
-  for part, tensors in (('unet', 812), ('vae', 180), ('text', 36)):
-    assert any(line.split()[:2] == [part, str(tensors)] for line in done.stdout.splitlines()), (
-      done.stdout
-    )
+  rows = [line.split()[:2] for line in done.stdout.splitlines()]
+  for row in (['unet', '812'], ['vae', '180'], ['text', '36']):
+    assert row in rows, done.stdout
   check(tmp_path / 'out', unet_state, references)
 
 
@@ -187,10 +175,9 @@ def test_the_result_alone_is_enough_to_edit(sd, tmp_path, torch, unet_state):
   rng = np.random.default_rng(0)
   video.write_frames(tmp_path / 'clip', rng.integers(0, 255, (4, 32, 48, 3), np.uint8))
   config = motion.get_config()
-  config.update(
-    checkpoint=str(tmp_path / 'out'), video=str(tmp_path / 'clip'), target_prompt='a fox', steps=1
-  )
-  config.update(cache=str(tmp_path / 'cache'), clip={'frames': 4, 'height': 32, 'width': 48})
+  config.checkpoint, config.video = str(tmp_path / 'out'), str(tmp_path / 'clip')
+  config.target_prompt, config.steps, config.cache = 'a fox', 1, str(tmp_path / 'cache')
+  config.clip.update(frames=4, height=32, width=48)
   clips = edit.run(config, read_edit(config), tmp_path / 'edit')
   assert clips['edit'].shape == (4, 32, 48, 3) and clips['edit'].std() > 1
   assert video.probe(tmp_path / 'edit' / 'edit.mp4').frames == 4

@@ -1,4 +1,4 @@
-"""Rules of conversion on plain numpy dicts, and what the command says without loading anything."""
+"""Rules of conversion on plain numpy dicts, and the command's faults before loading anything."""
 
 import json
 import subprocess
@@ -64,24 +64,23 @@ def test_layouts_values_and_release(state):
   params = rules.convert(state, TARGET)
   assert not state
   level = params['down_blocks_0']
+  kernel = level['resnets_1']['conv1']['kernel']
   conv = source['down_blocks.0.resnets.1.conv1.weight'].astype(np.float32)
-  np.testing.assert_array_equal(
-    level['resnets_1']['conv1']['kernel'], np.einsum('oihw->hwio', conv)
-  )
+  np.testing.assert_array_equal(kernel, np.einsum('oihw->hwio', conv))
   proj = source['down_blocks.0.attentions.0.proj_in.weight'].astype(np.float32)
   np.testing.assert_array_equal(level['attentions_0']['proj_in']['kernel'], proj[:, :, 0, 0].T)
-  np.testing.assert_array_equal(
-    params['to_out_0']['kernel'], source['to_out.0.weight'].T.astype(np.float32)
-  )
-  assert level['resnets_1']['conv1']['kernel'].dtype == np.float32
-  assert level['resnets_1']['conv1']['kernel'].flags.c_contiguous
+  out = source['to_out.0.weight'].T.astype(np.float32)
+  np.testing.assert_array_equal(params['to_out_0']['kernel'], out)
+  assert kernel.dtype == np.float32
+  assert kernel.flags.c_contiguous
 
 
 def test_every_difference_is_listed_and_nothing_consumed(state):
   state['to_out.0.weight'] = np.zeros((4, 2))
   state['extra.lora_up'] = np.zeros(1)
   state['mid.conv.weight'] = np.zeros((1, 1, 3, 3))
-  state['to_out.1.weight'] = np.zeros(7)  # a kind of shape that the rule cannot transpose
+  # The rule cannot transpose this shape.
+  state['to_out.1.weight'] = np.zeros(7)
   del state['down_blocks.0.resnets.1.norm1.weight']
   before = set(state)
   with pytest.raises(ValueError) as error:
@@ -101,10 +100,7 @@ def test_every_difference_is_listed_and_nothing_consumed(state):
 
 
 def test_two_names_of_one_parameter_are_an_error():
-  names = [
-    'encoder.mid_block.attentions.0.query.weight',
-    'encoder.mid_block.attentions.0.to_q.weight',
-  ]
+  names = [f'encoder.mid_block.attentions.0.{name}.weight' for name in ('query', 'to_q')]
   target = {'encoder': {'mid_block': {'attentions_0': {'to_q': {'kernel': np.zeros((2, 2))}}}}}
   for name in names:
     rules.convert({name: np.zeros((2, 2, 1, 1))}, target)
@@ -128,9 +124,8 @@ def run(*args):
     "import sys, runpy; sys.modules['torch'] = None; "
     "runpy.run_module('convert.lavie', run_name='__main__', alter_sys=True)"
   )
-  return subprocess.run(
-    [sys.executable, '-c', code, *args], capture_output=True, text=True, check=False
-  )
+  command = [sys.executable, '-c', code, *args]
+  return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_help_needs_no_torch():
