@@ -1,4 +1,4 @@
-"""The pieces of work that `experiments.benchmark` times, and the operations that each takes."""
+"""The workloads that `experiments.benchmark` times, and the operations of each."""
 
 import functools
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ class Inputs(NamedTuple):
 
   Attributes:
     clip: (frames, height, width) in pixels.
-    latents: f32[F, H, W, C]; frames: f32[F, 8 H, 8 W, 3] in [-1, 1]; texts: f32[2, T, E], the null
-      text first.
+    latents: f32[F, H, W, C].
+    frames: f32[F, 8 H, 8 W, 3] in [-1, 1].
+    texts: f32[2, T, E], the null text first.
   """
 
   clip: tuple[int, int, int]
@@ -38,24 +39,24 @@ def draw_inputs(config, clip):
 
 
 class Work(NamedTuple):
-  """What a side does in a case.
+  """A workload: a method call that both sides can run.
 
   Attributes:
-    method: of `speed_sides.Side`.
-    given: arrays, its first arguments, as `Side.put` makes them.
+    method: name of a method of `sides.Ours` and `sides.Peer`.
+    arrays: its first arguments, which `put` moves to the side's device.
     options: its further arguments.
     flops: operations of the products and convolutions.
   """
 
   method: str
-  given: tuple[np.ndarray, ...]
+  arrays: tuple[np.ndarray, ...]
   options: tuple[Any, ...]
   flops: float
 
   def run_on(self, side):
-    """() -> what the method of a side returns."""
-    given = [side.put(x) for x in self.given]
-    return lambda: getattr(side, self.method)(*given, *self.options)
+    """The call on a side, as a function without arguments."""
+    arrays = [side.put(x) for x in self.arrays]
+    return lambda: getattr(side, self.method)(*arrays, *self.options)
 
 
 def make_cases(config, inputs, options, dtype):
@@ -71,82 +72,71 @@ def make_cases(config, inputs, options, dtype):
     {name: {suffix of a variant: `Work`}}. With the suffix `PLANNED` an edit computes the plan's
     rows, with '' every row of every step.
   """
-  row, steps, found = row_flops(config, inputs.clip, dtype), options.steps, {}
+  row, steps = row_flops(config, inputs.clip, dtype), options.steps
   null, text = inputs.texts
+  cases = {}
   for name in options.cases:
     if name == 'unet':
       for rows in options.rows:
-        given = (
-          np.stack([np.roll(inputs.latents, i) for i in range(rows)]),
-          inputs.texts[np.arange(rows) % 2],
-        )
-        found[f'UNet step, rows: {rows}'] = {'': Work('step', given, (), rows * row)}
+        latents = np.stack([np.roll(inputs.latents, i) for i in range(rows)])
+        arrays = latents, inputs.texts[np.arange(rows) % 2]
+        cases[f'UNet step, rows: {rows}'] = {'': Work('step', arrays, (), rows * row)}
     elif name == 'inversion':
-      found['DDIM inversion'] = {'': Work('invert', (inputs.latents, null), (steps,), steps * row)}
+      work = Work('invert', (inputs.latents, null), (steps,), steps * row)
+      cases['DDIM inversion'] = {'': work}
     elif name in ('appearance', 'motion'):
-      found[f'{name} edit'] = {
-        suffix: Work('edit', (inputs.latents, inputs.texts), (layout,), sum(layout.plan.rows) * row)
+      arrays = inputs.latents, inputs.texts
+      cases[f'{name} edit'] = {
+        suffix: Work('edit', arrays, (layout,), sum(layout.plan.rows) * row)
         for suffix, layout in layouts(config, name, steps).items()
       }
     elif name == 'null_text':
       count, inner = options.null_text.steps, options.null_text.inner_steps
       trajectory = np.stack([np.roll(inputs.latents, i) for i in range(count + 1)])
       flops = count * (2 * row + inner * _gradient_flops(config, inputs, dtype))
-      found['null-text optimisation'] = {
-        '': Work('null_text', (trajectory, text, null), (inner,), flops)
-      }
+      work = Work('null_text', (trajectory, text, null), (inner,), flops)
+      cases['null-text optimisation'] = {'': work}
     elif name == 'vae':
-      for way, given in (('encode', inputs.frames), ('decode', inputs.latents)):
-        found[f'VAE, {way}'] = {'': Work(way, (given,), (), vae_flops(config, inputs, dtype, way))}
+      for way, x in (('encode', inputs.frames), ('decode', inputs.latents)):
+        work = Work(way, (x,), (), vae_flops(config, inputs, dtype, way))
+        cases[f'VAE, {way}'] = {'': work}
     elif name == 'end_to_end':
-      around = (
-        sum(vae_flops(config, inputs, dtype, way) for way in ('encode', 'decode')) + steps * row
-      )
-      found['frames to edited frames'] = {
-        suffix: Work(
-          *('edit_frames', (inputs.frames, inputs.texts), (layout, steps)),
-          around + sum(layout.plan.rows) * row,
-        )
+      arrays = inputs.frames, inputs.texts
+      vae = sum(vae_flops(config, inputs, dtype, way) for way in ('encode', 'decode'))
+      around = vae + steps * row
+      cases['frames to edited frames'] = {
+        suffix: Work('edit_frames', arrays, (layout, steps), around + sum(layout.plan.rows) * row)
         for suffix, layout in layouts(config, 'appearance', steps).items()
       }
-  return found
+  return cases
 
 
 def layouts(config, task, steps):
-  """{suffix: `EditPlan`} of the paper's preset with a null source prompt, of which only the edit is
-  wanted.
-  """
+  """{suffix: `EditPlan`} of the paper's preset with a null source prompt; only the edit is kept."""
   blocks = config.unet.blocks
   settings = [preset('paper', task, False, steps, blocks)]
-  return {
-    suffix: plan_edit(task, settings, steps, blocks=blocks, exact_savings=exact)
-    for suffix, exact in (('', False), (PLANNED, True))
-  }
+  plan = lambda exact: plan_edit(task, settings, steps, blocks=blocks, exact_savings=exact)
+  return {'': plan(False), PLANNED: plan(True)}
 
 
 @functools.cache
 def row_flops(config, clip, dtype):
-  """Operations of a row of a step."""
+  """Operations of one row of a step."""
   return cost.flops(ahead_of_time.products_of_rows(config, clip, 1, dtype))
 
 
 def _gradient_flops(config, inputs, dtype):
   """Operations of a row forward and backward to its text, activations kept."""
-  denoise, params = (
-    model.denoiser(config, dtype),
-    ahead_of_time.abstract_part(config, 'unet', dtype),
-  )
+  denoise = model.denoiser(config, dtype)
+  params = ahead_of_time.abstract_part(config, 'unet', dtype)
   loss = lambda text, params: denoise(params, inputs.latents, np.int32(0), text).sum()
   return cost.flops(cost.products(jax.value_and_grad(loss), inputs.texts[0], params))
 
 
 def vae_flops(config, inputs, dtype, way):
-  """Operations of encoding or decoding the clip."""
-  module, params = (
-    model.module(config, 'vae', dtype),
-    ahead_of_time.abstract_part(config, 'vae', dtype),
-  )
-  x = (inputs.frames if way == 'encode' else inputs.latents)[:1]
-  return len(inputs.latents) * cost.flops(
-    cost.products(lambda params, x: module.apply({'params': params}, x, method=way), params, x)
-  )
+  """Operations of encoding or decoding the clip, `way` of 'encode' and 'decode'."""
+  module = model.module(config, 'vae', dtype)
+  params = ahead_of_time.abstract_part(config, 'vae', dtype)
+  frame = (inputs.frames if way == 'encode' else inputs.latents)[:1]
+  run = lambda params, x: module.apply({'params': params}, x, method=way)
+  return len(inputs.latents) * cost.flops(cost.products(run, params, frame))

@@ -1,6 +1,4 @@
-"""What an edit costs as its clip, its rows, its steps or its company grow:
-`experiments.benchmark`'s curves.
-"""
+"""Seconds and memory as the clip, the rows, the steps or the number of edits grow."""
 
 import statistics
 
@@ -25,7 +23,7 @@ ROWS = 1, 2, 3, 4, 6, 8
 STEPS = 2, 5, 10, 20
 EDITS = 1, 2, 4
 SHARES = 0.25, 0.5, 0.75, 1.0  # of the clip's frames, and of its height and width
-AT = 3  # rows where something else grows
+AT = 3  # rows of the curves over frames and tokens
 AXES = {
   'frames': f'frames (step of {AT} rows)',
   'tokens': f'tokens of a frame (step of {AT} rows)',
@@ -39,90 +37,85 @@ def measure(ours, clip, repeats, progress=iter):
   """Measures all curves.
 
   Args:
-    ours: `speed_sides.Ours`.
+    ours: `sides.Ours`.
     clip: (frames, height, width), the largest.
     repeats: runs of each point, of which the median counts.
     progress: wraps an iterable of points.
 
   Returns:
-    list of {'curve', 'at', 'seconds', 'memory'}: bytes of a device for the program, its arguments
-    (the weights are among them) and its results, as the compiler says.
+    list of {'curve', 'at', 'seconds', 'memory'}: 'memory' is the compiler's count of bytes of a
+    device for the program, its arguments (weights included) and its results.
   """
   frames, height, width = clip
   factor = 4 * ours.config.vae.factor
   scaled = lambda share, length, unit: max(1, round(length * share / unit)) * unit
   points = [('frames', (scaled(share, frames, 1), height, width), AT) for share in SHARES]
-  points += [
-    ('tokens', (frames, *(scaled(share, x, factor) for x in (height, width))), AT)
-    for share in SHARES
-  ]
-  points += [('rows', tuple(clip), rows) for rows in ROWS]
-  points += [('steps', tuple(clip), steps) for steps in STEPS] + [
-    ('edits', tuple(clip), edits) for edits in EDITS
-  ]
+  for share in SHARES:
+    grid = scaled(share, height, factor), scaled(share, width, factor)
+    points.append(('tokens', (frames, *grid), AT))
+  for curve, counts in (('rows', ROWS), ('steps', STEPS), ('edits', EDITS)):
+    points += [(curve, tuple(clip), count) for count in counts]
   rows = []
   for curve, size, count in progress(list(dict.fromkeys(points))):
     inputs = draw_inputs(ours.config, size)
-    if curve == 'steps':
-      run, memory, at = *_edit(ours, inputs, count), count
-    elif curve == 'edits':
-      run, memory, at = *_batch(ours, inputs, count), count
-    else:
-      run, memory = _step(ours, inputs, count)
-      at = {'frames': size[0], 'tokens': inputs.latents[0, ..., 0].size, 'rows': count}[curve]
-    _, *seconds = (seconds_of(run, ours.wait) for _ in range(1 + repeats))  # the first compiles
+    run, memory = {'steps': _edit, 'edits': _batch}.get(curve, _step)(ours, inputs, count)
+    tokens = inputs.latents[0, ..., 0].size
+    at = {'frames': size[0], 'tokens': tokens}.get(curve, count)
+    # The first run compiles.
+    _, *seconds = (seconds_of(run, ours.wait) for _ in range(1 + repeats))
     rows.append({'curve': curve, 'at': at, 'seconds': statistics.median(seconds), 'memory': memory})
   return rows
 
 
 def _step(ours, inputs, rows):
-  """A step of plain rows: (how it is run, bytes)."""
+  """(run, bytes) of a step of plain rows."""
   table = np.arange(rows, dtype=np.int32)
-  given = (
-    *(ours.params['unet'], np.stack([inputs.latents] * rows), inputs.texts[table % 2]),
-    *(Rows(table, table, None), np.int32(501), None),
-  )
-  compiled = sampling.predict.lower(unet_apply(ours.config, ours.dtype), *given).compile()
-  return lambda: compiled(*given), ahead_of_time.facts(compiled)['memory']
+  latents, texts = np.stack([inputs.latents] * rows), inputs.texts[table % 2]
+  arrays = ours.params['unet'], latents, texts, Rows(table, table, None), np.int32(501), None
+  compiled = sampling.predict.lower(unet_apply(ours.config, ours.dtype), *arrays).compile()
+  return lambda: compiled(*arrays), ahead_of_time.facts(compiled)['memory']
 
 
 def _edit(ours, inputs, steps):
-  """An appearance edit, planned."""
+  """(run, bytes) of a planned appearance edit."""
   layout = layouts(ours.config, 'appearance', steps)[PLANNED]
-  mesh = data_mesh(jax.local_devices()[:1])
-  return lambda: ours.edit(inputs.latents, inputs.texts, layout), _memory(
-    ours, inputs, layout, mesh, 1
-  )
+  run = lambda: ours.edit(inputs.latents, inputs.texts, layout)
+  return run, _memory(ours, inputs.clip, layout, edits=1)
 
 
 def _batch(ours, inputs, edits):
-  """Independent appearance edits on one device."""
+  """(run, bytes) of independent appearance edits of two steps on one device."""
   layout = layouts(ours.config, 'appearance', 2)[PLANNED]
   mesh = data_mesh(jax.local_devices()[:1])
-  apply, schedule = unet_apply(ours.config, ours.dtype), ours.config.schedule
+  apply = unet_apply(ours.config, ours.dtype)
   starts, texts = (np.stack([x] * edits) for x in (inputs.latents, inputs.texts))
 
   def run():
     edited = sampling.edit_batch(
-      *(apply, ours.params['unet'], starts, texts, [layout] * edits, schedule, [GUIDANCE] * edits),
+      apply,
+      ours.params['unet'],
+      starts,
+      texts,
+      layouts=[layout] * edits,
+      schedule=ours.config.schedule,
+      guidances=[GUIDANCE] * edits,
       mesh=mesh,
     )
-    return [list(one.values()) for one in edited]
+    return [list(branches.values()) for branches in edited]
 
-  return run, _memory(ours, inputs, layout, mesh, edits)
+  return run, _memory(ours, inputs.clip, layout, edits)
 
 
-def _memory(ours, inputs, layout, mesh, edits):
-  """Bytes of the largest step of a layout, for so many edits on a device."""
+def _memory(ours, clip, layout, edits):
+  """Bytes of the largest step of a layout, for `edits` edits on one device."""
   index = max(range(len(layout.plan.steps)), key=lambda i: layout.plan.rows[i])
-  lowered = ahead_of_time.lower_step(
-    ours.config, layout, index, inputs.clip, mesh, ours.dtype, edits
-  )
+  mesh = data_mesh(jax.local_devices()[:1])
+  lowered = ahead_of_time.lower_step(ours.config, layout, index, clip, mesh, ours.dtype, edits)
   return ahead_of_time.facts(lowered.compile())['memory']
 
 
 def plot(path, rows):
-  """Draws seconds and memory of all curves into one picture."""
+  """Draws seconds and memory of all curves in one figure."""
   figure, axes = plt.subplots(2, len(AXES), figsize=(3 * len(AXES), 5), squeeze=False)
   for (curve, title), column in zip(AXES.items(), axes.T, strict=True):
     points = [row for row in rows if row['curve'] == curve]

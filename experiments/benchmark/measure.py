@@ -1,4 +1,4 @@
-"""Measures variants of the same work in turn: seconds, compilation, memory."""
+"""Measures variants of the same work in turn: run time, compilation and memory."""
 
 import ctypes
 import gc
@@ -14,24 +14,22 @@ import numpy as np
 from experiments.timing import fastest, seconds_of
 from uniedit_jax.runtime.run_log import RunLog
 
-SIDES = 1024, 2048, 4096  # of the square products by which a machine's rate is measured
+SIDES = 1024, 2048, 4096  # lengths of the square matrices that measure a machine's rate
 STATUS = pathlib.Path('/proc/self/status')
-SETTLING = 0.5  # seconds: JAX lets go of a run's buffers a little after the run
-# Of glibc's mallopt: from which size on an array is a mapping of its own, which is given back as it
-# is let go, and how much free memory a thread keeps. By itself glibc raises both by what it sees,
-# to `RAISED` at most.
+SETTLING = 0.5  # seconds: JAX frees a run's buffers shortly after the run
+# Parameters of glibc's mallopt: the size from which an array is a mapping, returned to the system
+# as soon as it is freed, and the free memory that a thread keeps. glibc raises both with use, to
+# `RAISED` at most.
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-FRUGAL, RAISED = (
-  {MMAP_THRESHOLD: 2**16, TRIM_THRESHOLD: 0},
-  {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26},
-)
+FRUGAL = {MMAP_THRESHOLD: 2**16, TRIM_THRESHOLD: 0}
+RAISED = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
 
 
 class Variant(NamedTuple):
-  """One way to do a piece of work.
+  """A workload on one side.
 
   Attributes:
-    side: `speed_sides.Ours` or `Peer`.
+    side: `sides.Ours` or `sides.Peer`.
     run: () -> its result.
     flops: operations of its products and convolutions.
   """
@@ -46,7 +44,7 @@ class Variant(NamedTuple):
 
 
 def measure(variants, repeats, progress=iter):
-  """Runs variants in turn, A B A B, so that what else the machine does meets all of them.
+  """Interleaves the variants (A B A B) so that background load affects all of them alike.
 
   Args:
     variants: {name: `Variant`}.
@@ -54,12 +52,14 @@ def measure(variants, repeats, progress=iter):
     progress: wraps the iterable of repeats.
 
   Returns:
-    {name: dict}: 'seconds' of every repeat; 'compile_cold' and 'compile_warm', seconds without and
-    with the programs on disk (PyTorch: what the first run took longer than the median; None);
-    'peak' bytes, on a CPU what the process held above what it had held before, on a GPU each
-    framework's own (JAX: since the process began).
+    {name: dict}: 'seconds' of every repeat; 'compile_cold' and 'compile_warm', seconds of
+    compilation without and with the programs on disk (PyTorch: the first run minus the median, and
+    None); 'peak' bytes, on a CPU the growth of the process during a run, on a GPU each framework's
+    count (JAX: since the process began).
   """
   found = {name: {'compile_cold': None, 'compile_warm': None} for name in variants}
+
+  # Runs that compile.
   for kind in ('compile_cold', 'compile_warm'):
     jax.clear_caches()
     for name, variant in variants.items():
@@ -72,20 +72,21 @@ def measure(variants, repeats, progress=iter):
         found[name][kind] = variant.seconds()
   for name, variant in variants.items():
     found[name]['peak'] = peak_memory(variant)
+
+  # Runs that are timed.
   times = {name: [] for name in variants}
   for _ in progress(range(repeats)):
     for name, variant in variants.items():
       times[name].append(variant.seconds())
   for name, variant in variants.items():
     if not variant.side.ours:
-      found[name]['compile_cold'] = max(
-        0.0, found[name]['compile_cold'] - statistics.median(times[name])
-      )
+      compiling = found[name]['compile_cold'] - statistics.median(times[name])
+      found[name]['compile_cold'] = max(0.0, compiling)
   return {name: {'seconds': times[name], **found[name]} for name in variants}
 
 
 def peak_memory(variant):
-  """The most bytes that a run holds (see `measure`), or None where the system does not tell."""
+  """The peak bytes of a run (see `measure`), or None where the system does not report them."""
   if jax.default_backend() != 'cpu':
     return variant.side.peak(variant.seconds)
   libc = ctypes.CDLL(None)
@@ -93,12 +94,13 @@ def peak_memory(variant):
     return None
   try:
     _tune(libc, FRUGAL)
-    # its threads give back what they kept of earlier runs, which would hide what this one needs
+    # Threads return the memory that they kept from earlier runs; it would hide this run's need.
     variant.seconds()
     gc.collect()
     time.sleep(SETTLING)
     libc.malloc_trim(0)
-    pathlib.Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+    # Writing 5 resets the peak.
+    pathlib.Path('/proc/self/clear_refs').write_text('5')
     before = _kilobytes('VmRSS')
     variant.seconds()
     return max(0, _kilobytes('VmHWM') - before) * 1024
@@ -117,10 +119,10 @@ def _kilobytes(field):
 
 
 def product_rate(sides):
-  """The most operations a second of a square matrix product here, by any of the sides."""
+  """The highest rate of a square matrix product on this machine, in operations a second."""
   best = 0.0
   for length in SIDES:
-    # zeros would be faster than numbers
+    # Products of zeros would be faster.
     x = np.random.default_rng(0).standard_normal((length, length), np.float32)
     best = max(best, *(2 * length**3 / fastest(side.multiply(x), side.wait) for side in sides))
   return best
@@ -128,5 +130,5 @@ def product_rate(sides):
 
 def ratio(reference, other):
   """How many times faster `reference` was than `other`, repeat by repeat: (median, least, most)."""
-  each = [b / a for a, b in zip(reference, other, strict=True)]
-  return statistics.median(each), min(each), max(each)
+  ratios = [b / a for a, b in zip(reference, other, strict=True)]
+  return statistics.median(ratios), min(ratios), max(ratios)

@@ -8,6 +8,18 @@ from experiments.benchmark.measure import ratio
 from experiments.benchmark.sides import OURS
 from uniedit_jax.reports import tables
 
+HEADS = (
+  'work',
+  'by',
+  'seconds',
+  'ours is faster',
+  'GFLOP/s',
+  'of the rate',
+  'peak, MiB',
+  'compile',
+  'with its cache',
+)
+
 
 def lines(results):
   """All tables of a benchmark.
@@ -19,88 +31,75 @@ def lines(results):
     lines of Markdown.
   """
   facts = results['facts']
-  yield (
-    ', '.join(
-      str(facts[name])
-      for name in ('model', 'clip', 'steps', 'dtypes', 'device', 'versions', 'date')
-    )
-    + '.'
-  )
+  names = 'model', 'clip', 'steps', 'dtypes', 'device', 'versions', 'date'
+  yield ', '.join(str(facts[name]) for name in names) + '.'
   yield f'Largest rate of a matrix product here: {results["rate"] / 1e9:,.0f} GFLOP/s.'
   yield f'Disagreement in float32 before anything was timed: {results["disagreement"]:.1e} at most.'
-  yield ''
-  yield from _cases(results).splitlines()
+  yield from _table(HEADS, _cases(results))
   yield ''
   yield from _means(results)
   if 'attention' in results:
-    yield ''
-    yield from tables.markdown(['attention (queries x keys x head dim, dtype)', 'kernel'], [
-      [shape, name] for shape, name in results['attention'].items()
-    ]).splitlines()  # fmt: skip
+    heads = ['attention (queries x keys x head dim, dtype)', 'kernel']
+    yield from _table(heads, results['attention'].items())
   if results.get('start_up'):
-    yield ''
     heads = 'an edit is started', 'seconds to the first step', 'to the end'
-    yield from tables.markdown(heads, [
-      [name, f'{found["first_step"]:.1f}', f'{found["all"]:.1f}'] for name, found in results['start_up'].items()
-    ]).splitlines()  # fmt: skip
+    rows = [(name, x['first_step'], x['all']) for name, x in results['start_up'].items()]
+    yield from _table(heads, [[name, f'{first:.1f}', f'{end:.1f}'] for name, first, end in rows])
   if results.get('curves'):
-    yield ''
-    yield from tables.markdown(['curve', 'at', 'seconds', 'memory, MiB'], [
-      [row['curve'], str(row['at']), f'{row["seconds"]:.3g}', f'{row["memory"] / 2**20:.0f}']
-      for row in results['curves']
-    ]).splitlines()  # fmt: skip
+    rows = []
+    for row in results['curves']:
+      memory = f'{row["memory"] / 2**20:.0f}'
+      rows.append([row['curve'], str(row['at']), f'{row["seconds"]:.3g}', memory])
+    yield from _table(['curve', 'at', 'seconds', 'memory, MiB'], rows)
+
+
+def _table(heads, rows):
+  """An empty line, then the lines of a table."""
+  return ['', *tables.markdown(heads, rows).splitlines()]
 
 
 def _cases(results):
-  heads = (
-    'work',
-    'by',
-    'seconds',
-    'ours is faster',
-    'GFLOP/s',
-    'of the rate',
-    'peak, MiB',
-    'compile',
-    'with its cache',
-  )
-  found = []
+  """A row for every variant of every case, in the columns of `HEADS`."""
   for case, variants in results['cases'].items():
     for name, measured in variants.items():
       seconds = statistics.median(measured['seconds'])
-      against = variants[OURS + PLANNED * name.endswith(PLANNED)]
-      speed = measured['flops'] / seconds
-      found.append([
-        *(case, name, f'{seconds:.3g}'),
-        '' if name.startswith(OURS) else _range(ratio(against['seconds'], measured['seconds'])),
-        *(f'{speed / 1e9:,.0f}', f'{speed / results["rate"]:.0%}'),
-        '' if measured['peak'] is None else f'{measured["peak"] / 2**20:.0f}',
-        *('' if measured[key] is None else f'{measured[key]:.1f}' for key in ('compile_cold', 'compile_warm')),
-      ])  # fmt: skip
-  return tables.markdown(heads, found)
+      ours = variants[OURS + PLANNED * name.endswith(PLANNED)]
+      speedup = ratio(ours['seconds'], measured['seconds'])
+      rate = measured['flops'] / seconds
+      peak, cold, warm = (measured[key] for key in ('peak', 'compile_cold', 'compile_warm'))
+      yield [
+        case,
+        name,
+        f'{seconds:.3g}',
+        '' if name.startswith(OURS) else _range(speedup),
+        f'{rate / 1e9:,.0f}',
+        f'{rate / results["rate"]:.0%}',
+        '' if peak is None else f'{peak / 2**20:.0f}',
+        '' if cold is None else f'{cold:.1f}',
+        '' if warm is None else f'{warm:.1f}',
+      ]
 
 
-def _range(found):
-  median, least, most = found
+def _range(values):
+  median, least, most = values
   return f'{median:.2f} ({least:.2f} to {most:.2f})'
 
 
 def summary(results):
-  """What the cases come to.
+  """Our speed relative to the fastest PyTorch that computes every row.
 
   Returns:
-    dict: 'equal_rows' {case: our speed over the fastest PyTorch's}, 'losing' the cases below 1,
-    'geometric_mean' of them, 'planned' {case: our planned speed over the fastest PyTorch's that
-    computes every row}.
+    dict: 'equal_rows' {case: at equal rows}, 'losing' those of them below 1, 'geometric_mean' of
+    all, 'planned' {case: with the plan}.
   """
   equal, planned = {}, {}
   for case, variants in results['cases'].items():
-    peers = [
-      x for name, x in variants.items() if not name.startswith(OURS) and not name.endswith(PLANNED)
-    ]
-    best = min(peers, key=lambda x: statistics.median(x['seconds']))
-    equal[case] = ratio(variants[OURS]['seconds'], best['seconds'])[0]
-    if OURS + PLANNED in variants:
-      planned[case] = ratio(variants[OURS + PLANNED]['seconds'], best['seconds'])[0]
+    seconds = {name: measured['seconds'] for name, measured in variants.items()}
+    peers = [name for name in seconds if not name.startswith(OURS) and not name.endswith(PLANNED)]
+    best = min((seconds[name] for name in peers), key=statistics.median)
+    equal[case] = ratio(seconds[OURS], best)[0]
+    if OURS + PLANNED in seconds:
+      planned[case] = ratio(seconds[OURS + PLANNED], best)[0]
   return {
     'equal_rows': equal,
     'losing': {case: value for case, value in equal.items() if value < 1},
@@ -110,9 +109,9 @@ def summary(results):
 
 
 def _means(results):
-  found = summary(results)
-  yield f'At equal rows ours is {found["geometric_mean"]:.2f} times as fast as the fastest PyTorch (geometric mean).'
-  losing = ', '.join(f'{case} ({value:.2f})' for case, value in found['losing'].items())
+  speeds, fastest = summary(results), 'times as fast as the fastest PyTorch'
+  yield f'At equal rows ours is {speeds["geometric_mean"]:.2f} {fastest} (geometric mean).'
+  losing = ', '.join(f'{case} ({value:.2f})' for case, value in speeds['losing'].items())
   yield f'Slower there: {losing or "nothing"}.'
-  for case, value in found['planned'].items():
-    yield f'With the plan, {case}: {value:.2f} times as fast as the fastest PyTorch that computes every row.'
+  for case, value in speeds['planned'].items():
+    yield f'With the plan, {case}: {value:.2f} {fastest} that computes every row.'

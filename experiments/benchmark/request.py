@@ -1,4 +1,4 @@
-"""From the config of a benchmark to what it measures, checked before anything is loaded."""
+"""Checks the config of a benchmark before anything is loaded."""
 
 import datetime
 import importlib.metadata
@@ -13,12 +13,13 @@ import torch
 from configs.benchmark import CASES
 from experiments.requests.edit import read_model
 from uniedit_jax.models.config import ModelConfig
+from uniedit_jax.models.presets import LAVIE
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime.faults import Faults
 
 
-class Request(NamedTuple):
-  """A benchmark, checked.
+class BenchmarkRequest(NamedTuple):
+  """A checked benchmark.
 
   Attributes:
     model_config: `ModelConfig`.
@@ -31,75 +32,68 @@ class Request(NamedTuple):
   dtypes: tuple[str, str]
 
 
-def read_speed(config):
+def read_benchmark(config):
   """Checks a benchmark.
 
   Raises:
-    ValueError: lists all faults.
+    FaultsError: lists all faults.
   """
   faults = Faults()
-  model_config = read_model(config, faults)[0] if config.checkpoint else ModelConfig()
+  model_config = read_model(config, faults)[0] if config.checkpoint else LAVIE
   dtype = faults.attempt(resolve_dtype, config.dtype)
   peer_dtype = faults.attempt(resolve_dtype, config.peer_dtype or config.dtype, field='peer_dtype')
-  clip = {
-    name: value or getattr(model_config or ModelConfig(), name)
-    for name, value in config.clip.items()
-  }
-  factor, longest = (
-    (model_config.vae.factor, model_config.unet.frame_positions) if model_config else (8, 0)
-  )
+
+  # The clip; where the checkpoint cannot be read it is checked as LaVie's.
+  defaults = model_config or LAVIE
+  clip = {name: value or getattr(defaults, name) for name, value in config.clip.items()}
+  factor, longest = defaults.vae.factor, defaults.unet.frame_positions
   for name, unit in (('frames', 1), ('height', factor), ('width', factor)):
     sound = clip[name] > 0 and clip[name] % unit == 0
     faults.unless(sound, f'clip.{name} is {clip[name]}; accepted: a positive multiple of {unit}')
-  faults.unless(
-    not 0 < longest < clip['frames'],
-    f'clip.frames is {clip["frames"]}; accepted: at most {longest}',
-  )
-  faults.unless(
-    config.cases and set(config.cases) <= set(CASES),
-    f'cases is {config.cases}; accepted: some of {CASES}',
-  )
-  for name in ('steps', 'repeats', 'null_text.steps', 'null_text.inner_steps'):
-    value = (
-      config.get_ref(name).get() if '.' not in name else config.null_text[name.partition('.')[2]]
-    )
-    faults.unless(0 < value <= 1000, f'{name} is {value}; accepted: 1 to 1000')
-  faults.unless(
-    config.rows and min(config.rows) > 0, f'rows is {config.rows}; accepted: positive numbers'
-  )
+  sound = not 0 < longest < clip['frames']
+  faults.unless(sound, f'clip.frames is {clip["frames"]}; accepted: at most {longest}')
+
+  # The work.
+  sound = config.cases and set(config.cases) <= set(CASES)
+  faults.unless(sound, f'cases is {config.cases}; accepted: some of {CASES}')
+  counts = {'steps': config.steps, 'repeats': config.repeats}
+  counts |= {f'null_text.{name}': config.null_text[name] for name in ('steps', 'inner_steps')}
+  for name, count in counts.items():
+    faults.unless(0 < count <= 1000, f'{name} is {count}; accepted: 1 to 1000')
+  sound = config.rows and min(config.rows) > 0
+  faults.unless(sound, f'rows is {config.rows}; accepted: positive numbers')
+
+  # The devices.
   ours, peer = jax.default_backend(), 'gpu' if torch.cuda.is_available() else 'cpu'
-  faults.unless(
-    ours == peer,
-    f'JAX computes on {ours}, PyTorch on {peer}; accepted: both on a GPU or both on a CPU',
-  )
+  accepted = 'both on a GPU or both on a CPU'
+  faults.unless(ours == peer, f'JAX computes on {ours}, PyTorch on {peer}; accepted: {accepted}')
   faults.stop()
-  return Request(
-    model_config, tuple(clip[name] for name in ('frames', 'height', 'width')), (dtype, peer_dtype)
-  )
+  size = clip['frames'], clip['height'], clip['width']
+  return BenchmarkRequest(model_config, size, (dtype, peer_dtype))
 
 
-def resolve_speed(config, request):
+def resolve_benchmark(config, request):
   """The config as a dict for config.json."""
   return {**config.to_dict(), 'clip': request.clip, 'dtypes': request.dtypes}
 
 
 def facts(config, request):
-  """What stands above the tables: the work, the machine, versions and date."""
+  """Facts for the head of the tables: the work, the machine, versions and date."""
   versions = [f'{name} {importlib.metadata.version(name)}' for name in ('jax', 'jaxlib', 'torch')]
+  on_cpu = jax.default_backend() == 'cpu'
   return {
     'model': config.checkpoint or "random weights of LaVie's size",
     'clip': ' x '.join(map(str, request.clip)),
     'steps': f'{config.steps} steps',
     'dtypes': f'{request.dtypes[0]} (PyTorch: {request.dtypes[1]})',
-    'device': _processor()
-    if jax.default_backend() == 'cpu'
-    else jax.local_devices()[0].device_kind,
+    'device': _processor() if on_cpu else jax.local_devices()[0].device_kind,
     'versions': ', '.join([*versions, f'Python {platform.python_version()}']),
     'date': datetime.date.today().isoformat(),
   }
 
 
 def _processor():
+  """The number of usable cores and the processor's name."""
   info = pathlib.Path('/proc/cpuinfo')
   lines = info.read_text().splitlines() if info.exists() else []
   names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]

@@ -1,6 +1,4 @@
-"""The two sides of `experiments.benchmark`: the same work by our functions and by PyTorch's, on the
-same weights.
-"""
+"""The sides of `experiments.benchmark`: the same work, with the same weights, by us and PyTorch."""
 
 import jax
 import jax.numpy as jnp
@@ -25,74 +23,84 @@ _multiply = jax.jit(jnp.matmul)
 
 
 class Side:
-  """What both have."""
+  """Work shared by both sides."""
 
   def edit_frames(self, frames, texts, layout, steps):
     """Frames to edited frames: encodes, inverts with the first text, edits, decodes."""
-    return self.decode(self.edit(self.invert(self.encode(frames), texts[0], steps), texts, layout))
+    start = self.invert(self.encode(frames), texts[0], steps)
+    return self.decode(self.edit(start, texts, layout))
 
 
 class Ours(Side):
-  """The package's functions.
-
-  Attributes:
-    remat: whether null-text inversion recomputes activations.
-  """
+  """The package's functions."""
 
   ours = True
 
   def __init__(self, config, params, dtype, remat=False):
-    """Takes a `ModelConfig` and {'unet', 'vae'} of float32 arrays."""
+    """Loads the weights.
+
+    Args:
+      config: `ModelConfig`.
+      params: {'unet', 'vae'} of float32 arrays.
+      dtype: compute dtype.
+      remat: whether null-text inversion recomputes activations.
+    """
     self.config, self.dtype, self.remat = config, dtype, remat
     self.params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
 
   def put(self, x):
-    """f32[..., H, W, C] (or any other array) as this side takes it."""
+    """An array f32[..., H, W, C] (or of any other shape) on this side's device."""
     return jnp.asarray(x)
 
   def get(self, x):
-    """The reverse: f32[..., H, W, C]."""
+    """The reverse of `put`, f32[..., H, W, C]."""
     return np.asarray(x, np.float32)
 
   def wait(self, x):
-    """Waits until a result is there."""
+    """Blocks until a result is ready."""
     jax.block_until_ready(x)
 
   def peak(self, run):
-    """The most bytes of a GPU that were held while the process ran, or None; runs once."""
+    """The peak bytes on a GPU since the process began, or None; runs `run` once."""
     run()
     return peak_memory()
 
   def multiply(self, x):
-    """() -> the product of a square matrix with itself, in the compute dtype."""
+    """A function that multiplies a square matrix by itself in the compute dtype."""
     x = jnp.asarray(x, self.dtype)
     return lambda: _multiply(x, x)
 
   def step(self, latents, texts):
-    """The noise of R plain rows side by side: [R, F, H, W, C], [R, T, E]."""
-    apply, rows = unet_apply(self.config, self.dtype), np.arange(len(latents), dtype=np.int32)
-    return sampling.predict(
-      apply, self.params['unet'], latents, texts, Rows(rows, rows, None), np.int32(TIMESTEP), None
-    )
+    """The noise of R plain rows: latents f32[R, F, H, W, C] and texts f32[R, T, E]."""
+    apply, params = unet_apply(self.config, self.dtype), self.params['unet']
+    index = np.arange(len(latents), dtype=np.int32)
+    rows, timestep = Rows(index, index, None), np.int32(TIMESTEP)
+    return sampling.predict(apply, params, latents, texts, rows, timestep, None)
 
   def invert(self, latents, text, steps):
-    """z_T of plain DDIM inversion."""
+    """z_T of DDIM inversion."""
     denoise, schedule = denoiser(self.config, self.dtype), self.config.schedule
     return inversion.ddim_invert(denoise, self.params['unet'], latents, text, schedule, steps)[-1]
 
   def edit(self, start, texts, layout):
     """The latents of the main branch."""
     apply, schedule = unet_apply(self.config, self.dtype), self.config.schedule
-    return sampling.edit(apply, self.params['unet'], start, texts, layout, schedule, GUIDANCE)[
-      main_branch(layout)
-    ]
+    edited = sampling.edit(apply, self.params['unet'], start, texts, layout, schedule, GUIDANCE)
+    return edited[main_branch(layout)]
 
   def null_text(self, trajectory, text, null_text, inner_steps):
     """The reconstruction after null-text optimisation that never stops early."""
     denoise = denoiser(self.config, self.dtype, remat=self.remat)
     return inversion.optimise_null_text(
-      *(denoise, self.params['unet'], trajectory, text, null_text, self.config.schedule),
-      **dict(guidance=GUIDANCE, inner_steps=inner_steps, epsilon=NEVER),
+      denoise,
+      self.params['unet'],
+      trajectory,
+      text,
+      null_text,
+      self.config.schedule,
+      guidance=GUIDANCE,
+      inner_steps=inner_steps,
+      epsilon=NEVER,
     ).latents[-1]
 
   def encode(self, frames):
@@ -105,20 +113,21 @@ class Ours(Side):
 
 
 class Peer(Side):
-  """PyTorch's; arrays have channels before the grid here."""
+  """The same functions in PyTorch, on a GPU if there is one; channels come before the grid."""
 
   ours = False
 
   def __init__(self, config, params, dtype, remat=False, compiled=False):
-    """As `Ours`; `compiled` puts torch.compile over the UNet. On a GPU where PyTorch has one."""
-    if dtype == 'float32':  # and not fewer bits
+    """Loads the weights as `Ours` does; `compiled` applies torch.compile to the UNet."""
+    # float32 means float32, not TF32.
+    if dtype == 'float32':
       torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     self.schedule, self.dtype = config.schedule, getattr(torch, dtype)
     self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     self.plain = torch_peer.make_unet(config.unet, params['unet'], self.dtype, self.device, remat)
-    self.unet = (
-      torch.compile(self.plain, mode='max-autotune-no-cudagraphs') if compiled else self.plain
-    )
+    self.unet = self.plain
+    if compiled:
+      self.unet = torch.compile(self.plain, mode='max-autotune-no-cudagraphs')
     self.vae = torch_peer_vae.make_vae(config.vae, params['vae'], self.dtype, self.device)
 
   def put(self, x):
@@ -137,7 +146,7 @@ class Peer(Side):
       torch.cuda.synchronize()
 
   def peak(self, run):
-    """The most bytes of a GPU that a run holds."""
+    """The peak bytes of a run on a GPU."""
     torch.cuda.reset_peak_memory_stats()
     run()
     return torch.cuda.max_memory_allocated()
@@ -149,7 +158,7 @@ class Peer(Side):
 
   @torch.no_grad()
   def step(self, latents, texts):
-    """See `Ours.step`; channels first, as in all below."""
+    """See `Ours.step`."""
     return self.unet(latents, torch.tensor(TIMESTEP, device=self.device), texts)
 
   def invert(self, latents, text, steps):
@@ -166,10 +175,16 @@ class Peer(Side):
 
   def null_text(self, trajectory, text, null_text, inner_steps):
     """See `Ours.null_text`."""
-    given = self.plain, trajectory, text, null_text, self.schedule
-    return torch_peer_sampling.optimise_null_text(
-      *given, guidance=GUIDANCE, inner_steps=inner_steps
-    )[-1][-1]
+    _, _, latents = torch_peer_sampling.optimise_null_text(
+      self.plain,
+      trajectory,
+      text,
+      null_text,
+      self.schedule,
+      guidance=GUIDANCE,
+      inner_steps=inner_steps,
+    )
+    return latents[-1]
 
   def encode(self, frames):
     """See `Ours.encode`."""
@@ -186,7 +201,7 @@ def main_branch(layout):
 
 
 def read_params(config, model_config):
-  """{'unet', 'vae'} of float32 arrays: of the checkpoint of a benchmark's config, or random ones."""
+  """{'unet', 'vae'} of float32 arrays: those of `config.checkpoint`, or random ones if it is ''."""
   if config.checkpoint:
     return jax.device_get(checkpoint.load(config.checkpoint, 'float32', ('unet', 'vae')).params)
   return {
@@ -206,5 +221,6 @@ def make_sides(config, model_config, params, dtypes):
   """
   sides = {OURS: Ours(model_config, params, dtypes[0], config.remat)}
   for name in (PEER, COMPILED)[: 1 + config.compiled]:
-    sides[name] = Peer(model_config, params, dtypes[1], config.remat, name == COMPILED)
+    compiled = name == COMPILED
+    sides[name] = Peer(model_config, params, dtypes[1], config.remat, compiled=compiled)
   return sides

@@ -1,4 +1,4 @@
-"""How long it takes until an edit begins: the command itself, without and with its caches."""
+"""Start-up time of the edit command, without and with its caches."""
 
 import json
 import pathlib
@@ -13,11 +13,11 @@ AGAIN = 5
 
 
 def measure():
-  """Starts the edit of the shipped clip again and again, in processes of their own.
+  """Runs the edit of the shipped clip several times, each in a new process.
 
   Returns:
-    {'the first time', 'again': {'first_step': seconds to the first step of the edit, 'all': seconds
-    to the end}}, the second of them medians.
+    {'the first time': dict, 'again': dict of medians}, each {'first_step': seconds to the first
+    step of the edit, 'all': seconds to the end}.
 
   Raises:
     subprocess.CalledProcessError: an edit failed.

@@ -1,5 +1,4 @@
-"""The same UNet in PyTorch, to be timed beside ours: SDPA, channels_last, rows in one batch; works
-under torch.compile.
+"""Our UNet in PyTorch, for timing: SDPA, channels_last, rows in one batch, under torch.compile.
 
 Modules have the names of our parameter paths. Rows are folded into the batch as [R * F, C, H, W],
 and a route is one `index_select`. It computes what ours does without masks; the benchmark compares
@@ -33,12 +32,11 @@ def make_unet(config, params, dtype=torch.float32, device='cpu', remat=False):
     `UNet`, channels last; its parameters have no gradients.
 
   Raises:
-    RuntimeError: parameters that are missing or have no place.
+    RuntimeError: parameters are missing or unknown.
   """
   unet = UNet(config, remat)
-  unet.load_state_dict(
-    dict(_to_torch(path, x) for path, x in traverse_util.flatten_dict(params, sep='/').items())
-  )
+  flat = traverse_util.flatten_dict(params, sep='/')
+  unet.load_state_dict(dict(_to_torch(path, x) for path, x in flat.items()))
   return unet.to(device, dtype, memory_format=torch.channels_last).requires_grad_(False)
 
 
@@ -48,7 +46,8 @@ def _to_torch(path, x):
   x = torch.from_numpy(np.array(x, np.float32))
   if leaf == 'kernel':
     x = x.permute(3, 2, 0, 1) if x.ndim == 4 else x.T
-    x = x[:, :, None, None] if module.endswith('conv_shortcut') else x  # a 1x1 convolution there
+    # The shortcut is a 1x1 convolution here.
+    x = x[:, :, None, None] if module.endswith('conv_shortcut') else x
   name = leaf if leaf in ('bias', 'frame_positions') else 'weight'
   return f'{module.replace("/", ".")}.{name}', x.contiguous()
 
@@ -56,16 +55,14 @@ def _to_torch(path, x):
 @torch.compiler.assume_constant_result
 @functools.cache
 def _relative_buckets(frames, buckets, max_distance, device):
-  """i64[F, F]; made once, and a constant of compiled programs."""
+  """i64[F, F], made once and a constant of compiled programs."""
   return torch.from_numpy(np.int64(relative_buckets(frames, buckets, max_distance))).to(device)
 
 
 @torch.compiler.assume_constant_result
 @functools.cache
 def _rotary_table(frames, dim, width, device):
-  """Cosines and signed sines of the first `dim` of `width` head dims, in interleaved pairs: f32[F,
-  1, width] each.
-  """
+  """Cosines and signed sines of `dim` head dims in interleaved pairs, f32[F, 1, width] each."""
   angles = torch.arange(frames)[:, None] * 10000.0 ** (-torch.arange(0, dim, 2) / dim)
   pairs = lambda even, odd: torch.stack([even, odd], dim=-1).flatten(-2)
   cos = F.pad(pairs(angles.cos(), angles.cos()), (0, width - dim), value=1.0)
@@ -74,11 +71,10 @@ def _rotary_table(frames, dim, width, device):
 
 
 class VideoNorm(nn.GroupNorm):
-  """Group normalisation with statistics over all frames of a row: one image as high as all frames,
-  without a copy.
-  """
+  """Group normalisation with statistics over all frames of a row."""
 
   def forward(self, x, rows):
+    # The frames of a row as one tall image, without a copy.
     n, c, h, w = x.shape
     tall = x.permute(0, 2, 3, 1).reshape(rows, n // rows * h, w, c).permute(0, 3, 1, 2)
     return super().forward(tall).permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
@@ -87,20 +83,23 @@ class VideoNorm(nn.GroupNorm):
 class Resnet(nn.Module):
   def __init__(self, inputs, features, time, groups):
     super().__init__()
-    self.norm1, self.norm2 = (
-      VideoNorm(groups, inputs, eps=1e-5),
-      VideoNorm(groups, features, eps=1e-5),
-    )
+    self.norm1, self.norm2 = (VideoNorm(groups, n, eps=1e-5) for n in (inputs, features))
     self.conv1, self.conv2 = (nn.Conv2d(n, features, 3, padding=1) for n in (inputs, features))
     self.time_emb_proj = nn.Linear(time, features)
     if inputs != features:
       self.conv_shortcut = nn.Conv2d(inputs, features, 1)
 
   def forward(self, x, time, rows):
-    shift = self.conv1.bias + self.time_emb_proj(time)  # all rows share the timestep
+    # All rows share the timestep, so its embedding is a bias.
+    shift = self.conv1.bias + self.time_emb_proj(time)
     hidden = F.conv2d(F.silu(self.norm1(x, rows)), self.conv1.weight, shift, padding=1)
     hidden = self.conv2(F.silu(self.norm2(hidden, rows)))
     return (self.conv_shortcut(x) if hasattr(self, 'conv_shortcut') else x) + hidden
+
+
+def _read(x, rows, source):
+  """f[R * F, N, C] with the rows i64[R] that each row reads; None if each reads itself."""
+  return x if source is None else x.unflatten(0, (rows, -1)).index_select(0, source).flatten(0, 1)
 
 
 class Attention(nn.Module):
@@ -111,6 +110,11 @@ class Attention(nn.Module):
     self.to_k, self.to_v = (nn.Linear(context, width, bias=False) for _ in range(2))
     self.to_out_0 = nn.Linear(width, width)
 
+  def read(self, x, rows, routes):
+    """Queries, keys and values of the rows that `routes` name, f[R * F, N, C] each."""
+    projections = zip((self.to_q, self.to_k, self.to_v), routes, strict=True)
+    return [_read(project(x), rows, source) for project, source in projections]
+
   def attend(self, q, k, v, bias=None):
     """f[b, N, C] x 3 -> f[b, N, C]."""
     split = lambda x: x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -118,34 +122,23 @@ class Attention(nn.Module):
     return self.to_out_0(out.transpose(1, 2).flatten(2))
 
 
-def _read(x, rows, source):
-  """Reads f[R * F, N, C] from the rows i64[R]; None where all are the own."""
-  return x if source is None else x.unflatten(0, (rows, -1)).index_select(0, source).flatten(0, 1)
-
-
 class Spatial(Attention):
   def forward(self, x, rows, routes):
-    q, k, v = (
-      _read(to(x), rows, s) for to, s in zip((self.to_q, self.to_k, self.to_v), routes, strict=True)
-    )
-    return self.attend(q, k, v)
+    return self.attend(*self.read(x, rows, routes))
 
 
 class Cross(Attention):
   def forward(self, x, text):
-    rows = len(text)
-    out = self.attend(self.to_q(x).reshape(rows, -1, x.shape[-1]), self.to_k(text), self.to_v(text))
-    return out.reshape(x.shape)
+    q = self.to_q(x).reshape(len(text), -1, x.shape[-1])
+    return self.attend(q, self.to_k(text), self.to_v(text)).reshape(x.shape)
 
 
 class Temporal(Attention):
   def __init__(self, width, config):
     super().__init__(width, width, config.heads)
-    self.config = config
-    self.time_rel_pos_bias = nn.Module()
-    self.time_rel_pos_bias.relative_attention_bias = nn.Embedding(
-      config.relative_buckets, config.heads
-    )
+    self.config, self.time_rel_pos_bias = config, nn.Module()
+    bias = nn.Embedding(config.relative_buckets, config.heads)
+    self.time_rel_pos_bias.relative_attention_bias = bias
     if config.frame_positions:
       self.frame_positions = nn.Parameter(torch.zeros(config.frame_positions, width))
 
@@ -154,19 +147,15 @@ class Temporal(Attention):
     x = x.unflatten(0, (rows, frames)).transpose(1, 2)
     if config.frame_positions:
       x = x + self.frame_positions[:frames]
-    x = x.reshape(rows * tokens, frames, -1)
-    q, k, v = (
-      _read(to(x), rows, s) for to, s in zip((self.to_q, self.to_k, self.to_v), routes, strict=True)
-    )
+    q, k, v = self.read(x.reshape(rows * tokens, frames, -1), rows, routes)
+    span = config.relative_max_distance
+    buckets = _relative_buckets(frames, config.relative_buckets, span, x.device)
     table = self.time_rel_pos_bias.relative_attention_bias.weight
-    buckets = _relative_buckets(
-      frames, config.relative_buckets, config.relative_max_distance, x.device
-    )
     out = self.attend(self.rotate(q), self.rotate(k), v, table[buckets].permute(2, 0, 1)[None])
     return out.unflatten(0, (rows, tokens)).transpose(1, 2).flatten(0, 1)
 
   def rotate(self, x):
-    """Rotary positions of frames on the first head dims, interleaved pairs."""
+    """Rotary positions of frames on the first head dims, in interleaved pairs."""
     cos, sin = _rotary_table(x.shape[1], self.config.rotary_dim, x.shape[2] // self.heads, x.device)
     heads = x.unflatten(-1, (self.heads, -1))
     swapped = heads.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
@@ -188,10 +177,8 @@ class Block(nn.Module):
   def __init__(self, width, config):
     super().__init__()
     self.norm1, self.norm2, self.norm_temp, self.norm3 = (nn.LayerNorm(width) for _ in range(4))
-    self.attn1, self.attn2 = (
-      Spatial(width, width, config.heads),
-      Cross(width, config.text_width, config.heads),
-    )
+    self.attn1 = Spatial(width, width, config.heads)
+    self.attn2 = Cross(width, config.text_width, config.heads)
     self.attn_temp, self.ff = Temporal(width, config), FeedForward(width)
 
   def forward(self, x, text, routes):
@@ -226,6 +213,8 @@ class UNet(nn.Module):
     self.time_embedding.linear_2 = nn.Linear(time, time)
     self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
     resnet = lambda inputs, features: Resnet(inputs, features, time, config.groups)
+
+    # Down; `x` and `skips` are numbers of channels.
     skips, x = [widths[0]], widths[0]
     for i, width in enumerate(widths):
       level = nn.Module()
@@ -240,6 +229,8 @@ class UNet(nn.Module):
         level.downsamplers_0.conv = nn.Conv2d(x, x, 3, stride=2, padding=1)
         skips.append(x)
       setattr(self, f'down_blocks_{i}', level)
+
+    # Middle and up.
     self.mid_block = nn.Module()
     self.mid_block.resnets_0, self.mid_block.resnets_1 = resnet(x, x), resnet(x, x)
     self.mid_block.attentions_0 = Transformer(x, config)
@@ -265,9 +256,10 @@ class UNet(nn.Module):
     routes = iter(
       [[table[i, j] if on else None for j, on in enumerate(slots)] for i, slots in enumerate(read)]
     )
-    angles = timestep * torch.exp(
-      -math.log(10000.0) * torch.arange(half, device=latents.device) / half
-    )
+
+    # The timestep's embedding.
+    frequencies = -math.log(10000.0) * torch.arange(half, device=latents.device) / half
+    angles = timestep * torch.exp(frequencies)
     time = self.time_embedding.linear_1(torch.cat([angles.cos(), angles.sin()]).to(dtype))
     time, text = F.silu(self.time_embedding.linear_2(F.silu(time))), text.to(dtype)
 
@@ -277,12 +269,10 @@ class UNet(nn.Module):
 
     def layer(level, j, x):
       x = run(getattr(level, f'resnets_{j}'), x, time, rows)
-      return (
-        run(getattr(level, f'attentions_{j}'), x, text, next(routes))
-        if hasattr(level, f'attentions_{j}')
-        else x
-      )
+      attention = getattr(level, f'attentions_{j}', None)
+      return x if attention is None else run(attention, x, text, next(routes))
 
+    # Down.
     x = self.conv_in(latents.flatten(0, 1).to(dtype).contiguous(memory_format=torch.channels_last))
     skips = [x]
     for i in range(levels):
@@ -293,6 +283,8 @@ class UNet(nn.Module):
       if i < levels - 1:
         x = level.downsamplers_0.conv(x)
         skips.append(x)
+
+    # Middle and up.
     x = self.mid_block.resnets_1(layer(self.mid_block, 0, x), time, rows)
     for i in range(levels):
       level = getattr(self, f'up_blocks_{i}')
@@ -311,8 +303,8 @@ def routes_of(rows, device='cpu'):
   """The routes of a `rows.Rows`, for `UNet`.
 
   Returns:
-    i64[L, 6, R], the rows that are read, and bool (L, 6) as tuples, where they are not the own;
-    None without any.
+    (i64[L, 6, R], the row that each row reads; bool (L, 6) as nested tuples, where that is another
+    row), or None if every row reads itself.
   """
   tables = np.stack([getattr(rows.routes, slot).inside for slot in SLOTS])  # [6, R, L]
   tables = np.int64(tables).transpose(2, 0, 1)

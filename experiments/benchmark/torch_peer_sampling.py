@@ -1,8 +1,8 @@
 """Sampling, DDIM inversion and null-text optimisation with the UNet of `torch_peer.py`.
 
 They compute what `sampling.sample`, `inversion.ddim_invert` and `inversion.optimise_null_text` do,
-with channels before the grid. Tables go to the device before a loop starts, and nothing in a loop
-waits for it.
+with channels before the grid. Tables go to the device before a loop starts, and no loop waits for
+the device.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajecto
   """`sampling.sample` of this UNet.
 
   Args:
-    unet: `UNet`, or what `torch.compile` makes of it.
+    unet: `UNet`, compiled or not.
     latents: f32[K, F, C, H, W].
     texts: f32[P, T, E].
     plan: `rows.RowPlan` without masks.
@@ -29,6 +29,7 @@ def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajecto
   Returns:
     f32[K, F, C, H, W].
   """
+  # Tables of all steps, on the device.
   count, device = len(plan.steps), latents.device
   table = lambda x: torch.from_numpy(np.array(x)).to(device)
   index = lambda x: table(np.int64(x))
@@ -38,13 +39,11 @@ def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajecto
     for step in plan.steps
   ]
   halves = [(index(step.uncond), index(step.cond), switch(step.updated)) for step in plan.steps]
-  stored = (
-    [switch(s) if s.any() else None for s in stored] if stored is not None else [None] * count
-  )
-  timesteps, updates = (
-    _timesteps(schedule.timesteps(count), device),
-    sampler_updates('ddim', schedule.levels(count)),
-  )
+  stored = [None] * count if stored is None else [switch(s) if s.any() else None for s in stored]
+  timesteps = _timesteps(schedule.timesteps(count), device)
+  updates = sampler_updates('ddim', schedule.levels(count))
+
+  # The steps.
   for i in range(count):
     epsilon = torch.cat(
       [unet(latents[branch], timesteps[i], text, routes) for branch, text, routes in passes[i]]
@@ -71,14 +70,13 @@ def ddim_invert(unet, latents, text, schedule, steps):
   Returns:
     f32[S + 1, F, C, H, W]: z_0, ..., z_T.
   """
-  timesteps, levels = (
-    _timesteps(schedule.timesteps(steps)[::-1], latents.device),
-    schedule.levels(steps)[::-1],
-  )
+  timesteps = _timesteps(schedule.timesteps(steps)[::-1], latents.device)
+  levels = schedule.levels(steps)[::-1]
   trajectory = [latents]
   for i in range(steps):
     epsilon = unet(trajectory[-1][None], timesteps[i], text[None])[0]
-    trajectory.append(_move(ddim_update(*levels[i : i + 2]), trajectory[-1], epsilon))
+    update = ddim_update(levels[i], levels[i + 1])
+    trajectory.append(_move(update, trajectory[-1], epsilon))
   return torch.stack(trajectory)
 
 
@@ -92,7 +90,7 @@ def optimise_null_text(
     trajectory: f32[S + 1, F, C, H, W] of `ddim_invert` with `text`.
     text: f32[T, E], the source prompt.
     null_text: f32[T, E], where the first step starts.
-    guidance: scale of the sampling to be repaired.
+    guidance: scale of the sampling that is optimised.
     inner_steps: updates in a step.
 
   Returns:
@@ -100,45 +98,40 @@ def optimise_null_text(
     after every step).
   """
   steps = len(trajectory) - 1
-  timesteps, updates = (
-    _timesteps(schedule.timesteps(steps), text.device),
-    sampler_updates('ddim', schedule.levels(steps)),
-  )
+  timesteps = _timesteps(schedule.timesteps(steps), text.device)
+  updates = sampler_updates('ddim', schedule.levels(steps))
+
+  def denoise(i, latents, uncond, cond):
+    """The latents after step i."""
+    epsilon = unet(latents[None], timesteps[i], uncond[None])[0]
+    return _move(updates[i], latents, epsilon + guidance * (cond - epsilon))
+
   latents, uncond = trajectory[-1], null_text.detach().clone()
-  found = []
+  rows = []
   for i in range(steps):
-    predict = lambda text, latents=latents, timestep=timesteps[i]: unet(
-      latents[None], timestep, text[None]
-    )[0]
     with torch.no_grad():
-      cond = predict(text)
-
-    def denoised(uncond, i=i, latents=latents, cond=cond, predict=predict):
-      epsilon = predict(uncond)
-      return _move(updates[i], latents, epsilon + guidance * (cond - epsilon))
-
+      cond = unet(latents[None], timesteps[i], text[None])[0]
     uncond = uncond.clone().requires_grad_()
     adam, losses = torch.optim.Adam([uncond], lr=1e-2 * (1 - i / 100)), []
     for _ in range(inner_steps):
-      loss = torch.nn.functional.mse_loss(denoised(uncond), trajectory[steps - 1 - i])
+      moved = denoise(i, latents, uncond, cond)
+      loss = torch.nn.functional.mse_loss(moved, trajectory[steps - 1 - i])
       adam.zero_grad()
       loss.backward()
       adam.step()
       losses.append(loss.detach())
     uncond = uncond.detach()
     with torch.no_grad():
-      latents = denoised(uncond)
-    found.append((uncond, torch.stack(losses), latents))
-  return tuple(map(torch.stack, zip(*found, strict=True)))
+      latents = denoise(i, latents, uncond, cond)
+    rows.append((uncond, torch.stack(losses), latents))
+  return tuple(map(torch.stack, zip(*rows, strict=True)))
 
 
 def _timesteps(timesteps, device):
-  """Tensors of their own: a number would be a constant of a compiled program, and every step
-  another one.
-  """
+  """Timesteps as tensors; as numbers, each would be the constant of another compiled program."""
   return [torch.tensor(int(timestep), device=device) for timestep in timesteps]
 
 
 def _move(update, latents, epsilon):
-  """A `diffusion.Update` by DDIM."""
+  """Latents after a `diffusion.Update` by DDIM."""
   return float(update.latents) * latents + float(update.noise) * epsilon

@@ -1,4 +1,4 @@
-"""The VAE of diffusers with our parameters, to be timed beside ours. Needs the extra `parity`."""
+"""The VAE of diffusers with our parameters, for timing. Needs the extra `parity`."""
 
 import re
 
@@ -20,7 +20,7 @@ def make_vae(config, params, dtype=torch.float32, device='cpu'):
     `diffusers.AutoencoderKL`, channels last, without gradients.
 
   Raises:
-    RuntimeError: parameters that are missing or have no place.
+    RuntimeError: parameters are missing or unknown.
   """
   levels = len(config.channels)
   vae = diffusers.AutoencoderKL(
@@ -35,13 +35,12 @@ def make_vae(config, params, dtype=torch.float32, device='cpu'):
   shapes = {name: x.shape for name, x in vae.state_dict().items()}
   state = {}
   for path, x in traverse_util.flatten_dict(params, sep='/').items():
-    name = re.sub(r'_(\d+)(?=/)', r'.\1', path).replace('/', '.')
-    name, leaf = name.rsplit('.', 1)
+    name, leaf = re.sub(r'_(\d+)(?=/)', r'.\1', path).replace('/', '.').rsplit('.', 1)
     x = torch.from_numpy(np.array(x, np.float32))
     if leaf == 'kernel':
       x = x.permute(3, 2, 0, 1) if x.ndim == 4 else x.T
     name = f'{name}.{"bias" if leaf == "bias" else "weight"}'
-    # some of our matrices are 1x1 convolutions there
+    # Some of our matrices are 1x1 convolutions there.
     state[name] = x.reshape(shapes.get(name, x.shape))
   vae.load_state_dict(state)
   return vae.to(device, dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -49,17 +48,18 @@ def make_vae(config, params, dtype=torch.float32, device='cpu'):
 
 @torch.no_grad()
 def encode(vae, frames, batch=1):
-  """Frames f32[F, H, W, 3] in [-1, 1], `batch` at once, to latents f32[F, C, H/8, W/8]: the scaled
-  posterior mean.
+  """The scaled posterior mean: frames f32[F, H, W, 3] in [-1, 1] to latents f32[F, C, H/8, W/8].
+
+  Args:
+    batch: frames encoded at once.
   """
-  means = [
-    vae.encode(x).latent_dist.mean for x in frames.permute(0, 3, 1, 2).to(vae.dtype).split(batch)
-  ]
+  frames = frames.permute(0, 3, 1, 2).to(vae.dtype)
+  means = [vae.encode(x).latent_dist.mean for x in frames.split(batch)]
   return torch.cat(means).float() * vae.config.scaling_factor
 
 
 @torch.no_grad()
 def decode(vae, latents, batch=1):
-  """Latents f32[F, C, H, W], `batch` at once, to frames f32[F, 8 H, 8 W, 3], not clipped."""
+  """Latents f32[F, C, H, W], `batch` at once, to unclipped frames f32[F, 8 H, 8 W, 3]."""
   latents = (latents / vae.config.scaling_factor).to(vae.dtype, memory_format=torch.channels_last)
   return torch.cat([vae.decode(x).sample for x in latents.split(batch)]).permute(0, 2, 3, 1).float()

@@ -1,8 +1,9 @@
-"""The benchmark of speed: it refuses to time what disagrees, and says what it found."""
+"""The benchmark refuses to time sides that disagree, and reports what it measured."""
 
 import dataclasses
 import importlib
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -20,17 +21,12 @@ pytestmark = pytest.mark.parity
 
 @pytest.fixture(scope='module')
 def speed():
+  """The modules of `experiments.benchmark` as attributes; `main` is the command."""
   pytest.importorskip('torch')
-  names = (
-    'benchmark',
-    'speed_cases',
-    'speed_curves',
-    'speed_measure',
-    'speed_report',
-    'speed_request',
-    'speed_sides',
-  )
-  return {name: importlib.import_module(f'experiments.{name}') for name in names}
+  names = 'cases', 'curves', 'measure', 'report', 'request', 'sides'
+  modules = {name: importlib.import_module(f'experiments.benchmark.{name}') for name in names}
+  main = importlib.import_module('experiments.benchmark.__main__')
+  return types.SimpleNamespace(main=main, **modules)
 
 
 @pytest.fixture(scope='module')
@@ -43,50 +39,41 @@ def folder(tmp_path_factory):
 
 def config_of(folder, **changes):
   config = benchmark_config.get_config()
-  given = {
-    'checkpoint': str(folder / 'tiny'),
-    'steps': 2,
-    'repeats': 1,
-    'rows': (1, 2),
-    'start_up': False,
-  }
-  given |= {'null_text.steps': 1, 'null_text.inner_steps': 1, 'curves': False}
+  small = {'checkpoint': str(folder / 'tiny'), 'steps': 2, 'repeats': 1, 'rows': (1, 2)}
+  small |= {'null_text.steps': 1, 'null_text.inner_steps': 1, 'curves': False, 'start_up': False}
+  small |= {name.replace('__', '.'): value for name, value in changes.items()}
   with config.unlocked():
-    config.update_from_flattened_dict(
-      given | {name.replace('__', '.'): value for name, value in changes.items()}
-    )
+    config.update_from_flattened_dict(small)
   return config
 
 
 def run(speed, config, workdir):
-  speed['benchmark'].run(config, speed['speed_request'].read_speed(config), workdir)
+  speed.main.run(config, speed.request.read_benchmark(config), workdir)
   return json.loads((workdir / 'results.json').read_text())
 
 
 def test_all_cases(speed, folder, tmp_path, monkeypatch):
   for name, few in (('ROWS', (1, 2)), ('STEPS', (2,)), ('EDITS', (1, 2)), ('SHARES', (0.5, 1.0))):
-    monkeypatch.setattr(speed['speed_curves'], name, few)
+    monkeypatch.setattr(speed.curves, name, few)
   results = run(speed, config_of(folder, curves=True), tmp_path)
   assert 0 < results['disagreement'] < 1e-3 and results['rate'] > 0
-  equal = {'ours', 'PyTorch'}
-  assert {name: set(variants) - equal for name, variants in results['cases'].items()} == {
-    **{name: set() for name in ('UNet step, rows: 1', 'UNet step, rows: 2', 'DDIM inversion')},
-    **{name: {'ours, planned', 'PyTorch, planned'} for name in ('appearance edit', 'motion edit')},
-    **{name: set() for name in ('null-text optimisation', 'VAE, encode', 'VAE, decode')},
-    'frames to edited frames': {'ours, planned', 'PyTorch, planned'},
-  }
+  plain = {'UNet step, rows: 1', 'UNet step, rows: 2', 'DDIM inversion', 'null-text optimisation'}
+  plain |= {'VAE, encode', 'VAE, decode'}
+  edits = {'appearance edit', 'motion edit', 'frames to edited frames'}
+  equal, planned = {'ours', 'PyTorch'}, {'ours, planned', 'PyTorch, planned'}
+  expected = dict.fromkeys(plain, equal) | dict.fromkeys(edits, equal | planned)
+  assert {name: set(variants) for name, variants in results['cases'].items()} == expected
   for variants in results['cases'].values():
     assert variants['ours']['flops'] == variants['PyTorch']['flops'] > 0
     for name, measured in variants.items():
       assert len(measured['seconds']) == 1 and measured['seconds'][0] > 0
-      assert measured['compile_cold'] >= 0 and (
-        measured['compile_warm'] is not None
-      ) == name.startswith('ours')
+      assert measured['compile_cold'] >= 0
+      assert (measured['compile_warm'] is not None) == name.startswith('ours')
   one, two = (results['cases'][f'UNet step, rows: {rows}']['ours']['flops'] for rows in (1, 2))
   assert two == 2 * one == results['cases']['DDIM inversion']['ours']['flops']
   edit = results['cases']['appearance edit']
   assert edit['ours, planned']['flops'] < edit['ours']['flops'] == 8 * one
-  assert {row['curve'] for row in results['curves']} == set(speed['speed_curves'].AXES)
+  assert {row['curve'] for row in results['curves']} == set(speed.curves.AXES)
   memory = {(row['curve'], row['at']): row['memory'] for row in results['curves']}
   assert memory['rows', 2] > memory['rows', 1] and memory['edits', 2] > memory['edits', 1]
   assert (tmp_path / 'curves.png').read_bytes()[1:4] == b'PNG'
@@ -95,90 +82,62 @@ def test_all_cases(speed, folder, tmp_path, monkeypatch):
 
 
 def test_nothing_is_timed_where_both_disagree(speed, folder, tmp_path, monkeypatch):
-  step = speed['speed_sides'].Peer.step
-  monkeypatch.setattr(speed['speed_sides'].Peer, 'step', lambda *args: 1.01 * step(*args))
-  with pytest.raises(
-    SystemExit, match=r'the two disagree by .*; accepted: less than 0.001. Nothing was timed'
-  ):
+  step = speed.sides.Peer.step
+  monkeypatch.setattr(speed.sides.Peer, 'step', lambda *args: 1.01 * step(*args))
+  message = r'the two disagree by .*; accepted: less than 0.001. Nothing was timed'
+  with pytest.raises(SystemExit, match=message):
     run(speed, config_of(folder, cases=('unet',)), tmp_path)
   assert not (tmp_path / 'results.json').exists()
 
 
-def test_faults_are_told_together(speed, folder):
+def test_all_faults_are_listed(speed, folder):
   config = config_of(folder, steps=0, cases=('unet', 'magic'), rows=(0,), clip__height=60)
   with pytest.raises(ValueError) as caught:
-    speed['speed_request'].read_speed(config)
-  for part in (
-    'steps is 0',
-    'cases is (',
-    'rows is (0,)',
-    'clip.height is 60; accepted: a positive multiple of 8',
-  ):
+    speed.request.read_benchmark(config)
+  height = 'clip.height is 60; accepted: a positive multiple of 8'
+  for part in ('steps is 0', 'cases is (', 'rows is (0,)', height):
     assert part in str(caught.value)
   sprites = benchmark_config.get_config()
   sprites.clip.frames = 17
   with pytest.raises(ValueError, match=r'clip.frames is 17; accepted: at most 16'):
-    speed['speed_request'].read_speed(sprites)
-  assert speed['speed_request'].read_speed(benchmark_config.get_config()).clip == (16, 32, 32)
+    speed.request.read_benchmark(sprites)
+  assert speed.request.read_benchmark(benchmark_config.get_config()).clip == (16, 32, 32)
 
 
 def test_both_compute_on_the_same_kind_of_device(speed, monkeypatch):
-  monkeypatch.setattr(speed['speed_request'].torch.cuda, 'is_available', lambda: True)
-  with pytest.raises(
-    ValueError,
-    match='JAX computes on cpu, PyTorch on gpu; accepted: both on a GPU or both on a CPU',
-  ):
-    speed['speed_request'].read_speed(benchmark_config.get_config())
+  monkeypatch.setattr(speed.request.torch.cuda, 'is_available', lambda: True)
+  message = 'JAX computes on cpu, PyTorch on gpu; accepted: both on a GPU or both on a CPU'
+  with pytest.raises(ValueError, match=message):
+    speed.request.read_benchmark(benchmark_config.get_config())
 
 
 def test_lavie_is_the_default_of_a_benchmark_without_a_checkpoint(speed):
   config = benchmark_lavie.get_config()
   config.peer_dtype = ''
-  request = speed['speed_request'].read_speed(config)
-  assert request.clip == (16, 320, 512) and request.model_config.unet.channels == (
-    320,
-    640,
-    1280,
-    1280,
-  )
+  request = speed.request.read_benchmark(config)
+  assert request.clip == (16, 320, 512)
+  assert request.model_config.unet.channels == (320, 640, 1280, 1280)
 
 
-def test_what_the_cases_come_to(speed):
-  measured = lambda *seconds: {
-    'seconds': seconds,
-    'flops': 1.0,
-    'peak': None,
-    'compile_cold': 1,
-    'compile_warm': None,
+def test_the_summary_of_the_cases(speed):
+  seconds = {
+    'a': {'ours': (1, 1, 1), 'PyTorch': (4, 4, 4), 'PyTorch, compiled': (2, 3, 2)},
+    'b': {'ours': (4, 4, 4), 'ours, planned': (1, 1, 1), 'PyTorch': (2, 2, 2)},
   }
-  results = {
-    'cases': {
-      'a': {
-        'ours': measured(1, 1, 1),
-        'PyTorch': measured(4, 4, 4),
-        'PyTorch, compiled': measured(2, 3, 2),
-      },
-      'b': {
-        'ours': measured(4, 4, 4),
-        'ours, planned': measured(1, 1, 1),
-        'PyTorch': measured(2, 2, 2),
-      },
-    }
-  }
-  found = speed['speed_report'].summary(results)
+  others = {'flops': 1.0, 'peak': None, 'compile_cold': 1, 'compile_warm': None}
+  measured = lambda case: {name: {'seconds': x, **others} for name, x in case.items()}
+  found = speed.report.summary({'cases': {name: measured(case) for name, case in seconds.items()}})
   assert found['equal_rows'] == {'a': 2, 'b': 0.5} and found['losing'] == {'b': 0.5}
   assert found['geometric_mean'] == pytest.approx(1) and found['planned'] == {'b': 2}
-  assert speed['speed_measure'].ratio((1, 2, 4), (2, 2, 2)) == (1, 0.5, 2)
+  assert speed.measure.ratio((1, 2, 4), (2, 2, 2)) == (1, 0.5, 2)
 
 
 def test_peak_memory_is_that_of_the_run(speed):
-  """Again and again: what an earlier run has left with the allocator hides nothing."""
+  """Memory that the allocator kept from an earlier run does not hide that of a later one."""
   side = type('Side', (), {'ours': True, 'wait': lambda self, x: jax.block_until_ready(x)})()
   product = jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x))
   x = jnp.ones((3000, 3000))
-  held = lambda run: speed['speed_measure'].peak_memory(
-    speed['speed_measure'].Variant(side, run, 0)
-  )
+  held = lambda run: speed.measure.peak_memory(speed.measure.Variant(side, run, 0))
   held(lambda: product(x))
   for _ in range(2):
     assert 1e8 < held(lambda: product(x)) < 2e8

@@ -1,4 +1,4 @@
-"""The PyTorch version that benchmarks are compared with computes what ours does."""
+"""The PyTorch version that ours is timed against computes the same."""
 
 import jax
 import jax.numpy as jnp
@@ -41,24 +41,22 @@ def model():
 
 
 def first(x):
-  """Channels before the grid."""
+  """A tensor with channels before the grid."""
   import torch
 
   return torch.from_numpy(np.moveaxis(np.array(x), -1, -3).copy())
 
 
 def last(x):
-  """Channels after the grid, numpy."""
+  """An array with channels after the grid."""
   return np.moveaxis(x.numpy(), -3, -1)
 
 
 def test_the_unet_agrees(peer, model, rng):
   import torch
 
-  latents, text = (
-    rng.standard_normal((3, 9, 8, 4), np.float32),
-    rng.standard_normal((5, model.config.text_width), np.float32),
-  )
+  latents = rng.standard_normal((3, 9, 8, 4), np.float32)
+  text = rng.standard_normal((5, model.config.text_width), np.float32)
   expected = model.apply({'params': model.params}, latents, 501, text)[0]
   unet = peer.make_unet(model.config, model.params)
   with torch.no_grad():
@@ -71,32 +69,32 @@ def test_whole_edits_agree(peer, sampling, model, rng, task, stored):
   import torch
 
   settings = [preset('paper', task, False, STEPS, model.config.blocks)]
-  layout = plan_edit(
-    task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=model.config.blocks
-  )
+  blocks, schedule = model.config.blocks, NoiseSchedule()
+  layout = plan_edit(task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=blocks)
   start = rng.standard_normal((4, 8, 8, 4), np.float32)
   texts = rng.standard_normal((3, 5, model.config.text_width), np.float32)
   trajectory = rng.standard_normal((STEPS + 1, *start.shape), np.float32) if stored else None
-  schedule, branches = NoiseSchedule(), len(layout.branches)
+  starts = np.repeat(start[None], len(layout.branches), 0)
   expected = sample(
-    *(
-      model.apply,
-      model.params,
-      np.repeat(start[None], branches, 0),
-      texts,
-      layout.plan,
-      schedule,
-      7.5,
-    ),
-    **dict(stored=layout.stored, trajectory=trajectory),
+    model.apply,
+    model.params,
+    starts,
+    texts,
+    layout.plan,
+    schedule,
+    guidance=7.5,
+    stored=layout.stored,
+    trajectory=trajectory,
   )
   found = sampling.sample(
-    *(
-      peer.make_unet(model.config, model.params),
-      first(np.repeat(start[None], branches, 0)),
-      torch.from_numpy(texts),
-    ),
-    *(layout.plan, schedule, 7.5, layout.stored, None if trajectory is None else first(trajectory)),
+    peer.make_unet(model.config, model.params),
+    first(starts),
+    torch.from_numpy(texts),
+    layout.plan,
+    schedule,
+    guidance=7.5,
+    stored=layout.stored,
+    trajectory=first(trajectory) if stored else None,
   )
   main = [branch.kind for branch in layout.branches].index('main')
   assert agreement(last(found[main]), jax.device_get(expected)[main]) < EDIT
@@ -107,11 +105,10 @@ def test_inversion_agrees(peer, sampling, model, rng):
 
   latents = rng.standard_normal((3, 8, 8, 4), np.float32)
   text = rng.standard_normal((5, model.config.text_width), np.float32)
-  expected = inversion.ddim_invert(
-    model.denoise, model.params, latents, text, NoiseSchedule(), STEPS
-  )
-  unet = peer.make_unet(model.config, model.params)
-  found = sampling.ddim_invert(unet, first(latents), torch.from_numpy(text), NoiseSchedule(), STEPS)
+  schedule, denoise, params = NoiseSchedule(), model.denoise, model.params
+  expected = inversion.ddim_invert(denoise, params, latents, text, schedule, STEPS)
+  unet = peer.make_unet(model.config, params)
+  found = sampling.ddim_invert(unet, first(latents), torch.from_numpy(text), schedule, STEPS)
   assert agreement(last(found), expected) < EDIT
 
 
@@ -121,15 +118,22 @@ def test_null_text_agrees(peer, sampling, tiny, rng, remat):
 
   trajectory = rng.standard_normal((4, 2, 8, 8, 4), np.float32)
   text, null = rng.standard_normal((2, 5, tiny.config.text_width), np.float32)
-  never = -1.0  # the threshold of an early stop
+  schedule = NoiseSchedule()
+  # A loss is never below -1, so no step stops early.
   expected = inversion.optimise_null_text(
-    *(tiny.denoise, tiny.params, jnp.asarray(trajectory), text, null, NoiseSchedule()),
-    **dict(inner_steps=3, epsilon=never),
+    tiny.denoise,
+    tiny.params,
+    jnp.asarray(trajectory),
+    text,
+    null,
+    schedule,
+    inner_steps=3,
+    epsilon=-1.0,
   )
   unet = peer.make_unet(tiny.config, tiny.params, remat=remat)
+  text, null = torch.from_numpy(text), torch.from_numpy(null)
   texts, losses, latents = sampling.optimise_null_text(
-    *(unet, first(trajectory), torch.from_numpy(text), torch.from_numpy(null), NoiseSchedule()),
-    inner_steps=3,
+    unet, first(trajectory), text, null, schedule, inner_steps=3
   )
   np.testing.assert_allclose(losses, expected.losses, rtol=NULL_TEXT_LOSS)
   assert agreement(last(latents), expected.latents) < NULL_TEXT
@@ -151,9 +155,7 @@ def test_the_vae_agrees(config, batch, rng):
   frames = rng.uniform(-1, 1, (3, 2 * config.factor, 3 * config.factor, 3)).astype(np.float32)
   theirs = torch_peer_vae.make_vae(config, params)
   expected = vae_lib.encode_frames(ours, params, frames)
-  assert (
-    agreement(last(torch_peer_vae.encode(theirs, torch.from_numpy(frames), batch)), expected)
-    < VAE_TEXT
-  )
+  found = torch_peer_vae.encode(theirs, torch.from_numpy(frames), batch)
+  assert agreement(last(found), expected) < VAE_TEXT
   found = torch_peer_vae.decode(theirs, first(expected), batch)
   assert agreement(found, vae_lib.decode_frames(ours, params, expected)) < VAE_TEXT
