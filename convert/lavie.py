@@ -77,12 +77,13 @@ def read_vae_config(sd):
   data = json.loads((sd / 'vae/config.json').read_text())
   published.accept(data, 'act_fn', 'silu')
   published.accept(data, 'in_channels', 3)
+  # Files of 2022 have no scale.
   return vae.VAEConfig(
     channels=data['block_out_channels'],
     layers=data['layers_per_block'],
     groups=data.get('norm_num_groups', 32),
     latent_channels=data['latent_channels'],
-    scale=data.get('scaling_factor', 0.18215),  # files of 2022 do not have it
+    scale=data.get('scaling_factor', 0.18215),
   )
 
 

@@ -72,6 +72,7 @@ def make_cases(config, inputs, options, dtype):
     {name: {suffix of a variant: `Work`}}. With the suffix `PLANNED` an edit computes the plan's
     rows, with '' every row of every step.
   """
+  # Operations are those of one row times the number of rows, except of the VAE and of gradients.
   row, steps = row_flops(config, inputs.clip, dtype), options.steps
   null, text = inputs.texts
   cases = {}

@@ -66,7 +66,7 @@ class Ours(Side):
     return peak_memory()
 
   def multiply(self, x):
-    """A function that multiplies a square matrix by itself in the compute dtype."""
+    """A function that squares a matrix in the compute dtype."""
     x = jnp.asarray(x, self.dtype)
     return lambda: _multiply(x, x)
 

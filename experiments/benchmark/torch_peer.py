@@ -306,7 +306,8 @@ def routes_of(rows, device='cpu'):
     (i64[L, 6, R], the row that each row reads; bool (L, 6) as nested tuples, where that is another
     row), or None if every row reads itself.
   """
-  tables = np.stack([getattr(rows.routes, slot).inside for slot in SLOTS])  # [6, R, L]
+  # [6, R, L] to [L, 6, R].
+  tables = np.stack([getattr(rows.routes, slot).inside for slot in SLOTS])
   tables = np.int64(tables).transpose(2, 0, 1)
   read = (tables != np.arange(len(rows.branch))).any(-1)
   if not read.any():

@@ -111,6 +111,8 @@ def optimise_null_text(
   for i in range(steps):
     with torch.no_grad():
       cond = unet(latents[None], timesteps[i], text[None])[0]
+
+    # The null text that leads to the next latents of the trajectory.
     uncond = uncond.clone().requires_grad_()
     adam, losses = torch.optim.Adam([uncond], lr=1e-2 * (1 - i / 100)), []
     for _ in range(inner_steps):
@@ -121,6 +123,8 @@ def optimise_null_text(
       adam.step()
       losses.append(loss.detach())
     uncond = uncond.detach()
+
+    # The step with this text.
     with torch.no_grad():
       latents = denoise(i, latents, uncond, cond)
     rows.append((uncond, torch.stack(losses), latents))

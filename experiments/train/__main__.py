@@ -52,7 +52,7 @@ def run(config, request, workdir):
   last = sum(stage['steps'] for stage in request.stages)
 
   with training.state_store(workdir / 'states') as store, log.phase('train'):
-    # The state to go on from, and the losses until then.
+    # The state to resume from, and the losses until then.
     start = training.start(task.params, optimizer)
     state = training.restore(store, sharding.replicate(start, mesh))
     first = int(state.step)

@@ -53,13 +53,13 @@ def write_tokenizer(folder):
     (folder / name).write_text(text)
 
 
-def to_pickle(reference, folder, **more):
+def to_pickle(reference, folder, more=()):
   """The weights as files of 2022 have them: a pickle with position ids."""
   import torch
 
   ids = {'text_model.embeddings.position_ids': torch.arange(77)[None]}
   ids['vision_model.embeddings.position_ids'] = torch.arange(17)[None]
-  torch.save({**reference.state_dict(), **ids, **more}, folder / 'pytorch_model.bin')
+  torch.save(reference.state_dict() | ids | dict(more), folder / 'pytorch_model.bin')
   (folder / 'model.safetensors').unlink()
 
 
@@ -109,7 +109,7 @@ def test_preparation_is_that_of_transformers(size):
 def test_tensors_that_do_not_fit_leave_nothing(source, tmp_path, reference):
   import torch
 
-  to_pickle(reference, source, **{'text_model.extra.weight': torch.zeros(2, 2)})
+  to_pickle(reference, source, {'text_model.extra.weight': torch.zeros(2, 2)})
   done = command(source, tmp_path / 'out')
   assert done.returncode != 0
   assert 'text_model.extra.weight (2, 2)' in done.stderr

@@ -47,6 +47,7 @@ def references(torch):
     norm_num_groups=4,
     latent_channels=4,
   ).eval()
+  # The ids of bos and eos are wrong, as in the file of Stable Diffusion 1.4.
   text_reference = transformers.CLIPTextModel(
     transformers.CLIPTextConfig(
       vocab_size=514,
@@ -55,7 +56,7 @@ def references(torch):
       num_attention_heads=2,
       intermediate_size=64,
       hidden_act='quick_gelu',
-      bos_token_id=0,  # wrong, as in the file of Stable Diffusion 1.4
+      bos_token_id=0,
       eos_token_id=2,
     )
   ).eval()

@@ -11,7 +11,7 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, COMBINED, KINDS, Scene
 
 
 def combinations():
-  for values in itertools.product(*(ATTRIBUTES[name] for name in COMBINED)):
+  for values in itertools.product(*map(ATTRIBUTES.get, COMBINED)):
     yield dict(zip(COMBINED, values, strict=True))
 
 
@@ -75,7 +75,7 @@ def test_every_edit_of_an_attribute_is_drawn():
 
 def test_captions_have_at_most_14_words_of_the_vocabulary():
   rows = itertools.product(*ATTRIBUTES.values())
-  captions = {Scene(**dict(zip(ATTRIBUTES, row, strict=True))).caption for row in rows}
+  captions = {Scene(*row).caption for row in rows}
   assert len(captions) == np.prod([len(values) for values in ATTRIBUTES.values()])
   words = [caption.replace(',', '').split() for caption in captions]
   assert max(map(len, words)) <= 14

@@ -35,7 +35,8 @@ def plot(path, rows, grids):
     rows: as for `write_table`, with 'signal' (alphas_cumprod of the timestep) too.
     grids: the (H, W) of every block.
   """
-  from matplotlib import colormaps  # late: it takes seconds
+  # Late, as it takes seconds.
+  from matplotlib import colormaps
   from matplotlib.figure import Figure
 
   figure = Figure(figsize=(9, 3.9), layout='constrained')

@@ -293,4 +293,4 @@ def _shaping_silhouettes(frames):
 
 def _silhouetted():
   """(size, shape, motion) of all silhouettes."""
-  return itertools.product(*(ATTRIBUTES[name] for name in ('size', 'shape', 'motion')))
+  return itertools.product(ATTRIBUTES['size'], ATTRIBUTES['shape'], ATTRIBUTES['motion'])

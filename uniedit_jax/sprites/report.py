@@ -162,17 +162,15 @@ def _components(kinds):
 
 def _component(method, scores):
   """The cells of a method in the order of `COLUMNS`, without the kind."""
-  pair = lambda name, digits: ', '.join(
-    f'{scores[name][average]:.{digits}f}' for average in ('mean', 'median')
-  )
+  pair = lambda name, form: f'{scores[name]["mean"]:{form}}, {scores[name]["median"]:{form}}'
   difference, exact = (scores[f'{of}frame_difference']['mean'] for of in ('', 'exact_'))
   return [
     escape(method),
     _rate(scores['success']),
     _rate(scores['changed']),
-    pair('background_psnr', 1) + _gain(scores),
-    pair('psnr', 1),
-    pair('ssim', 3),
+    pair('background_psnr', '.1f') + _gain(scores),
+    pair('psnr', '.1f'),
+    pair('ssim', '.3f'),
     f'{difference:.4f}, {exact:.4f}',
   ]
 

@@ -140,7 +140,8 @@ def random_edit(rng, kind):
   while True:
     source = random_scene(rng)
     others = [value for value in ATTRIBUTES[attribute] if value != getattr(source, attribute)]
-    target = dataclasses.replace(source, **{attribute: others[rng.integers(len(others))]})
+    change = {attribute: others[rng.integers(len(others))]}
+    target = dataclasses.replace(source, **change)
     if not target.held_out:
       return Edit(kind, source, target)
 

@@ -90,7 +90,8 @@ def state_store(folder):
   """Yields an orbax CheckpointManager of a folder, local or remote, with the last two states."""
   options = ocp.CheckpointManagerOptions(max_to_keep=2)
   verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.WARNING)  # orbax logs a page a save
+  # Orbax logs a page with every save.
+  logging.set_verbosity(logging.WARNING)
   try:
     with ocp.CheckpointManager(absolute(folder), options=options) as store:
       yield store

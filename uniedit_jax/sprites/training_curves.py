@@ -17,7 +17,8 @@ def read(path, until):
 
 def plot(path, rows):
   """Draws every measure over the steps."""
-  import matplotlib.pyplot as plt  # late: it takes seconds
+  # Late, as it takes seconds.
+  import matplotlib.pyplot as plt
 
   names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != 'step']
   size = 4 * len(names), 3
