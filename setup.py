@@ -1,4 +1,4 @@
-"""Packaging of uniedit_jax; `pip install -e .` for use, `pip install -e '.[test]'` for work on it."""
+"""Packaging: `pip install -e .` for use, `pip install -e '.[test]'` for work on it."""
 
 import setuptools
 
@@ -42,18 +42,13 @@ setuptools.setup(
   version='0.1.0',
   description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
   license='Apache-2.0',
-  packages=setuptools.find_packages(
-    include=[
-      'uniedit_jax',
-      'uniedit_jax.*',
-      'convert',
-      'configs',
-      'configs.*',
-      'experiments',
-      'experiments.*',
-    ]
-  ),
-  package_data={'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*']},
+  # Commands, configs and converters are run in a clone.
+  packages=setuptools.find_packages(include=['uniedit_jax', 'uniedit_jax.*']),
+  package_data={
+    'uniedit_jax': ['py.typed'],
+    'uniedit_jax.reports': ['static/*'],
+    'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*'],
+  },
   python_requires='>=3.11',
   install_requires=INSTALL_REQUIRES,
   extras_require=EXTRAS_REQUIRE,

@@ -1,14 +1,17 @@
 """What each injection does to a motion edit: sweeps of its ranges, all settings beside one
 reconstruction.
 
-  python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components --workdir=out/components
+  python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components \
+    --workdir=out/components
 
 `--sweep` takes the name of a function below without its `sweep_`; each yields settings, which are
 fields of the config and their values (None: the preset's). The shipped model needs half a minute
 for each on 2 cores. With LaVie:
 
-  python -m experiments.sweep --config=configs/ablate_injection.py:lavie --config.checkpoint=checkpoints/lavie \
-    --config.video=clip.mp4 --config.target_prompt="a cat is waving its paw" --sweep=t1 --workdir=out/t1
+  python -m experiments.sweep --config=configs/ablate_injection.py:lavie \
+    --config.checkpoint=checkpoints/lavie \
+    --config.video=clip.mp4 --config.target_prompt="a cat is waving its paw" --sweep=t1 \
+    --workdir=out/t1
 """
 
 from configs import motion, sprites_motion
@@ -20,12 +23,9 @@ def get_config(form='full'):
   """The edit whose fields are swept: of the shipped clip ('full', 'quick'), or of a video ('lavie',
   'lavie,quick').
   """
-  model, size = (
-    (sprites_motion, form)
-    if not form.startswith('lavie')
-    else (motion, form[len('lavie,') :] or 'full')
-  )
-  config = model.get_config(size)
+  is_lavie = form.startswith('lavie')
+  size = form.removeprefix('lavie').removeprefix(',') or 'full'
+  config = (motion if is_lavie else sprites_motion).get_config(size)
   config.outputs.motion_reference = False
   return config
 

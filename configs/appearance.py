@@ -11,6 +11,6 @@ one A100, inversion included. The release: `--config.preset=release
 from configs import common
 
 
-def get_config(size='full'):
+def get_config(form='full'):
   """The paper's appearance edit of a video."""
-  return common.sized(common.edit(task='appearance', preset='paper'), size)
+  return common.edit_of_form(form, task='appearance').lock()

@@ -12,11 +12,9 @@ where it was stopped.
 from configs import common
 
 
-def get_config(size='full'):
-  """Motion edits unless a line says otherwise; `sprites` and `sprites,quick` are edits of the
-  shipped clip.
-  """
-  config, size = common.edit_of_form(size, task='motion')
+def get_config(form='full'):
+  """Motion edits unless a line says otherwise; `sprites` edits the shipped clip."""
+  config = common.edit_of_form(form, task='motion')
   config.manifest = ''  # jsonl or csv; or the csv of LOVEU-TGVE 2023
   config.per_device = 1  # edits that a device makes side by side
   # record edits that cannot start and make the others; False: no edit is made
@@ -25,4 +23,4 @@ def get_config(size='full'):
   config.coordinator = ''
   config.processes = 1  # of this run, where the coordinator is host:port
   config.process = 0  # which of them this is, where the coordinator is host:port
-  return common.sized(config, size)
+  return config.lock()

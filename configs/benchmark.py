@@ -36,4 +36,6 @@ def get_config(size='full'):
   config.curves = True
   # whether an edit of the shipped clip is started without and with its caches
   config.start_up = True
-  return common.sized(config, size)
+  if common.is_quick(size):
+    config.repeats, config.steps = 2, 5
+  return config.lock()

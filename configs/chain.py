@@ -1,6 +1,7 @@
 """Two edits of one clip, one after the other: the motion first, then the look of what came out.
 
-  python -m experiments.chain --config=configs/chain.py --config.motion.checkpoint=checkpoints/lavie \
+  python -m experiments.chain --config=configs/chain.py \
+    --config.motion.checkpoint=checkpoints/lavie \
     --config.motion.video=clip.mp4 --config.motion.target_prompt="a cat is waving its paw" \
     --config.appearance.target_prompt="a cat is waving its paw, oil painting" --workdir=out/chain
 
@@ -14,11 +15,12 @@ import ml_collections
 from configs import common
 
 
-def get_config(size='full'):
+def get_config(form='full'):
   """The paper's motion edit, then its appearance edit."""
   config = ml_collections.ConfigDict()
-  config.motion = common.edit(task='motion', preset='paper')
-  config.appearance = common.edit(task='appearance', preset='paper')
+  config.motion = common.edit_of_form(form, task='motion')
+  config.appearance = common.edit_of_form(form, task='appearance')
+  config.appearance.video = ''  # the first edit
   config.appearance.checkpoint = config.motion.get_ref('checkpoint')
   config.appearance.cache = config.motion.get_ref('cache')
-  return common.sized(config, size)
+  return config.lock()

@@ -8,15 +8,13 @@ long run.
 import ml_collections
 from ml_collections.config_dict import placeholder
 
-QUICK_STEPS = 5
 TASKS = ('motion', 'appearance')
 
 
-def sized(config, size):
-  """A config as it is, or in its short form.
+def is_quick(size):
+  """Whether a config is asked for in its short form.
 
   Args:
-    config: ConfigDict; changed.
     size: 'full', or 'quick': few steps of few frames, few clips and few edits.
 
   Raises:
@@ -24,42 +22,7 @@ def sized(config, size):
   """
   if size not in ('full', 'quick'):
     raise ValueError(f'the config is asked for {size!r}; accepted behind its colon: quick')
-  if size == 'quick':
-    _shrink(config)
-  return config
-
-
-def _shrink(config):
-  """Shrinks a config and those in it, in place."""
-  for name, part in config.items():
-    if isinstance(part, ml_collections.ConfigDict):
-      _shrink(part)
-    if name.startswith('stage'):
-      part.steps, part.images, part.clips = 4, 16, 8 if part.clips else 0
-  if 'preset' in config:  # an edit
-    for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):
-      if config[name].steps:
-        config[name].steps = tuple(
-          round(bound * QUICK_STEPS / config.steps) for bound in config[name].steps
-        )
-  if 'clip' in config and 'checkpoint' in config:  # and not the measures', which name a model
-    config.steps = QUICK_STEPS
-    if config.checkpoint != 'sprites':
-      config.clip.frames, config.clip.height, config.clip.width = 8, 128, 128
-  if 'tuning_steps' in config:
-    config.tuning_steps = QUICK_STEPS
-  if 'per_kind' in config:
-    config.per_kind = 1
-    config.text_to_video.clips, config.text_to_video.batch = min(config.text_to_video.clips, 2), 2
-    config.text_to_video.steps = QUICK_STEPS
-  if 'compared' in config:
-    config.edits.motion = config.edits.appearance = 1
-  if 'per_motion' in config:
-    config.per_motion, config.timesteps = 1, config.timesteps[:1]
-  if 'repeats' in config:
-    config.repeats = 2
-  if 'data' in config:
-    config.data.clips, config.data.validation = 32, 16
+  return size == 'quick'
 
 
 def model():
@@ -72,8 +35,10 @@ def model():
 
   config.clip = ml_collections.ConfigDict()
   config.clip.frames = placeholder(int)  # how many; the checkpoint's
-  config.clip.height = placeholder(int)  # pixels, a multiple of 8; the checkpoint's
-  config.clip.width = placeholder(int)  # pixels, a multiple of 8; the checkpoint's
+  # pixels, a multiple of the model's factor; the checkpoint's
+  config.clip.height = placeholder(int)
+  # pixels, a multiple of the model's factor; the checkpoint's
+  config.clip.width = placeholder(int)
   config.clip.start = 0  # first frame taken from the video
   config.clip.stride = 1  # every n-th frame
   config.clip.fit = 'stretch'  # to height x width; or 'crop': the middle of the frame
@@ -83,6 +48,9 @@ def model():
   # frames that neighbouring windows share; half of a window
   config.window.overlap = placeholder(int)
 
+  # a short run to try it: 5 steps, ranges scaled with them, and at most 8 frames of 128 x 128 of a
+  # model that makes larger clips; applied after all other fields are set
+  config.quick = False
   config.steps = 50  # denoising steps, of inversion too
   config.guidance = 7.5  # scale of classifier-free guidance; 1 = none
   config.schedule = ml_collections.ConfigDict()  # noise schedule; the checkpoint's
@@ -105,7 +73,8 @@ def edit(task, preset):
   config.method = 'injections'
   config.task = task  # 'motion' or 'appearance'
   config.preset = preset  # 'paper' or 'release': the ranges of all injections that are not set
-  config.video = ''  # mp4, gif, webm, mov or a folder of frames
+  # mp4, gif, webm, mov or a folder of frames; 'sprites': the clip that comes with the package
+  config.video = ''
   config.image = ''  # instead of a video: a still, filmed by the camera move
   config.move = ml_collections.ConfigDict()
   config.move.kind = 'zoom'  # 'pan', 'tilt', 'zoom', 'rotate', 'arc' or 'key_frames'
@@ -194,20 +163,19 @@ def _ranges():
 
 
 def edit_of_form(form, task, preset='paper'):
-  """An edit that has the forms `full`, `quick`, `sprites` and `sprites,quick`; the last two are of
-  the shipped clip.
+  """An edit that has the forms `full`, `quick`, `sprites` and `sprites,quick`.
 
   Args:
-    form: what stands behind the colon of `--config=configs/<name>.py:<form>`.
+    form: what stands behind the colon of `--config=configs/<name>.py:<form>`; those with `sprites`
+      are of the shipped clip.
     task, preset: as in `edit`.
-
-  Returns:
-    (ConfigDict, the size for `sized`).
   """
   model, _, size = form.partition(',')
-  if model == 'sprites':
-    return sprites_edit(task, preset), size or 'full'
-  return edit(task, preset), form
+  if model != 'sprites':
+    size = form
+  config = sprites_edit(task, preset) if model == 'sprites' else edit(task, preset)
+  config.quick = is_quick(size or 'full')
+  return config
 
 
 def baseline(form, task, method):
@@ -216,16 +184,13 @@ def baseline(form, task, method):
   Args:
     form, task: as in `edit_of_form`.
     method: name of the method.
-
-  Returns:
-    (ConfigDict, the size for `sized`).
   """
-  config, size = edit_of_form(form, task)
+  config = edit_of_form(form, task)
   config.method = method
   config.inversion.method = 'ddim'
   for unmade in ('reconstruction', 'motion_reference'):
     config.outputs[unmade] = False
-  return config, size
+  return config
 
 
 def sprites_edit(task, preset='paper'):
@@ -236,7 +201,7 @@ def sprites_edit(task, preset='paper'):
   """
   config = edit(task, preset)
   config.checkpoint = 'sprites'
-  config.video = 'uniedit_jax/sprites/clip.mp4'
+  config.video = 'sprites'
   config.source_prompt = 'a big red square moving right in the middle on grass, photo'
   config.steps = 25
   config.guidance = 3.0
@@ -260,3 +225,14 @@ def training():
   config.save_minutes = 5.0  # between saved states
   config.look_every = 500  # steps between validations
   return config
+
+
+def finish_training(config, size):
+  """The config of a training, locked; in its short form, with few clips and four steps a stage."""
+  if is_quick(size):
+    config.data.clips, config.data.validation = 32, 16
+    for name in config:
+      if name.startswith('stage'):
+        stage = config[name]
+        stage.steps, stage.images, stage.clips = 4, 16, 8 if stage.clips else 0
+  return config.lock()

@@ -13,15 +13,14 @@ them. What is finished is kept: the same command goes on where it was stopped, a
 import ml_collections
 
 from configs import common
-from configs.baselines import fatezero, masactrl, plain, rerender, tokenflow, tune_a_video
 
 BASELINES = {
-  'plain': ('Plain inversion', plain),
-  'masactrl': ('MasaCtrl', masactrl),
-  'tune_a_video': ('Tune-A-Video', tune_a_video),
-  'fatezero': ('FateZero', fatezero),
-  'tokenflow': ('TokenFlow', tokenflow),
-  'rerender': ('Rerender-A-Video', rerender),
+  'plain': 'Plain inversion',
+  'masactrl': 'MasaCtrl',
+  'tune_a_video': 'Tune-A-Video',
+  'fatezero': 'FateZero',
+  'tokenflow': 'TokenFlow',
+  'rerender': 'Rerender-A-Video',
 }
 PRESETS = {
   'uniedit_paper': ('UniEdit, as in the paper', 'paper'),
@@ -31,12 +30,12 @@ PRESETS = {
 
 def get_config(size='full'):
   """Plain inversion, the paper's baselines, and both presets of UniEdit, without and with masks."""
-  config = comparison()
-  add_methods(config, lambda task: common.edit(task, 'paper'), 'full')
-  return common.sized(config, size)
+  config = comparison(size)
+  add_methods(config, size)
+  return config.lock()
 
 
-def comparison():
+def comparison(size):
   """A comparison without methods."""
   config = ml_collections.ConfigDict()
   config.checkpoint = ''  # of all methods: a folder, or a name
@@ -47,45 +46,44 @@ def comparison():
   # jsonl or csv of the edits; '' = edits of the sprites world, whose right answers are known
   config.manifest = ''
   config.split = 'benchmark'  # sprites: which edits; or 'validation'
-  config.edits = {'motion': 8, 'appearance': 3}  # sprites: how many of the 20 of each kind
+  few = common.is_quick(size)
+  # sprites: how many of the 20 of each kind
+  config.edits = {'motion': 1 if few else 8, 'appearance': 1 if few else 3}
   config.compared = ()  # methods, of those under `setups.`, in the order of the tables
-  # of each method: title, whether it gets masks, and its edit of either task (motion, appearance)
-  # as a config
+  # of each method: title, whether it gets masks, the configs of its edits of either task (a file of
+  # configs/ and its form, as behind --config=), and what is changed in both
   config.setups = ml_collections.ConfigDict()
   return config
 
 
-def add(config, name, title, motion, appearance=None, masked=False):
+def add(config, name, title, configs, masked=False, changes=None):
   """Adds a method.
 
   Args:
     config: ConfigDict, changed.
     name: of its files.
     title: str.
-    motion, appearance: config of its edit of either task; one for both if there is no second.
-      Checkpoint, dtype, seed, cache, clip and prompts are set by the comparison.
+    configs: (motion, appearance), 'file:form' of the edit of either task. Checkpoint, dtype, seed,
+      cache, clip and prompts are set by the comparison.
     masked: whether it gets masks.
+    changes: dict of fields that both edits have in place of the configs'.
   """
   config.compared = (*config.compared, name)
-  appearance = motion if appearance is None else appearance
-  config.setups[name] = ml_collections.ConfigDict({'title': title, 'masked': masked})
-  config.setups[name].motion = motion.copy_and_resolve_references()
-  config.setups[name].appearance = appearance.copy_and_resolve_references()
+  fields = {'title': title, 'masked': masked, 'motion': configs[0], 'appearance': configs[1]}
+  config.setups[name] = ml_collections.ConfigDict(fields | {'changes': changes or {}})
 
 
-def add_methods(config, edit, form):
+def add_methods(config, form):
   """Adds plain inversion, the paper's baselines and the presets of UniEdit.
 
   Args:
     config: ConfigDict, changed.
-    edit: task -> config of an edit with the preset 'paper'.
-    form: of the baselines' configs, 'full' or 'sprites'.
+    form: of all configs.
   """
-  for name, (title, module) in BASELINES.items():
-    add(config, name, title, module.get_config(form))
+  for name, title in BASELINES.items():
+    add(config, name, title, [f'baselines/{name}:{form}'] * 2)
+  edits = [f'{task}:{form}' for task in common.TASKS]
   for masked in (False, True):
     for name, (title, preset) in PRESETS.items():
-      edits = [edit(task) for task in common.TASKS]
-      for one in edits:
-        one.preset = preset
-      add(config, name + '_masked' * masked, title + ', masks' * masked, *edits, masked=masked)
+      name, title = name + '_masked' * masked, title + ', masks' * masked
+      add(config, name, title, edits, masked, {'preset': preset})

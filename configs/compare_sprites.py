@@ -11,16 +11,14 @@ other edits than these); the ranges of all others are their authors'. About half
 `:quick` takes one edit of each kind and 5 steps.
 """
 
-from configs import common, compare, sprites_appearance, sprites_motion
+from configs import compare
 
 
 def get_config(size='full'):
-  """All methods of configs/compare.py, masks being the true ones, and UniEdit as it is shipped for
-  sprites.
-  """
-  config = compare.comparison()
+  """All methods of configs/compare.py with the true masks, and UniEdit as shipped for sprites."""
+  config = compare.comparison(size)
   config.checkpoint = 'sprites'
-  compare.add_methods(config, common.sprites_edit, 'sprites')
-  shipped = sprites_motion.get_config(), sprites_appearance.get_config()
-  compare.add(config, 'uniedit_shipped', 'UniEdit, as shipped', *shipped)
-  return common.sized(config, size)
+  compare.add_methods(config, f'sprites,{size}')
+  shipped = f'sprites_motion:{size}', f'sprites_appearance:{size}'
+  compare.add(config, 'uniedit_shipped', 'UniEdit, as shipped', shipped)
+  return config.lock()

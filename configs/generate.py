@@ -1,6 +1,7 @@
 """Plain text-to-video with the model that edits, as LaVie's sampler with DDIM.
 
-  python -m experiments.generate --config=configs/generate.py --config.checkpoint=checkpoints/lavie \
+  python -m experiments.generate --config=configs/generate.py \
+    --config.checkpoint=checkpoints/lavie \
     --config.prompt="a teddy bear is walking" --config.seed=42 --workdir=out/generate
 
 The same prompt and seed are the source of an edit with `--config.generated=True`.
@@ -13,4 +14,5 @@ def get_config(size='full'):
   """One clip."""
   config = common.model()
   config.prompt = ''  # what the clip shows
-  return common.sized(config, size)
+  config.quick = common.is_quick(size)
+  return config.lock()

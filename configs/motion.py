@@ -19,6 +19,6 @@ docs/sprites.md). The release edits a generated clip, whose start noise and prom
 from configs import common
 
 
-def get_config(size='full'):
+def get_config(form='full'):
   """The paper's motion edit of a video."""
-  return common.sized(common.edit(task='motion', preset='paper'), size)
+  return common.edit_of_form(form, task='motion').lock()

@@ -31,7 +31,7 @@ def get_config(path):
       f'{path} is the config of another kind of run; accepted: of experiments.edit or .generate'
     )
   config.update(_with_tuples(values))
-  return config
+  return config.lock()
 
 
 def _with_tuples(value):

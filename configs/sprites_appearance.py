@@ -18,4 +18,5 @@ def get_config(size='full'):
   config = common.sprites_edit('appearance')
   config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.inversion.method = 'direct'
-  return common.sized(config, size)
+  config.quick = common.is_quick(size)
+  return config.lock()

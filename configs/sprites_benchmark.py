@@ -1,6 +1,7 @@
 """How well the sprites model makes clips and edits them, where the right answer can be rendered.
 
-  python -m experiments.evaluate --config=configs/sprites_benchmark.py --workdir=out/sprites_benchmark
+  python -m experiments.evaluate --config=configs/sprites_benchmark.py \
+    --workdir=out/sprites_benchmark
 
 Text-to-video first, then 20 edits of each of the paper's five kinds, each with every injection
 alone and with all of them. Less than 45 minutes on 2 cores; a run that was interrupted goes on
@@ -27,6 +28,9 @@ def get_config(size='full'):
   config.per_kind = 20  # edits of each kind
   config.source_prompt = 'caption'  # or 'null': the prompt of inversion and reconstruction
   # Read are steps, guidance, schedule, inversion (without its prompt), preset and the ranges.
-  config.motion = sprites_motion.get_config()
-  config.appearance = sprites_appearance.get_config()
-  return common.sized(config, size)
+  config.motion = sprites_motion.get_config(size)
+  config.appearance = sprites_appearance.get_config(size)
+  if common.is_quick(size):
+    config.per_kind = 1
+    config.text_to_video.update(clips=2, batch=2, steps=5)
+  return config.lock()

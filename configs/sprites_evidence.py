@@ -23,4 +23,6 @@ def get_config(size='full'):
   config.source_prompt = 'caption'  # or 'null': the prompt that the maps are read with
   config.timesteps = (121, 361, 641, 921)  # noise levels, timesteps of the schedule
   config.clear = 0.75  # share of a cell that the object must cover, or leave free, to count
-  return common.sized(config, size)
+  if common.is_quick(size):
+    config.per_motion, config.timesteps = 1, config.timesteps[:1]
+  return config.lock()

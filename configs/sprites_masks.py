@@ -12,9 +12,10 @@ from configs import common, sprites_benchmark
 
 def get_config(size='full'):
   """Eight edits of each kind, without masks, with found and with true ones."""
-  config = sprites_benchmark.get_config()
-  config.per_kind = 8
-  config.text_to_video.clips = 0
-  # looked for: its colour and shape; or 'differing': the words that the other prompt lacks
-  config.words = 'object'
-  return common.sized(config, size)
+  config = sprites_benchmark.get_config(size)
+  with config.unlocked():
+    config.per_kind = 1 if common.is_quick(size) else 8
+    config.text_to_video.clips = 0
+    # looked for: its colour and shape; or 'differing': the words that the other prompt lacks
+    config.words = 'object'
+  return config

@@ -1,6 +1,7 @@
 """Trains the UNet and the text tower of the sprites model on the latents of a trained VAE.
 
-  python -m experiments.train --config=configs/sprites_model.py --config.vae=out/sprites_vae/checkpoint \
+  python -m experiments.train --config=configs/sprites_model.py \
+    --config.vae=out/sprites_vae/checkpoint \
     --workdir=out/sprites_model
 
 Spatial layers first, on single frames that bypass temporal attention (16 times cheaper than clips),
@@ -34,4 +35,4 @@ def get_config(size='full'):
     'first_rate': 1.2e-3,
     'last_rate': 2e-5,
   }
-  return common.sized(config, size)
+  return common.finish_training(config, size)

@@ -25,4 +25,5 @@ def get_config(size='full'):
   config.structure.steps = (0, 0)
   config.content.steps = (5, 25)
   config.content.tensors = ('k', 'v')
-  return common.sized(config, size)
+  config.quick = common.is_quick(size)
+  return config.lock()

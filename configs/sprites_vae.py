@@ -18,4 +18,4 @@ def get_config(size='full'):
   config.ema = 0.995  # decay of the averaged weights
   # steps, single frames and clips in a batch, and the learning rate, which falls evenly
   config.stage1 = {'steps': 3000, 'images': 16, 'clips': 0, 'first_rate': 1e-3, 'last_rate': 1e-4}
-  return common.sized(config, size)
+  return common.finish_training(config, size)

@@ -1,1 +1,1 @@
-"""Entry points: each reads flags, loads a checkpoint, calls the library and writes what came out."""
+"""Commands, notebooks and what they share; they are run in a clone."""

@@ -27,10 +27,13 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments.requests.edit import read_injections, read_inversion, read_model
-from uniedit_jax.method.plan import EditPlan, plan_edit
+from experiments.requests.batch import OWN
+from experiments.requests.edit import request_of
+from uniedit_jax.method.plan import BranchInputs, EditPlan, plan_edit
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.pipeline import ahead_of_time
+from uniedit_jax.pipeline.check import read_model_config
+from uniedit_jax.pipeline.checked_edit import resolve_injections, resolve_inversion
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.reports import tables
 from uniedit_jax.runtime import cost, sharding, tpu
@@ -68,28 +71,26 @@ def read_request(config):
   Raises:
     ValueError: lists all faults.
   """
-  faults = Faults()
-  model_config = read_model(config, faults)[0] if config.checkpoint else ModelConfig()
+  faults, request = Faults(), request_of(config, own=OWN)
+  model_config = read_model_config(request, faults) if request.checkpoint else ModelConfig()
   faults.stop()
   names = ('frames', 'height', 'width')
-  clip = tuple(config.clip[name] or getattr(model_config, name) for name in names)
-  dtype = 'bfloat16' if config.dtype == 'auto' else resolve_dtype(config.dtype)
-  blocks, captioned = model_config.unet.blocks, int(config.source_prompt != '')
-  inversion = read_inversion(config)
+  clip = tuple(getattr(request.clip, name) or getattr(model_config, name) for name in names)
+  dtype = 'bfloat16' if request.dtype == 'auto' else resolve_dtype(request.dtype)
+  blocks, captioned = model_config.unet.blocks, int(request.source_prompt != '')
+  inversion = resolve_inversion(request)
   plan = plan_edit(
-    config.task,
-    [read_injections(config, False, blocks)],
-    config.steps,
-    source=captioned,
-    targets=[1 + captioned],
-    wanted=['main', 'reconstruction'] if config.outputs.reconstruction else ['main'],
-    stored=inversion.stored(config.steps),
+    request.task,
+    [resolve_injections(request, False, blocks)],
+    request.steps,
+    BranchInputs(captioned, [1 + captioned], stored=inversion.stored(request.steps)),
+    wanted=['main', 'reconstruction'] if request.outputs.reconstruction else ['main'],
     blocks=blocks,
-    rows_per_pass=config.rows_per_pass,
-    exact_savings=config.plan == 'exact',
+    rows_per_pass=request.rows_per_pass,
+    exact_savings=request.plan == 'exact',
   )
-  free = (1 + captioned) * config.steps if inversion.method == 'direct' else 0
-  rows = config.steps + free + sum(plan.plan.rows)
+  free = (1 + captioned) * request.steps if inversion.method == 'direct' else 0
+  rows = request.steps + free + sum(plan.row_counts)
   return TpuRequest(model_config, clip, dtype, plan, config.per_device, rows)
 
 
@@ -104,7 +105,7 @@ def compile_step(topology, request):
   """
   model_config, clip, dtype, plan, per_device, edit_rows = request
   chip, mesh = tpu.chip_of(topology), sharding.data_mesh(tpu.devices_of(topology))
-  passes = [[len(rows.branch) for rows in step.passes] for step in plan.plan.steps]
+  passes = [[len(rows.branch) for rows in step.passes] for step in plan.steps]
   index = max(range(len(passes)), key=lambda i: (max(passes[i]), sum(passes[i])))
   began = time.monotonic()
   lowered = ahead_of_time.lower_step(model_config, plan, index, clip, mesh, dtype, per_device)

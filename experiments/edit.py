@@ -1,7 +1,7 @@
 """Edits one clip and leaves everything about it in a folder.
 
-  python -m experiments.edit --config=configs/motion.py --config.checkpoint=... --config.video=clip.mp4 \
-    --config.target_prompt="..." --workdir=out
+  python -m experiments.edit --config=configs/motion.py --config.checkpoint=... \
+    --config.video=clip.mp4 --config.target_prompt="..." --workdir=out
 
 A rerun on a finished folder does nothing. `--config.<field>=...` sets any field of the config.
 """
@@ -10,91 +10,101 @@ import contextlib
 
 from etils import epath
 
-from experiments import baseline_stages, progress, stages
 from experiments.launch import launch
 from experiments.requests.edit import read_edit
-from uniedit_jax.metrics.measures import distrust
+from uniedit_jax.metrics.measures import distrust, name_of
 from uniedit_jax.models import attention_kernels
-from uniedit_jax.reports import edit
+from uniedit_jax.pipeline import edit as pipeline_edit
+from uniedit_jax.pipeline.sources import read_source
 from uniedit_jax.reports.clips import write_clips, write_masks
-from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.reports.edit import write_report
+from uniedit_jax.reports.inspection import Sheets
+from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import write_json
+from uniedit_jax.sprites import world
 
 
-def run(config, request, workdir):
+def run(edit, workdir):
   """Runs an edit.
 
   Args:
-    config: ConfigDict of configs/motion.py, configs/appearance.py or one of configs/baselines.
-    request: `read_edit(config)`.
+    edit: `CheckedEdit`.
     workdir: path.
 
   Returns:
     dict of clips, uint8[F, H, W, 3], by name.
   """
-  log = RunLog(request.warnings, progress.announce)
-  return make(
-    config, request, epath.Path(workdir), stages.load(config, request.dtype, log), log, ahead=True
-  )
+  log = progress.shown_log(edit.warnings)
+  request = edit.request
+  model = pipeline_edit.load(request.checkpoint, edit.dtype, request.cache, log)
+  return make(edit, epath.Path(workdir), model, log, ahead=True)
 
 
-def make(config, request, workdir, model, log, ahead=False):
-  """Runs an edit with a loaded `checkpoint.Model` and a `run_log.RunLog`; else as `run`.
+def make(edit, workdir, model, log, ahead=False):
+  """Runs an edit with a loaded `checkpoint.Model` and a `RunLog`; else as `run`.
 
-  `ahead` compiles the first program of sampling beside other stages, whose seconds are then no
-  measure of their work.
+  `ahead` compiles the first program of sampling in a thread next to other stages, whose seconds are
+  then no measure of their work.
   """
-  if request.baseline:
-    (source, clips), masks = baseline_stages.make_clips(config, request, model, log), {}
+  with log.phase('read'):
+    source = read_source(edit)
+    if source and (warning := world.stranger(model.config, source.frames)):
+      log.warn(warning)
+  if edit.method:
+    prepared, made = edit.method.make(model, edit, source, log)
   else:
-    with stages.compiling(request, model, log) if ahead else contextlib.nullcontext():
-      source = stages.prepare(config, request, model, log)
-    clips, masks = stages.make_clips(config, request, model, source, log, workdir / 'inspect')
+    with pipeline_edit.compiling(edit, model, log) if ahead else contextlib.nullcontext():
+      (prepared,) = pipeline_edit.prepare(model, [edit], [source], log)
+
+    def sheets(decode, grids, words):
+      return Sheets(workdir / 'inspect', name_of, decode, grids, words).show
+
+    made = pipeline_edit.make_one(model, edit, prepared, log, sheets)
   with log.phase('write'):
-    measures, warnings = leave_clips(config, request, workdir, source, clips, masks)
+    measures, warnings = leave_clips(edit, workdir, prepared, made)
     for warning in warnings:
       log.warn(warning)
-    progress.announce(
-      ', '.join(f'{name} {value:.4g}' for name, value in measures.items() if value is not None)
-    )
-  leave_record(config, request, workdir, model, log.as_dict() | {'fps': source.fps})
-  return clips
+    shown = (f'{name} {value:.4g}' for name, value in measures.items() if value is not None)
+    progress.announce(', '.join(shown))
+  leave_record(edit, workdir, model, log.as_dict() | {'fps': prepared.fps})
+  return made.clips
 
 
-def leave_clips(config, request, workdir, source, clips, masks):
+def leave_clips(edit, workdir, prepared, made):
   """Writes clips, masks and metrics.json.
 
   Args:
-    config, request: as in `run`.
+    edit: `CheckedEdit`.
     workdir: path.
-    source: `stages.Source`.
-    clips, masks: what `stages.make_clips` returns.
+    prepared: `PreparedClip`.
+    made: `EditedClips`.
 
   Returns:
     (the measures, a list of warnings).
   """
-  write_clips(workdir, clips, source.fps, gif=config.outputs.gif, frames=config.outputs.frames)
-  write_masks(workdir, clips, source.fps, masks)
-  measures = stages.measure(config, request, source, clips, masks, request.targets)
+  outputs, fps = edit.request.outputs, prepared.fps
+  write_clips(workdir, made.clips, fps, gif=outputs.gif, frames=outputs.frames)
+  write_masks(workdir, made.clips, fps, made.masks)
+  judge = world.judge_of(edit.model_config)
+  measures = pipeline_edit.measure(edit, prepared, made, edit.targets, judge)
   write_json(workdir / 'metrics.json', measures)
-  return measures, list(filter(None, [distrust(measures, request.inversion.method)]))
+  return measures, list(filter(None, [distrust(measures, edit.inversion.method)]))
 
 
-def leave_record(config, request, workdir, model, facts):
+def leave_record(edit, workdir, model, facts):
   """Writes run.json, with `facts` about the run, and report.html."""
-  facts |= {
-    **{
-      'seed': config.seed,
-      'method': config.method,
-      'preset': config.preset,
-      'dtype': request.dtype,
-      'checkpoint_hash': model.hash,
-    },
-    **{'phases': request.layout.plan.phases, 'rows': sum(request.layout.plan.rows)},
+  facts = facts | {
+    'seed': edit.request.seed,
+    'method': edit.request.method,
+    'preset': edit.request.preset,
+    'dtype': edit.dtype,
+    'checkpoint_hash': model.hash,
+    'phases': edit.plan.phases,
+    'rows': sum(edit.plan.row_counts),
     'attention_kernels': attention_kernels.chosen(),
   }
   write_json(workdir / 'run.json', facts)
-  edit.write_report(workdir)
+  write_report(workdir)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""Scores the sprites model and its edits against rendered answers; goes on where it stopped when it
-is run again.
+"""Scores the sprites model and its edits against rendered answers; resumes when it is run again.
 
-  python -m experiments.evaluate --config=configs/sprites_benchmark.py --workdir=out/sprites_benchmark
+  python -m experiments.evaluate --config=configs/sprites_benchmark.py \
+    --workdir=out/sprites_benchmark
 
 The workdir gets text_to_video/ and edits/ (what each batch and edit came to, and the clips of each
 edit), results.csv (a row an edit and method), summary.json, and index.html, which shows all of it.
@@ -13,93 +13,90 @@ import functools
 import hashlib
 import json
 
-from etils import epath
-
-from experiments import progress, stages
 from experiments.launch import launch
-from experiments.requests.sprites import read_benchmark, resolve_benchmark
-from uniedit_jax.pipeline.model import encode_clip
+from experiments.requests.sprites import read_scoring, resolve_scoring
+from uniedit_jax.pipeline.edit import load
 from uniedit_jax.reports import tables
-from uniedit_jax.runtime import workdir as record
+from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import once, write_json
 from uniedit_jax.sprites import report, scores, scoring
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 
 
-def run(config, request, workdir):
-  """Runs the benchmark; what a killed run with the same config and weights has finished is not made
-  again.
+def run(request, workdir):
+  """Runs the scoring; what a killed run with the same request and weights has finished is kept.
+
+  Args:
+    request: `ScoringRequest`.
+    workdir: path.
 
   Raises:
-    RuntimeError: the probe misreads the exact clips.
+    RuntimeError: the reader misreads the exact clips.
   """
-  log = RunLog(announce=progress.announce)
-  bar = functools.partial(progress.steps, record=log)
-  cache, dtype, videos = epath.Path(config.cache), request.dtype, config.text_to_video
-  model = stages.load(config, dtype, log)
-  facts = json.dumps([resolve_benchmark(config, request), model.hash])
-  once = functools.partial(record.once, key=hashlib.sha256(facts.encode()).hexdigest())
-  edits = draw_edits(scoring.SPLITS[config.split], config.per_kind)
-  with log.phase('check the probe'):
-    checked = scoring.check_probe(edits, model.config.height, model.config.frames, bar('check'))
+  log = progress.shown_log()
+  videos = request.text_to_video
+  model = load(request.checkpoint, request.dtype, request.cache, log)
+  facts = json.dumps([resolve_scoring(request), model.hash])
+  keep = functools.partial(once, key=hashlib.sha256(facts.encode()).hexdigest())
+  edits = draw_edits(scoring.SPLITS[request.split], request.per_kind)
+  with log.phase('check the reader'):
+    size = model.config.height, model.config.frames
+    checked = scoring.check_reader(edits, *size, log.steps('check'))
 
   readings = {group: [] for group in scoring.GROUPS if videos.clips}
   with log.phase('text to video'):
     batches = [(group, i) for group in readings for i in range(0, videos.clips, videos.batch)]
-    for group, start in bar('text to video')(batches):
+    options = {'seed': request.seed, 'options': videos, 'dtype': request.dtype}
+    for group, start in log.steps('text to video')(batches):
       path = workdir / 'text_to_video' / f'{group.replace(" ", "_")}_{start:03d}.json'
       numbers = range(start, min(start + videos.batch, videos.clips))
-      options = dict(seed=config.seed, steps=videos.steps, guidance=videos.guidance, dtype=dtype)
-      readings[group] += once(
-        path, scoring.read_text_to_video, model, config.split, group, numbers, **options
+      readings[group] += keep(
+        path, scoring.read_text_to_video, model, request.split, group, numbers, **options
       )
 
   rows = []
-  with log.phase('edit'):
-    for i, edit in enumerate(bar('edit')(edits)):
-      path, task = workdir / 'edits' / f'{i:03d}.json', request.tasks[scoring.task_of(edit.kind)]
-      rows += [
-        {'edit': i, **row}
-        for row in once(path, _edit, path, model, task, edit, dtype, cache / 'inversions')
-      ]
+  with log.phase('score'):
+    for i, edit in enumerate(log.steps('edit')(edits)):
+      path = workdir / 'edits' / f'{i:03d}.json'
+      task = request.tasks[scoring.task_of(edit.kind)]
+      rows += [{'edit': i, **row} for row in keep(path, _edit, path, model, task, edit)]
 
   with log.phase('write'):
     methods = {
-      name: {m: scoring.parts(s) for m, s in task.settings.items()}
+      name: {method: scoring.parts(injections) for method, injections in task.methods.items()}
       for name, task in request.tasks.items()
     }
+    groups = {group: scores.summarise_captions(found) for group, found in readings.items()}
     summary = {
-      **{'split': config.split, 'edits': len(edits), 'methods': methods, 'probe': checked},
-      'text_to_video': {
-        group: scores.summarise_captions(found) for group, found in readings.items()
-      },
+      'split': request.split,
+      'edits': len(edits),
+      'methods': methods,
+      'probe': checked,
+      'text_to_video': groups,
       'kinds': scores.summarise(rows),
     }
-    record.write_json(workdir / 'summary.json', summary)
+    write_json(workdir / 'summary.json', summary)
     tables.write_csv(workdir / 'results.csv', rows)
     report.write_page(workdir / 'index.html', summary, rows, workdir / 'edits')
-    successes = {kind: found['all']['success']['rate'] for kind, found in summary['kinds'].items()}
-    progress.announce(
-      'success: ' + ', '.join(f'{kind} {share:.0%}' for kind, share in successes.items())
-    )
-  log.facts |= {'seed': config.seed, 'dtype': dtype, 'checkpoint_hash': model.hash}
-  log.facts['phases'] = {name: task.layout.plan.phases for name, task in request.tasks.items()}
-  record.write_json(workdir / 'run.json', log.as_dict())
+    rates = {kind: found['all']['success']['rate'] for kind, found in summary['kinds'].items()}
+    shown = ', '.join(f'{kind} {rate:.0%}' for kind, rate in rates.items())
+    progress.announce(f'success: {shown}')
+  log.facts |= {'seed': request.seed, 'dtype': request.dtype, 'checkpoint_hash': model.hash}
+  log.facts['phases'] = {name: task.phases for name, task in request.tasks.items()}
+  write_json(workdir / 'run.json', log.as_dict())
 
 
-def _edit(path, model, task, edit, dtype, cache):
+def _edit(path, model, task, edit):
   """Makes, shows and judges an edit."""
-  source, target = (
-    render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target)
-  )
-  latents = encode_clip(model, source.frames, dtype)
-  inverted = scoring.invert(model, task, edit, latents, dtype, cache)
-  clips = scoring.make_clips(model, task, *inverted, target.frames, dtype)
+  size = model.config.height, model.config.frames
+  source, target = (render(scene, *size) for scene in (edit.source, edit.target))
+  clips = scoring.make_clips(model, task, edit, target.frames, RunLog())[0]
   shown = {'source': source.frames, 'exact target': target.frames, **clips}
   report.write_clips(path.with_suffix('.mp4'), shown, model.config.fps)
   return scoring.judge(edit, source, target, clips)
 
 
 if __name__ == '__main__':
-  launch(read_benchmark, run, ['index.html', 'summary.json'], resolve_benchmark)
+  launch(read_scoring, run, ['index.html', 'summary.json'], resolve_scoring)

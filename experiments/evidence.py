@@ -7,77 +7,40 @@ The workdir gets results.csv (a row for each kind of attention, block and noise 
 """
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from experiments import progress, stages
 from experiments.launch import launch
-from experiments.requests.sprites import read_world_model
-from uniedit_jax.pipeline.model import encode_clip, encode_prompts, resolve_dtype, unet_apply
+from experiments.requests.evidence import read_evidence, resolve_evidence
+from uniedit_jax.pipeline.edit import load
+from uniedit_jax.pipeline.model import encode_clip, encode_prompts, unet_apply
 from uniedit_jax.reports import tables
-from uniedit_jax.runtime.faults import Faults
-from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import attention_evidence, attention_evidence_report
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scoring import SPLITS
 
 
-class EvidenceRequest(NamedTuple):
-  """A checked config: the compute dtype, and the timesteps, least noise first."""
-
-  dtype: str
-  timesteps: list[int]
-
-
-def read_evidence(config):
-  """Checks the config.
-
-  Raises:
-    ValueError: lists all faults.
-  """
-  faults = Faults()
-  model_config = read_world_model(config.checkpoint, faults)
-  for name, accepted in (('split', tuple(SPLITS)), ('source_prompt', ('caption', 'null'))):
-    faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
-  for name, least in (('seed', 0), ('per_motion', 1)):
-    faults.unless(config[name] >= least, f'{name} is {config[name]}; accepted: at least {least}')
-  faults.unless(0.5 < config.clear <= 1, f'clear is {config.clear}; accepted: above 0.5, at most 1')
-  if model_config:
-    last, given = model_config.schedule.train_steps - 1, config.timesteps
-    sound = given and all(isinstance(t, int) and 0 <= t <= last for t in given)
-    faults.unless(sound, f'timesteps is {given}; accepted: some of 0 to {last}')
-  dtype = faults.attempt(resolve_dtype, config.dtype)
-  faults.stop()
-  return EvidenceRequest(dtype, sorted(set(config.timesteps)))
-
-
-def resolve_evidence(config, request):
-  """The config as a dict for config.json."""
-  names = ('checkpoint', 'seed', 'split', 'per_motion', 'source_prompt', 'clear')
-  return {name: config[name] for name in names} | request._asdict()
-
-
-def run(config, request, workdir):
+def run(request, workdir):
   """Measures the attention maps of all clips at every noise level."""
-  log = RunLog(announce=progress.announce)
+  log = progress.shown_log()
   workdir, dtype = epath.Path(workdir), request.dtype
-  model = stages.load(config, dtype, log)
+  model = load(request.checkpoint, dtype, request.cache, log)
   # The clips, their latents and texts, and the noise of each clip.
   with log.phase('encode'):
-    scenes = attention_evidence.draw_scenes(SPLITS[config.split], config.per_motion)
+    scenes = attention_evidence.draw_scenes(SPLITS[request.split], request.per_motion)
     clips = [render(scene, model.config.height, model.config.frames) for scene in scenes]
     masks = np.stack([clip.masks for clip in clips])
-    counted = progress.steps('encode', log)(clips)
+    counted = log.steps('encode')(clips)
     latents = [encode_clip(model, clip.frames, dtype) for clip in counted]
-    prompts = [scene.caption if config.source_prompt == 'caption' else '' for scene in scenes]
+    prompts = [scene.caption if request.source_prompt == 'caption' else '' for scene in scenes]
     texts = encode_prompts(model, prompts, dtype)
   shape = latents[0].shape
-  draw = lambda i: np.random.default_rng([config.seed, i]).standard_normal(shape, np.float32)
+  draw = lambda i: np.random.default_rng([request.seed, i]).standard_normal(shape, np.float32)
   samples = list(zip(latents, map(draw, range(len(clips))), texts, strict=True))
   # The maps of all blocks at each noise level.
   grids, kinds = model.config.unet.grids(*shape[1:3]), attention_evidence.KINDS
@@ -86,13 +49,13 @@ def run(config, request, workdir):
   for timestep in request.timesteps:
     alpha, found = model.config.schedule.alphas_cumprod[timestep], []
     with log.phase(f'timestep {timestep}'):
-      for clean, noise, text in progress.steps('maps', log)(samples):
+      for clean, noise, text in log.steps('maps')(samples):
         noisy = np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise
         maps = read_maps(apply, params, noisy, np.int32(timestep), text, taps)
         found.append(jax.tree.map(np.asarray, maps))
       maps = {name: np.stack([clip[name] for clip in found]) for name in taps}
       level = {'timestep': timestep, 'signal': round(float(alpha), 4)}
-      measured = attention_evidence.measure_blocks(maps, masks, grids, config.clear)
+      measured = attention_evidence.measure_blocks(maps, masks, grids, request.clear)
       rows += [level | row for row in measured]
       tables.write_csv(workdir / 'results.csv', rows)
   # The table, the picture, and the run's facts.

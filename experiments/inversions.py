@@ -1,24 +1,22 @@
-"""Compares the inversion methods: how near the reconstruction comes, what it costs, and what edits
-make of it.
+"""Compares inversion methods: how near the reconstruction comes, the cost, and what edits become.
 
-  python -m experiments.inversions --config=configs/sprites_inversions.py --workdir=out/sprites_inversions
+  python -m experiments.inversions --config=configs/sprites_inversions.py \
+    --workdir=out/sprites_inversions
 
 The workdir gets results.csv (a row a method and edit) and table.md.
 """
 
 import functools
-import time
 
 from etils import epath
 
-from experiments import progress, stages
 from experiments.launch import launch
-from experiments.requests.sprites import read_benchmark, resolve_benchmark
+from experiments.requests.inversions import read_inversions, resolve_inversions
 from uniedit_jax.method import inversion
 from uniedit_jax.metrics import pixel
-from uniedit_jax.pipeline.model import decode_clip, encode_clip
+from uniedit_jax.pipeline.edit import load
 from uniedit_jax.reports import tables
-from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import scoring
@@ -35,68 +33,46 @@ HEADINGS = {
 }
 
 
-def read_inversions(config):
-  """Checks the config: {method: `benchmark_request.Request`}.
-
-  Raises:
-    ValueError: lists all faults.
-  """
-  faults, requests = Faults(), {}
-  for method in config.methods:
-    with config.unlocked():
-      config.motion.inversion.method = config.appearance.inversion.method = method
-    requests[method] = faults.attempt(read_benchmark, config)
-  faults.stop()
-  return requests
-
-
-def resolve_inversions(config, requests):
-  """The config as a dict for config.json."""
-  return {method: resolve_benchmark(config, request) for method, request in requests.items()}
-
-
-def run(config, requests, workdir):
+def run(inversions, workdir):
   """Inverts and edits every clip with every method."""
-  log = RunLog(announce=progress.announce)
-  workdir, dtype = epath.Path(workdir), next(iter(requests.values())).dtype
-  model = stages.load(config, dtype, log)
-  edits = draw_edits(scoring.SPLITS[config.split], config.per_kind)
+  log, workdir = progress.shown_log(), epath.Path(workdir)
+  first = next(iter(inversions.methods.values()))
+  model = load(first.checkpoint, first.dtype, first.cache, log)
+  edits = draw_edits(scoring.SPLITS[first.split], first.per_kind)
   rows = []
-  for method, request in requests.items():
+  for method, request in inversions.methods.items():
     with log.phase(method):
-      make = functools.partial(_measure, model, request, dtype, workdir / 'inversions')
+      make = functools.partial(_measure, model, request, workdir / 'inversions')
       make(edits[0])  # compiles
-      for i, edit in enumerate(progress.steps(method, log)(edits)):
+      for i, edit in enumerate(log.steps(method)(edits)):
         rows.append({'method': method, 'edit': i, 'kind': edit.kind, **make(edit)})
         tables.write_csv(workdir / 'results.csv', rows)
   tables.write_means(workdir / 'table.md', rows, ('method',), HEADINGS)
   write_json(workdir / 'run.json', log.as_dict())
 
 
-def _measure(model, request, dtype, cache, edit):
+def _measure(model, request, cache, edit):
   """The measures of an edit by one method."""
-  task = request.tasks[scoring.task_of(edit.kind)].full
-  source, target = (
-    render(scene, model.config.height, model.config.frames) for scene in (edit.source, edit.target)
+  task = request.tasks[scoring.task_of(edit.kind)]
+  task = task._replace(
+    request=task.request.replace({'cache': str(cache)}), methods={'all': task.methods['all']}
   )
-  latents = encode_clip(model, source.frames, dtype)
-  if cache.exists():
-    cache.rmtree()
-  began = time.monotonic()
-  texts, inverted = scoring.invert(model, task, edit, latents, dtype, cache)
-  seconds = time.monotonic() - began
-  clips = scoring.make_clips(model, task, texts, inverted, target.frames, dtype)
-  all_of_them = scoring.judge(edit, source, target, {'all': clips['all']})[0]
-  free = clips['reconstruction']
-  if inverted.free is not None:
-    free = decode_clip(model, inverted.free, dtype)
+  size = model.config.height, model.config.frames
+  source, target = (render(scene, *size) for scene in (edit.source, edit.target))
+  if (cache / 'inversions').exists():
+    (cache / 'inversions').rmtree()
+  log = RunLog()
+  clips, prepared, _ = scoring.make_clips(model, task, edit, target.frames, log)
+  (judged,) = scoring.judge(edit, source, target, {'all': clips['all']})
+  free = prepared.free() if prepared.free else clips['reconstruction']
+  options, steps = task.request.inversion, task.request.shortened.steps
   return {
-    'floor_psnr': pixel.psnr(source.frames, decode_clip(model, latents, dtype)),
+    'floor_psnr': pixel.psnr(source.frames, prepared.round_trip()),
     'free_psnr': pixel.psnr(source.frames, free),
-    'calls': inversion.unet_calls(task.inversion.method, task.steps, task.inversion.repetitions),
-    'seconds': seconds,
-    'changed': all_of_them['changed'],
-    'success': all_of_them['success'],
+    'calls': inversion.unet_calls(options.method, steps, options.repetitions),
+    'seconds': log.seconds['invert'],
+    'changed': judged['changed'],
+    'success': judged['success'],
   }
 
 

@@ -1,4 +1,4 @@
-"""What the entry points that leave a workdir share: flags, early faults, and DONE at the end."""
+"""What the commands that leave a workdir share: flags, early faults, and DONE at the end."""
 
 import gc
 import sys
@@ -7,18 +7,17 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from experiments.requests.edit import resolve
 from uniedit_jax.runtime.workdir import begin, mark_done
 
 
-def launch(read, run, results, resolve=resolve):
+def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
   """Defines --config and --workdir, and runs unless the folder holds this very run already.
 
   Args:
-    read: config -> `Request`; raises ValueError with all faults.
-    run: (config, request, workdir) -> anything.
-    resolve: (config, request) -> dict for config.json, all that the results depend on.
+    read: config -> request; raises ValueError with all faults.
+    run: (request, workdir) -> anything.
     results: names of the files in the workdir that the user is pointed to.
+    resolve: request -> dict for config.json, all that the results depend on.
   """
   config_flag = config_flags.DEFINE_config_file('config', lock_config=True)
   workdir_flag = flags.DEFINE_string(
@@ -29,14 +28,14 @@ def launch(read, run, results, resolve=resolve):
   def main(_):
     logging.set_verbosity(logging.WARNING)
     gc.freeze()  # what is imported stays: collections during tracing need not walk it
-    config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
+    workdir = epath.Path(workdir_flag.value).expanduser()
     try:
-      request = read(config)
-      unfinished = begin(workdir, resolve(config, request))
+      request = read(config_flag.value)
+      unfinished = begin(workdir, resolve(request))
     except ValueError as error:
       sys.exit(f'{error}')
     if unfinished:
-      run(config, request, workdir)
+      run(request, workdir)
       mark_done(workdir)
     print('\n'.join(str(workdir / name) for name in results))
 

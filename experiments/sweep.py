@@ -1,6 +1,7 @@
 """Edits one clip or several with many settings, those of a clip side by side.
 
-  python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components --workdir=out/components
+  python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components \
+    --workdir=out/components
 
 The settings are what the function `sweep_<name>(config)` of the config's file yields: dicts of
 fields and values. The workdir gets index.html, which shows all of it, results.csv (a row a
@@ -10,44 +11,45 @@ where an interrupted sweep stopped.
 """
 
 import hashlib
-import importlib.util
 import json
 
 from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import progress, stages
 from experiments.launch import launch
-from experiments.requests.sweep import read_sweep, resolve_sweep
-from uniedit_jax.reports import sweep, tables
-from uniedit_jax.runtime.run_log import RunLog
+from experiments.requests.sweep import SweepRequest, read_settings, read_sweep, resolve_sweep
+from uniedit_jax.pipeline import edit as pipeline_edit
+from uniedit_jax.pipeline.passes import make_settings
+from uniedit_jax.pipeline.sources import read_source
+from uniedit_jax.reports import sweep as sweep_report
+from uniedit_jax.reports import tables
+from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import once, write_json
+from uniedit_jax.sprites import world
 
-_SWEEP = flags.DEFINE_string(
-  'sweep', None, 'Name of a function sweep_<name> in the file of --config.'
-)
+_SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> of --config.')
 
 
-def run(config, passes, workdir):
+def run(sweep, workdir):
   """Makes all settings.
 
   Args:
-    config: ConfigDict of an edit.
-    passes: `read_sweep(config, settings)`.
+    sweep: `SweepRequest`.
     workdir: path.
 
   Returns:
     list of dicts, the rows of results.csv.
   """
-  workdir = epath.Path(workdir)
-  log = RunLog(dict.fromkeys(w for one in passes for w in one.request.warnings), progress.announce)
+  workdir, passes = epath.Path(workdir), sweep.passes
+  log = progress.shown_log(dict.fromkeys(w for one in passes for w in one.edit.warnings))
   rows, model, loaded = [], None, None
   for number, one in enumerate(passes):
     progress.announce(f'pass {number + 1} of {len(passes)}: {len(one.settings)} settings')
-    if loaded != (needed := (one.config.checkpoint, one.request.dtype)):
-      model, loaded = stages.load(one.config, one.request.dtype, log), needed
-    facts = json.dumps([resolve_sweep(config, [one]), model.hash])
+    request = one.edit.request
+    if loaded != (needed := (request.checkpoint, one.edit.dtype)):
+      model, loaded = pipeline_edit.load(*needed, request.cache, log), needed
+    facts = json.dumps([resolve_sweep(SweepRequest([one])), model.hash])
     key, path = (
       hashlib.sha256(facts.encode()).hexdigest(),
       workdir / 'passes' / f'{number:03d}.json',
@@ -56,50 +58,31 @@ def run(config, passes, workdir):
   rows.sort(key=lambda row: row['setting'])
   tables.write_csv(workdir / 'results.csv', rows)
   log.facts |= {
-    'passes': [
-      {'settings': len(p.settings), 'phases': p.request.layout.plan.phases} for p in passes
-    ]
+    'passes': [{'settings': len(one.settings), 'phases': one.edit.plan.phases} for one in passes]
   }
   write_json(workdir / 'run.json', log.as_dict())
   swept = list(next(iter(passes[0].settings.values())))
-  sweep.write_sweep(workdir, f'{workdir.name}: {", ".join(swept)}', rows, swept, log.as_dict())
+  title = f'{workdir.name}: {", ".join(swept)}'
+  sweep_report.write_sweep(workdir, title, rows, swept, log.as_dict())
   return rows
 
 
 def _make(one, model, workdir, number, log):
   """Makes the settings of a pass: their rows of results.csv."""
-  source, rows = stages.prepare(one.config, one.request, model, log), []
-  for setting, clips, measures in stages.make_settings(one, model, source, log):
-    sweep.write_clips(workdir, setting, number, clips, source.fps, one.resolved[setting])
+  source, rows = read_source(one.edit), []
+  if source and (warning := world.stranger(model.config, source.frames)):
+    log.warn(warning)
+  (prepared,) = pipeline_edit.prepare(model, [one.edit], [source], log)
+  judge = world.judge_of(model.config)
+  for setting, clips, measures in make_settings(one, model, prepared, log, judge):
+    resolved = one.resolved[setting]
+    sweep_report.write_clips(workdir, setting, number, clips, prepared.fps, resolved)
     rows.append({'setting': setting, 'pass': number, **one.settings[setting], **measures})
   return rows
 
 
-def read_settings(path, name, config):
-  """The settings of a sweep.
-
-  Args:
-    path: of the config's file.
-    name: of a function in it, without its "sweep_".
-    config: ConfigDict, for the function.
-
-  Returns:
-    list of dicts {field: value}.
-
-  Raises:
-    ValueError: the file has no such function.
-  """
-  spec = importlib.util.spec_from_file_location('swept_config', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  names = [key.removeprefix('sweep_') for key in vars(module) if key.startswith('sweep_')]
-  if name not in names:
-    raise ValueError(f'sweep is {name!r}; accepted with {path}: {", ".join(names) or "none"}')
-  return list(getattr(module, f'sweep_{name}')(config))
-
-
 def _read(config):
-  # file.py:form
+  # The flag is file.py:form.
   path, _, _ = config_flags.get_config_filename(flags.FLAGS['config']).partition(':')
   return read_sweep(config, read_settings(path, _SWEEP.value, config))
 

@@ -1,9 +1,10 @@
-"""What the tests share: several CPU devices, exact matrix products, the golden models, and their
-programs.
-"""
+"""Shared by all tests: several CPU devices, exact matrix products, golden models, programs."""
 
+import atexit
 import gc
 import os
+import shutil
+import tempfile
 
 # Before jax is imported: tests of sharding need several devices, and most of a test's time goes
 # into compilation.
@@ -15,6 +16,13 @@ os.environ['XLA_FLAGS'] = ' '.join(
     '--xla_llvm_disable_expensive_passes=true',
   ]
 )
+
+# Programs that take long to compile are kept for the other test files and the other workers, which
+# inherit the variable. The process that begins the tests removes them.
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='programs-')
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
+  atexit.register(shutil.rmtree, os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
 
 import jax
 import numpy as np

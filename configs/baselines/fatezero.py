@@ -1,8 +1,10 @@
 """FateZero (Qi et al. 2023): attention maps of the inversion take the place of the edit's own.
 
-  python -m experiments.edit --config=configs/baselines/fatezero.py --config.checkpoint=checkpoints/lavie \
+  python -m experiments.edit --config=configs/baselines/fatezero.py \
+    --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.source_prompt="a cat on a sofa" \
-    --config.target_prompt="a cat on a sofa, watercolor painting" --config.baseline.words="('watercolor',)" \
+    --config.target_prompt="a cat on a sofa, watercolor painting" \
+    --config.baseline.words="('watercolor',)" \
     --workdir=out/fatezero
 
 `:sprites` edits the shipped clip with the shipped model. In the first 80 % of the steps and blocks
@@ -29,7 +31,7 @@ from configs import common
 
 def get_config(form='full'):
   """The settings of its authors for a style."""
-  config, size = common.baseline(form, task='appearance', method='fatezero')
+  config = common.baseline(form, task='appearance', method='fatezero')
   config.baseline = ml_collections.ConfigDict()
   # of the steps, from the first, with the source's maps of spatial self-attention
   config.baseline.self_share = 0.8
@@ -44,4 +46,4 @@ def get_config(form='full'):
   config.baseline.temporal = False
   if config.checkpoint == 'sprites':
     config.target_prompt = 'a big red square moving right in the middle on grass, night'
-  return common.sized(config, size)
+  return config.lock()

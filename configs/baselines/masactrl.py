@@ -1,7 +1,8 @@
 """MasaCtrl (Cao et al. 2023) on a text-to-video model: from step 4 on, late blocks see the source's
 content.
 
-  python -m experiments.edit --config=configs/baselines/masactrl.py --config.checkpoint=checkpoints/lavie \
+  python -m experiments.edit --config=configs/baselines/masactrl.py \
+    --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.target_prompt="a cat is waving its paw" --workdir=out/masactrl
 
 `:sprites` edits the shipped clip with the shipped model. In steps 4-49 and blocks 10-15 the edit
@@ -24,7 +25,7 @@ from configs import common
 
 def get_config(form='full'):
   """Content preservation as the release of UniEdit has it for motion, alone."""
-  config, size = common.edit_of_form(form, task='motion', preset='release')
+  config = common.edit_of_form(form, task='motion', preset='release')
   if config.checkpoint == 'sprites':
     config.target_prompt = 'a big red square jumping in the middle on grass, photo'
   config.structure.steps = (0, 0)
@@ -32,4 +33,4 @@ def get_config(form='full'):
   config.motion_query.steps = (0, 0)
   config.inversion.method = 'ddim'
   config.outputs.motion_reference = False
-  return common.sized(config, size)
+  return config.lock()

@@ -1,7 +1,8 @@
 """Rerender-A-Video (Yang et al. 2023), without ControlNet and pixel-aware fusion: frames follow the
 first one.
 
-  python -m experiments.edit --config=configs/baselines/rerender.py --config.checkpoint=checkpoints/lavie \
+  python -m experiments.edit --config=configs/baselines/rerender.py \
+    --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.source_prompt="a cat on a sofa" \
     --config.target_prompt="a cat on a sofa, watercolor painting" --workdir=out/rerender
 
@@ -29,7 +30,7 @@ from configs import common
 
 def get_config(form='full'):
   """The settings of its authors, as far as they apply."""
-  config, size = common.baseline(form, task='appearance', method='rerender')
+  config = common.baseline(form, task='appearance', method='rerender')
   config.steps = 20
   config.baseline = ml_collections.ConfigDict()
   # Ranges are shares of the steps, both ends included.
@@ -48,4 +49,4 @@ def get_config(form='full'):
   config.baseline.negative_prompt = ''  # what the unconditional half is conditioned on
   if config.checkpoint == 'sprites':
     config.target_prompt = 'a big red square moving right in the middle on grass, night'
-  return common.sized(config, size)
+  return config.lock()

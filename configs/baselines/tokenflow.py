@@ -1,7 +1,8 @@
 """TokenFlow (Geyer et al. 2023) with Plug-and-Play: keyframes are edited together, other frames
 follow their tokens.
 
-  python -m experiments.edit --config=configs/baselines/tokenflow.py --config.checkpoint=checkpoints/lavie \
+  python -m experiments.edit --config=configs/baselines/tokenflow.py \
+    --config.checkpoint=checkpoints/lavie \
     --config.video=clip.mp4 --config.source_prompt="a cat on a sofa" \
     --config.target_prompt="a cat on a sofa, watercolor painting" --workdir=out/tokenflow
 
@@ -27,7 +28,7 @@ from configs import common
 
 def get_config(form='full'):
   """The settings of its authors."""
-  config, size = common.baseline(form, task='appearance', method='tokenflow')
+  config = common.baseline(form, task='appearance', method='tokenflow')
   config.baseline = ml_collections.ConfigDict()
   # frames of a segment, of which one is the keyframe; a divisor of their number
   config.baseline.segment = 4
@@ -39,4 +40,4 @@ def get_config(form='full'):
   if config.checkpoint == 'sprites':
     config.target_prompt = 'a big red square moving right in the middle on grass, night'
     config.baseline.negative_prompt = ''
-  return common.sized(config, size)
+  return config.lock()

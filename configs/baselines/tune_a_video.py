@@ -1,8 +1,10 @@
 """Tune-A-Video (Wu et al. 2023): the model is tuned on the one clip, then the inverted clip is
 sampled.
 
-  python -m experiments.edit --config=configs/baselines/tune_a_video.py --config.checkpoint=checkpoints/lavie \
-    --config.video=clip.mp4 --config.source_prompt="a cat on a sofa" --config.target_prompt="a dog on a sofa" \
+  python -m experiments.edit --config=configs/baselines/tune_a_video.py \
+    --config.checkpoint=checkpoints/lavie \
+    --config.video=clip.mp4 --config.source_prompt="a cat on a sofa" \
+    --config.target_prompt="a dog on a sofa" \
     --workdir=out/tune_a_video
 
 `:sprites` edits the shipped clip with the shipped model. Tuned are temporal attention and the
@@ -27,7 +29,7 @@ from configs import common
 
 def get_config(form='full'):
   """The settings of its authors."""
-  config, size = common.baseline(form, task='motion', method='tune_a_video')
+  config = common.baseline(form, task='motion', method='tune_a_video')
   config.inversion.prompt = ''
   config.baseline = ml_collections.ConfigDict()
   # updates of the parameters; its authors: 300 to 500, fewer for a change of style
@@ -40,4 +42,6 @@ def get_config(form='full'):
     config.baseline.tuning_steps = 100
   else:
     config.guidance = 12.5
-  return common.sized(config, size)
+  if config.quick:
+    config.baseline.tuning_steps = 5
+  return config.lock()

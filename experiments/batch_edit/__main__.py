@@ -7,7 +7,7 @@ The same command on every host: process i of n makes edits i, i + n, ... on its 
 waits for nobody. The workdir gets items/<id>/ with what a single edit leaves, and summary.csv,
 summary.json, index.html, and measures.md and measures.csv (means with intervals), which every
 process writes anew when it ends. An edit that fails leaves error.json, the others are made, and the
-exit status is 1. `--dry_run` tells what would be done.
+exit status is 1. `--dry_run` prints the plan.
 """
 
 import sys
@@ -17,8 +17,9 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from experiments.batch_edit import item_files, run, summary
-from experiments.batch_edit.request import read_batch
+from experiments.batch_edit import run as batch_run
+from experiments.batch_edit import summary
+from experiments.requests.batch import read_batch
 from uniedit_jax.runtime import sharding
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
@@ -29,24 +30,24 @@ _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print what would be done, and en
 
 
 def main(_):
-  """Reads the manifest and makes its edits, or tells what they are."""
+  """Runs the edits of the manifest, or with --dry_run prints the plan."""
   logging.set_verbosity(logging.WARNING)
   config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
   try:
     if config.coordinator:  # before anything asks for devices
       sharding.meet(config.coordinator, config.processes, config.process)
-    items, faulty = read_batch(config)
+    batch = read_batch(config)
     process, processes = jax.process_index(), jax.process_count()
     if _DRY_RUN.value:
-      return print(summary.plan(config, items, run.chunks_of, processes))
-    for name, fault in faulty.items():
-      item_files.leave_error(workdir / 'items' / name, ValueError(fault))
-    failed = run.run(config, items, workdir, process, processes)
+      return print(summary.plan(batch, batch_run.chunks_of, processes))
+    for name, fault in batch.faulty.items():
+      batch_run.leave_error(workdir / 'items' / name, ValueError(fault))
+    failed = batch_run.run(batch, workdir, process, processes)
   except (ValueError, OSError) as error:
     sys.exit(f'{error}')
-  summary.write(workdir, [*faulty, *(item.id for item in items)])
+  summary.write(workdir, [*batch.faulty, *(item.id for item in batch.items)])
   print('\n'.join(str(workdir / name) for name in ('index.html', 'summary.csv')))
-  if failed + len(faulty):
+  if failed + len(batch.faulty):
     sys.exit(1)
 
 

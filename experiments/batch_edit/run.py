@@ -1,6 +1,7 @@
 """The loop over the edits of a batch: what is made together, what fails, what is written."""
 
 import concurrent.futures
+import dataclasses
 import errno
 import itertools
 import pathlib
@@ -11,22 +12,23 @@ import jax
 import tqdm
 from absl import logging
 
-from experiments import edit, progress, stages
-from experiments.batch_edit import item_files
-from uniedit_jax.runtime import sharding
-from uniedit_jax.runtime.run_log import RunLog
-from uniedit_jax.runtime.workdir import begin, mark_done
+from experiments import edit as edit_command
+from uniedit_jax.pipeline import edit as pipeline_edit
+from uniedit_jax.pipeline.sources import read_masks, read_source
+from uniedit_jax.runtime import progress, sharding
+from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.workdir import begin, mark_done, write_json
+from uniedit_jax.sprites import world
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file size
 LEAST_FREE = 2**16  # bytes of a disk; with less it is full
 
 
-def run(config, items, workdir, process=0, processes=1):
+def run(batch, workdir, process=0, processes=1):
   """Makes the unfinished edits of this process.
 
   Args:
-    config: ConfigDict of configs/batch.py.
-    items: the `Item`s of all processes.
+    batch: `BatchRequest`.
     workdir: path.
     process, processes: which of how many this is.
 
@@ -37,29 +39,32 @@ def run(config, items, workdir, process=0, processes=1):
     ValueError: a folder holds the finished edit of another config.
     OSError: the disk is full; what was finished is.
   """
-  folder, log = lambda item: workdir / 'items' / item.id, RunLog(announce=progress.announce)
-  todo = [item for item in items[process::processes] if begin(folder(item), item.resolved)]
+  folder, log = lambda item: workdir / 'items' / item.id, progress.shown_log()
+  mine = batch.items[process::processes]
+  todo = [item for item in mine if begin(folder(item), item.resolved)]
   if not todo:
     return 0
   mesh, failed, began = sharding.data_mesh(), 0, time.monotonic()
-  model = stages.load(config, todo[0].request.dtype, log)
+  first = todo[0].edit
+  model = pipeline_edit.load(first.request.checkpoint, first.dtype, batch.cache, log)
   model = model._replace(params=sharding.replicate(model.params, mesh))
-  chunks = chunks_of(todo, mesh.size * config.per_device)
+  chunks = chunks_of(todo, mesh.size * batch.per_device)
   # One thread reads ahead and one writes behind, while this one keeps the devices busy.
   with (
     concurrent.futures.ThreadPoolExecutor(1) as reader,
     concurrent.futures.ThreadPoolExecutor(1) as writer,
     tqdm.tqdm(total=len(todo), unit='edit', desc='edits', disable=jax.process_index() > 0) as bar,
   ):
-    ahead, writing = reader.submit(item_files.read, chunks[0]), []
+    ahead, writing = reader.submit(read_items, chunks[0]), []
     for chunk, following in itertools.zip_longest(chunks, chunks[1:]):
-      clips, ahead = ahead.result(), following and reader.submit(item_files.read, following)
-      made = _make(chunk, clips, model, mesh, log, workdir / 'items')
+      read, ahead = ahead.result(), following and reader.submit(read_items, following)
+      made = _make(chunk, read, model, mesh, log, workdir / 'items')
       failed += _wait(writing)
       facts = {'process': process, 'edits_at_once': len(chunk), **log.as_dict()}
-      log = RunLog(announce=progress.announce)  # seconds of the next ones are their own
+      log = progress.shown_log()  # seconds of the next ones are their own
       writing = [
-        writer.submit(_leave, item, clips, made, model, folder(item), facts) for item in chunk
+        writer.submit(_leave, read[item.id], made[item.id], model, folder(item), facts)
+        for item in chunk
       ]
       bar.update(len(chunk))
       bar.set_postfix_str(f'{3600 * bar.n / (time.monotonic() - began):.3g} edits/h')
@@ -68,24 +73,39 @@ def run(config, items, workdir, process=0, processes=1):
 
 
 def chunks_of(items, size):
-  """Items of one bucket in groups of at most `size`; those that are made alone are groups of one."""
+  """Items of one bucket in groups of at most `size`; those made alone are groups of one."""
   buckets = {}
   for item in items:
-    buckets.setdefault((item.id,) if item.alone else item.bucket, []).append(item)
+    key = (item.id,) if item.edit.alone else item.edit.bucket
+    buckets.setdefault(key, []).append(item)
   return [bucket[i : i + size] for bucket in buckets.values() for i in range(0, len(bucket), size)]
 
 
-def _make(chunk, clips, model, mesh, log, folder):
-  """Makes a chunk: {id: what `_leave` writes, an error, or None where all is written}."""
-  made = {item.id: clips[item.id] for item in chunk if isinstance(clips[item.id], Exception)}
+def read_items(items):
+  """Reads clips and masks: {id: (edit, source), or the error that kept it from being read}."""
+  found = {}
+  for item in items:
+    try:
+      faults, edit = Faults(), item.edit
+      masks = read_masks(edit.request, edit.clip, faults)
+      faults.stop()
+      found[item.id] = dataclasses.replace(edit, masks=masks), read_source(edit)
+    except Exception as error:  # whatever is wrong with one clip, the others are made
+      found[item.id] = error
+  return found
+
+
+def _make(chunk, read, model, mesh, log, folder):
+  """Makes a chunk: {id: (`PreparedClip`, `EditedClips`), an error, or None: all is written}."""
+  made = {item.id: read[item.id] for item in chunk if isinstance(read[item.id], Exception)}
   sound = [item for item in chunk if item.id not in made]
   try:
-    if chunk[0].alone and sound:
+    if chunk[0].edit.alone and sound:
       (item,) = sound
       model = model._replace(params=sharding.on_first(model.params))
-      edit.make(item.config, clips[item.id][0], folder / item.id, model, log)
+      edit_command.make(read[item.id][0], folder / item.id, model, log)
       return {item.id: None}
-    return made | (item_files.make(sound, clips, model, mesh, log) if sound else {})
+    return made | (make_items(sound, read, model, mesh, log) if sound else {})
   except Exception as error:
     if _is_full(error, folder):
       raise
@@ -93,24 +113,46 @@ def _make(chunk, clips, model, mesh, log, folder):
     return made | {item.id: error for item in sound}
 
 
-def _leave(item, clips, made, model, folder, facts):
-  """Writes the results of an item; returns whether it failed."""
-  result = made[item.id]
+def make_items(items, read, model, mesh, log):
+  """Makes edits of one bucket side by side; the tail repeats an edit, whose results are dropped."""
+  padded = [*items, *[items[0]] * (-len(items) % mesh.size)]
+  edits, sources = zip(*(read[item.id] for item in padded), strict=True)
+  prepared = pipeline_edit.prepare(model, edits, sources, log, mesh=mesh)
+  made = pipeline_edit.make_clips(model, edits, prepared, log, mesh=mesh)
+  results = {}
+  for item, clip, result in zip(items, prepared, made, strict=False):
+    results[item.id] = result if isinstance(result, Exception) else (clip, result)
+  return results
+
+
+def _leave(read, result, model, folder, facts):
+  """Writes what a single edit leaves, DONE last; returns whether it failed."""
   try:
     if isinstance(result, Exception):
       raise result
-    if result is None:
-      (folder / 'error.json').unlink(missing_ok=True)
-      mark_done(folder)
-    else:
-      item_files.leave(item, clips[item.id][0], result, model, folder, facts)
+    if result is not None:
+      edit, source = read
+      prepared, made = result
+      warnings = [*edit.warnings, *facts['warnings']]
+      if stranger := world.stranger(model.config, source.frames):
+        warnings.append(stranger)
+      warnings += edit_command.leave_clips(edit, folder, prepared, made)[1]
+      facts = facts | {'fps': prepared.fps, 'warnings': warnings}
+      edit_command.leave_record(edit, folder, model, facts)
+    (folder / 'error.json').unlink(missing_ok=True)
+    mark_done(folder)
   except Exception as error:
     if _is_full(error, folder):
       raise
-    logging.error('edit %s: %s', item.id, error)
-    item_files.leave_error(folder, error)
+    logging.error('edit %s: %s', folder.name, error)
+    leave_error(folder, error)
     return True
   return False
+
+
+def leave_error(folder, error):
+  """Writes why an edit was not made."""
+  write_json(folder / 'error.json', {'error': str(error), 'kind': type(error).__name__})
 
 
 def _wait(writing):

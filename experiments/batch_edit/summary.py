@@ -5,61 +5,48 @@ import json
 
 from etils import epath
 
-from experiments.requests import memory
 from uniedit_jax.reports import edit_set, page, tables
 from uniedit_jax.reports.page import escape
 from uniedit_jax.runtime import sharding
 from uniedit_jax.runtime.workdir import write_json
 
-STYLE = """table { overflow-wrap: normal; } th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
+STYLE = """table { overflow-wrap: normal; }
+th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
 td.error { color: #c62828; white-space: normal; min-width: 20rem; }
 """
 BODY = """<p>@counts@</p><div class="scroll"><table>@rows@</table></div>
 <div class="videos">@videos@</div>@controls@"""
 
 
-def plan(config, items, chunks, processes):
+def plan(batch, chunks, processes):
   """What a run would do, as text: buckets, programs, memory, edits of each process.
 
   Args:
-    config: ConfigDict of configs/batch.py.
-    items: list of `batch_request.Item`.
+    batch: `BatchRequest`.
     chunks: (items, size) -> list of lists of items that are made at once.
     processes: number of processes.
   """
-  size, lines = sharding.data_mesh().size * config.per_device, []
-  buckets = collections.defaultdict(list)
+  items, size = batch.items, sharding.data_mesh().size * batch.per_device
+  lines, buckets, programs = [], collections.defaultdict(list), set()
   for item in items:
-    buckets['alone' if item.alone else item.bucket].append(item)
-  programs = set()
-  for number, (key, bucket) in enumerate(buckets.items()):
-    request = bucket[0].request
-    counts = sorted(
-      {
-        rows
-        for item in bucket
-        for phase in item.request.layout.plan.phases
-        for rows in phase['passes']
-      }
-    )
-    clip = '{frames} frames of {height} x {width}'.format(**request.clip)
-    together = 1 if key == 'alone' else config.per_device
-    needed = memory.needed(request, counts[-1] * together)
+    buckets['alone' if item.edit.alone else item.edit.bucket].append(item.edit)
+  for number, (key, edits) in enumerate(buckets.items()):
+    phases = [phase for edit in edits for phase in edit.plan.phases]
+    counts = sorted({rows for phase in phases for rows in phase['passes']})
     programs |= {(key, rows) for rows in counts}
-    how = 'one by one' if key == 'alone' else f'{size} at once'
+    alone = key == 'alone'
+    needed = edits[0].bytes_of(counts[-1] * (1 if alone else batch.per_device))
+    frames, height, width = edits[0].clip.size
     lines.append(
-      f'bucket {number}: {len(bucket)} edits, {how}, {clip}, rows a pass {counts}, '
-      f'about {needed / 2**30:.1f} GiB a device'
+      f'bucket {number}: {len(edits)} edits, {"one by one" if alone else f"{size} at once"}, '
+      f'{frames} frames of {height} x {width}, rows a pass {counts}, about '
+      f'{needed / 2**30:.1f} GiB a device'
     )
-  per_process = [len(items[process::processes]) for process in range(processes)]
-  passes = [len(chunks(items[process::processes], size)) for process in range(processes)]
-  return '\n'.join(
-    [
-      *lines,
-      f'{len(programs)} programs of a step',
-      f'edits of each process: {per_process}, in {passes} groups',
-    ]
-  )
+  per_process = [items[process::processes] for process in range(processes)]
+  passes = [len(chunks(own, size)) for own in per_process]
+  lines.append(f'{len(programs)} programs of a step')
+  lines.append(f'edits of each process: {list(map(len, per_process))}, in {passes} groups')
+  return '\n'.join(lines)
 
 
 def write(workdir, ids):
@@ -91,13 +78,14 @@ def write(workdir, ids):
 
 
 def _video(workdir, name):
-  """The edit as a video beside its prompt; files of their own, as there may be thousands."""
+  """The edit as a video with its prompt; a file each, as there may be thousands."""
   config, run = (
     json.loads((workdir / 'items' / name / f'{file}.json').read_text())
     for file in ('config', 'run')
   )
   address = f'items/{escape(name)}'
-  label = f'<a href="{address}/report.html">{escape(name)}</a> <small>{escape(config["target_prompt"])}</small>'
+  prompt = escape(config['target_prompt'])
+  label = f'<a href="{address}/report.html">{escape(name)}</a> <small>{prompt}</small>'
   return page.link(f'items/{name}/edit.mp4', run['fps'], label)
 
 

@@ -59,26 +59,26 @@ class Work(NamedTuple):
     return lambda: getattr(side, self.method)(*arrays, *self.options)
 
 
-def make_cases(config, inputs, options, dtype):
+def make_cases(request, inputs, dtype):
   """Lists the cases.
 
   Args:
-    config: `ModelConfig`.
+    request: `BenchmarkRequest`; its model, cases, rows, steps and null_text are read.
     inputs: `Inputs`.
-    options: ConfigDict with cases, rows, steps and null_text of configs/benchmark.py.
     dtype: compute dtype, in which operations are counted.
 
   Returns:
     {name: {suffix of a variant: `Work`}}. With the suffix `PLANNED` an edit computes the plan's
     rows, with '' every row of every step.
   """
+  config, steps = request.model_config, request.steps
   # Operations are those of one row times the number of rows, except of the VAE and of gradients.
-  row, steps = row_flops(config, inputs.clip, dtype), options.steps
+  row = row_flops(config, inputs.clip, dtype)
   null, text = inputs.texts
   cases = {}
-  for name in options.cases:
+  for name in request.cases:
     if name == 'unet':
-      for rows in options.rows:
+      for rows in request.rows:
         latents = np.stack([np.roll(inputs.latents, i) for i in range(rows)])
         arrays = latents, inputs.texts[np.arange(rows) % 2]
         cases[f'UNet step, rows: {rows}'] = {'': Work('step', arrays, (), rows * row)}
@@ -88,11 +88,11 @@ def make_cases(config, inputs, options, dtype):
     elif name in ('appearance', 'motion'):
       arrays = inputs.latents, inputs.texts
       cases[f'{name} edit'] = {
-        suffix: Work('edit', arrays, (layout,), sum(layout.plan.rows) * row)
-        for suffix, layout in layouts(config, name, steps).items()
+        suffix: Work('edit', arrays, (plan,), sum(plan.row_counts) * row)
+        for suffix, plan in plans_of(config, name, steps).items()
       }
     elif name == 'null_text':
-      count, inner = options.null_text.steps, options.null_text.inner_steps
+      count, inner = request.null_text['steps'], request.null_text['inner_steps']
       trajectory = np.stack([np.roll(inputs.latents, i) for i in range(count + 1)])
       flops = count * (2 * row + inner * _gradient_flops(config, inputs, dtype))
       work = Work('null_text', (trajectory, text, null), (inner,), flops)
@@ -106,13 +106,13 @@ def make_cases(config, inputs, options, dtype):
       vae = sum(vae_flops(config, inputs, dtype, way) for way in ('encode', 'decode'))
       around = vae + steps * row
       cases['frames to edited frames'] = {
-        suffix: Work('edit_frames', arrays, (layout, steps), around + sum(layout.plan.rows) * row)
-        for suffix, layout in layouts(config, 'appearance', steps).items()
+        suffix: Work('edit_frames', arrays, (plan, steps), around + sum(plan.row_counts) * row)
+        for suffix, plan in plans_of(config, 'appearance', steps).items()
       }
   return cases
 
 
-def layouts(config, task, steps):
+def plans_of(config, task, steps):
   """{suffix: `EditPlan`} of the paper's preset with a null source prompt; only the edit is kept."""
   blocks = config.unet.blocks
   settings = [preset('paper', task, False, steps, blocks)]

@@ -6,11 +6,11 @@ import jax
 import matplotlib
 import numpy as np
 
-from experiments.benchmark.cases import PLANNED, draw_inputs, layouts
+from experiments.benchmark.cases import PLANNED, draw_inputs, plans_of
 from experiments.benchmark.sides import GUIDANCE
 from experiments.timing import seconds_of
-from uniedit_jax.method import sampling
 from uniedit_jax.method.rows import Rows
+from uniedit_jax.method.sampling import Conditioning, Network, Sampler, predict_rows, sample_edits
 from uniedit_jax.pipeline import ahead_of_time
 from uniedit_jax.pipeline.model import unet_apply
 from uniedit_jax.runtime.files import atomic_file
@@ -71,46 +71,42 @@ def _step(ours, inputs, rows):
   """(run, bytes) of a step of plain rows."""
   table = np.arange(rows, dtype=np.int32)
   latents, texts = np.stack([inputs.latents] * rows), inputs.texts[table % 2]
-  arrays = ours.params['unet'], latents, texts, Rows(table, table, None), np.int32(501), None
-  compiled = sampling.predict.lower(unet_apply(ours.config, ours.dtype), *arrays).compile()
+  arrays = ours.params['unet'], latents, texts, Rows(table, table, None), np.int32(501)
+  predict = jax.jit(predict_rows, static_argnums=0)
+  compiled = predict.lower(unet_apply(ours.config, ours.dtype), *arrays).compile()
   return lambda: compiled(*arrays), ahead_of_time.facts(compiled)['memory']
 
 
 def _edit(ours, inputs, steps):
   """(run, bytes) of a planned appearance edit."""
-  layout = layouts(ours.config, 'appearance', steps)[PLANNED]
-  run = lambda: ours.edit(inputs.latents, inputs.texts, layout)
-  return run, _memory(ours, inputs.clip, layout, edits=1)
+  plan = plans_of(ours.config, 'appearance', steps)[PLANNED]
+  run = lambda: ours.edit(inputs.latents, inputs.texts, plan)
+  return run, _memory(ours, inputs.clip, plan, edits=1)
 
 
 def _batch(ours, inputs, edits):
   """(run, bytes) of independent appearance edits of two steps on one device."""
-  layout = layouts(ours.config, 'appearance', 2)[PLANNED]
-  mesh = data_mesh(jax.local_devices()[:1])
-  apply = unet_apply(ours.config, ours.dtype)
-  starts, texts = (np.stack([x] * edits) for x in (inputs.latents, inputs.texts))
+  plan = plans_of(ours.config, 'appearance', 2)[PLANNED]
+  network = Network(unet_apply(ours.config, ours.dtype), ours.params['unet'])
+  sampler = Sampler(ours.config.schedule, len(plan.steps), GUIDANCE)
 
   def run():
-    edited = sampling.edit_batch(
-      apply,
-      ours.params['unet'],
-      starts,
-      texts,
-      layouts=[layout] * edits,
-      schedule=ours.config.schedule,
-      guidances=[GUIDANCE] * edits,
-      mesh=mesh,
+    return sample_edits(
+      network,
+      [inputs.latents] * edits,
+      [plan] * edits,
+      [sampler] * edits,
+      [Conditioning(inputs.texts)] * edits,
     )
-    return [list(branches.values()) for branches in edited]
 
-  return run, _memory(ours, inputs.clip, layout, edits)
+  return run, _memory(ours, inputs.clip, plan, edits)
 
 
-def _memory(ours, clip, layout, edits):
-  """Bytes of the largest step of a layout, for `edits` edits on one device."""
-  index = max(range(len(layout.plan.steps)), key=lambda i: layout.plan.rows[i])
+def _memory(ours, clip, plan, edits):
+  """Bytes of the largest step of a plan, for `edits` edits on one device."""
+  index = max(range(len(plan.steps)), key=lambda i: plan.row_counts[i])
   mesh = data_mesh(jax.local_devices()[:1])
-  lowered = ahead_of_time.lower_step(ours.config, layout, index, clip, mesh, ours.dtype, edits)
+  lowered = ahead_of_time.lower_step(ours.config, plan, index, clip, mesh, ours.dtype, edits)
   return ahead_of_time.facts(lowered.compile())['memory']
 
 

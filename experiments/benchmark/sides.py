@@ -6,8 +6,15 @@ import numpy as np
 import torch
 
 from experiments.benchmark import torch_peer, torch_peer_sampling, torch_peer_vae
-from uniedit_jax.method import inversion, sampling
+from uniedit_jax.method import inversion
 from uniedit_jax.method.rows import Rows
+from uniedit_jax.method.sampling import (
+  Conditioning,
+  Network,
+  Sampler,
+  predict_rows,
+  sample_edit,
+)
 from uniedit_jax.models import vae
 from uniedit_jax.models.config import abstract_params
 from uniedit_jax.pipeline.model import denoiser, module, unet_apply
@@ -20,15 +27,16 @@ GUIDANCE = 7.5
 NEVER = -1e9  # a loss below which null-text inversion stops early
 
 _multiply = jax.jit(jnp.matmul)
+_predict = jax.jit(predict_rows, static_argnums=0)
 
 
 class Side:
   """Work shared by both sides."""
 
-  def edit_frames(self, frames, texts, layout, steps):
+  def edit_frames(self, frames, texts, plan, steps):
     """Frames to edited frames: encodes, inverts with the first text, edits, decodes."""
     start = self.invert(self.encode(frames), texts[0], steps)
-    return self.decode(self.edit(start, texts, layout))
+    return self.decode(self.edit(start, texts, plan))
 
 
 class Ours(Side):
@@ -75,18 +83,19 @@ class Ours(Side):
     apply, params = unet_apply(self.config, self.dtype), self.params['unet']
     index = np.arange(len(latents), dtype=np.int32)
     rows, timestep = Rows(index, index, None), np.int32(TIMESTEP)
-    return sampling.predict(apply, params, latents, texts, rows, timestep, None)
+    return _predict(apply, params, latents, texts, rows, timestep)
 
   def invert(self, latents, text, steps):
     """z_T of DDIM inversion."""
-    denoise, schedule = denoiser(self.config, self.dtype), self.config.schedule
-    return inversion.ddim_invert(denoise, self.params['unet'], latents, text, schedule, steps)[-1]
+    denoise, sampler = denoiser(self.config, self.dtype), Sampler(self.config.schedule, steps, 1.0)
+    return inversion.ddim_invert(denoise, self.params['unet'], latents, text, sampler)[-1]
 
-  def edit(self, start, texts, layout):
+  def edit(self, start, texts, plan):
     """The latents of the main branch."""
-    apply, schedule = unet_apply(self.config, self.dtype), self.config.schedule
-    edited = sampling.edit(apply, self.params['unet'], start, texts, layout, schedule, GUIDANCE)
-    return edited[main_branch(layout)]
+    network = Network(unet_apply(self.config, self.dtype), self.params['unet'])
+    sampler = Sampler(self.config.schedule, len(plan.steps), GUIDANCE)
+    edited = sample_edit(network, start, plan, sampler, Conditioning(texts))
+    return edited[main_branch(plan)]
 
   def null_text(self, trajectory, text, null_text, inner_steps):
     """The reconstruction after null-text optimisation that never stops early."""
@@ -97,8 +106,7 @@ class Ours(Side):
       trajectory,
       text,
       null_text,
-      self.config.schedule,
-      guidance=GUIDANCE,
+      Sampler(self.config.schedule, len(trajectory) - 1, GUIDANCE),
       inner_steps=inner_steps,
       epsilon=NEVER,
     ).latents[-1]
@@ -165,13 +173,11 @@ class Peer(Side):
     """See `Ours.invert`."""
     return torch_peer_sampling.ddim_invert(self.unet, latents, text, self.schedule, steps)[-1]
 
-  def edit(self, start, texts, layout):
+  def edit(self, start, texts, plan):
     """See `Ours.edit`."""
-    latents = start[None].repeat(len(layout.branches), 1, 1, 1, 1)
-    edited = torch_peer_sampling.sample(
-      self.unet, latents, texts, layout.plan, self.schedule, GUIDANCE
-    )
-    return edited[layout.branches.index(main_branch(layout))]
+    latents = start[None].repeat(len(plan.branches), 1, 1, 1, 1)
+    edited = torch_peer_sampling.sample(self.unet, latents, texts, plan, self.schedule, GUIDANCE)
+    return edited[plan.branches.index(main_branch(plan))]
 
   def null_text(self, trajectory, text, null_text, inner_steps):
     """See `Ours.null_text`."""
@@ -195,32 +201,32 @@ class Peer(Side):
     return torch_peer_vae.decode(self.vae, latents).movedim(-1, -3)
 
 
-def main_branch(layout):
-  """The main `Branch` of a layout with one."""
-  return next(branch for branch in layout.branches if branch.kind == 'main')
+def main_branch(plan):
+  """The main `Branch` of a plan with one."""
+  return next(branch for branch in plan.branches if branch.kind == 'main')
 
 
-def read_params(config, model_config):
-  """{'unet', 'vae'} of float32 arrays: those of `config.checkpoint`, or random ones if it is ''."""
-  if config.checkpoint:
-    return jax.device_get(checkpoint.load(config.checkpoint, 'float32', ('unet', 'vae')).params)
+def read_params(request):
+  """{'unet', 'vae'} of float32 arrays: those of the checkpoint, or random ones if it is ''."""
+  if request.checkpoint:
+    return jax.device_get(checkpoint.load(request.checkpoint, 'float32', ('unet', 'vae')).params)
   return {
-    part: random_init.random_params(abstract_params(model_config, part), part=part)
+    part: random_init.random_params(abstract_params(request.model_config, part), part=part)
     for part in ('unet', 'vae')
   }
 
 
-def make_sides(config, model_config, params, dtypes):
+def make_sides(request, params, dtypes):
   """{name: `Side`}.
 
   Args:
-    config: ConfigDict of a benchmark.
-    model_config: `ModelConfig`.
-    params: `read_params(config, model_config)`.
+    request: `BenchmarkRequest`.
+    params: `read_params(request)`.
     dtypes: the compute dtypes of ours and of PyTorch.
   """
-  sides = {OURS: Ours(model_config, params, dtypes[0], config.remat)}
-  for name in (PEER, COMPILED)[: 1 + config.compiled]:
+  model_config = request.model_config
+  sides = {OURS: Ours(model_config, params, dtypes[0], request.remat)}
+  for name in (PEER, COMPILED)[: 1 + request.compiled]:
     compiled = name == COMPILED
-    sides[name] = Peer(model_config, params, dtypes[1], config.remat, compiled=compiled)
+    sides[name] = Peer(model_config, params, dtypes[1], request.remat, compiled=compiled)
   return sides

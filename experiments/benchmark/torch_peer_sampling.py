@@ -13,18 +13,17 @@ from uniedit_jax.method.diffusion import ddim_update, sampler_updates
 
 
 @torch.no_grad()
-def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajectory=None):
+def sample(unet, latents, texts, plan, schedule, guidance, trajectory=None):
   """`sampling.sample` of this UNet.
 
   Args:
     unet: `UNet`, compiled or not.
     latents: f32[K, F, C, H, W].
     texts: f32[P, T, E].
-    plan: `rows.RowPlan` without masks.
+    plan: `EditPlan` without masks.
     schedule: `NoiseSchedule`.
     guidance: scale of classifier-free guidance.
-    stored: bool[S, K], numpy, as in `sampling.sample`, or None.
-    trajectory: f32[S + 1, F, C, H, W]; needed with `stored`.
+    trajectory: f32[S + 1, F, C, H, W]; needed by a plan with stored steps.
 
   Returns:
     f32[K, F, C, H, W].
@@ -39,7 +38,7 @@ def sample(unet, latents, texts, plan, schedule, guidance, stored=None, trajecto
     for step in plan.steps
   ]
   halves = [(index(step.uncond), index(step.cond), switch(step.updated)) for step in plan.steps]
-  stored = [None] * count if stored is None else [switch(s) if s.any() else None for s in stored]
+  stored = [switch(step.stored) if step.stored.any() else None for step in plan.steps]
   timesteps = _timesteps(schedule.timesteps(count), device)
   updates = sampler_updates('ddim', schedule.levels(count))
 

@@ -16,40 +16,40 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import progress, stages
-from experiments.compare import cells
-from experiments.compare.request import read_compare
+from experiments.compare.cells import make_cell
+from experiments.requests.compare import read_compare
+from uniedit_jax.pipeline.edit import load
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.reports.comparison import write_comparison_report
-from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import once, write_json
 
 
-def run(config, request, workdir):
+def run(request, workdir):
   """Makes what is missing, and writes comparison.json and results.json.
 
   Args:
-    config: ConfigDict of configs/compare.py.
-    request: `compare_request.read_compare(config, workdir)`.
+    request: `CompareRequest`.
     workdir: path.
 
   Raises:
     RuntimeError: lists the edits that failed; all others are made first.
   """
   workdir = epath.Path(workdir)
-  log, rows, failed = RunLog(announce=progress.announce), [], []
+  log, rows, failed = progress.shown_log(), [], []
   for name in request.left_out:
     log.warn(f'{name} is left out: it needs masks, which not all edits have')
-  model = stages.load(config, request.dtype, log)
+  model = load(request.checkpoint, request.dtype, request.cache, log)
   with log.phase('compare'):
-    for cell in progress.steps('compare', log)(request.cells):
-      item, path = request.edits[cell.edit], workdir / 'edits' / cell.edit / f'{cell.method}.json'
+    for cell in log.steps('compare')(request.cells):
+      compared = request.edits[cell.name]
       key = hashlib.sha256(f'{cell.facts} {model.hash}'.encode()).hexdigest()
       try:
-        rows += once(path, cells.make, cell, item, model, workdir, key=key)
+        path = workdir / 'edits' / cell.name / f'{cell.method}.json'
+        rows += once(path, make_cell, cell, compared, model, workdir, key=key)
       except Exception as error:  # the others are worth having whatever went wrong
-        logging.exception('%s by %s', cell.edit, cell.method)
-        failed.append(f'{cell.edit} by {cell.method}: {type(error).__name__}: {error}')
+        logging.exception('%s by %s', cell.name, cell.method)
+        failed.append(f'{cell.name} by {cell.method}: {type(error).__name__}: {error}')
   if failed:
     raise RuntimeError('some edits failed:\n' + '\n'.join(f'  - {fault}' for fault in failed))
   comparison_format.write_comparison(workdir, request.comparison)
@@ -74,7 +74,7 @@ def launch():
     try:
       request = read_compare(config, workdir)
       write_json(workdir / 'config.json', config.to_dict())
-      run(config, request, workdir)
+      run(request, workdir)
     except (ValueError, RuntimeError) as error:
       sys.exit(f'{error}')
     print(write_comparison_report(workdir))

@@ -2,7 +2,8 @@
 
   python -m experiments.docs.guide --out=docs
 
-Leaves guide_edits.png, guide_symptoms.png and guide_failures.png, and prints the numbers. Four
+Leaves guide_edits.png, guide_symptoms.png and guide_failures.png, README's first_edit.gif, and
+prints the numbers. Four
 minutes on 2 cores, compilation included.
 """
 
@@ -12,9 +13,11 @@ from absl import app, flags
 from etils import epath
 
 from configs import sprites_appearance, sprites_motion
-from experiments import api, progress
+from experiments import api
 from uniedit_jax.media import video
+from uniedit_jax.media.grids import side_by_side
 from uniedit_jax.reports import inspection
+from uniedit_jax.runtime import progress
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import draw_edits
 from uniedit_jax.sprites.scoring import SPLITS
@@ -54,6 +57,7 @@ SYMPTOMS = {
     'inversion.method': 'ddim',
   },
 }
+ENLARGED = 5  # times, of README's clip
 FAILURES = (19, 94)  # edits of configs/sprites_benchmark.py that are wrong
 MEASURES = {
   'edit_attributes_right': 'of the words hold',
@@ -80,6 +84,7 @@ def main(_):
     failures.append(_edit_scene(source, scene))
 
   row = {'source': sources['motion'].frames}
+  _write_first_edit(out / 'first_edit.gif', sources['motion'].frames, edits['motion: jumping'])
   _draw(out / 'guide_edits.png', row | {name: edit.frames for name, edit in edits.items()})
   _draw(out / 'guide_symptoms.png', row | {name: edit.frames for name, edit in symptoms.items()})
   rows, by_name = {}, edits | symptoms
@@ -100,6 +105,13 @@ def _edit_scene(source, scene):
     video.write_mp4(path, render(scene.source).frames, 8)
     prompts = {'source_prompt': scene.source.caption, 'target_prompt': scene.target.caption}
     return api.edit(source, {'video': str(path)} | prompts)
+
+
+def _write_first_edit(path, source, edit):
+  """Writes the source and the edit side by side, enlarged."""
+  enlarge = lambda frames: frames.repeat(ENLARGED, 1).repeat(ENLARGED, 2)
+  clips = {'source: moving right': enlarge(source), 'edit: jumping': enlarge(edit.frames)}
+  video.write_gif(path, side_by_side(clips), edit.fps)
 
 
 def _draw(path, rows):

@@ -11,7 +11,7 @@ import itertools
 from absl import app
 
 from uniedit_jax.method.injection import preset
-from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.method.plan import BranchInputs, plan_edit
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.pipeline import ahead_of_time
 from uniedit_jax.reports import tables
@@ -24,16 +24,10 @@ HEADS = ('preset', 'edit', 'masks', 'source prompt', 'rows', 'of', 'TFLOP', 'of'
 def count_rows(name, task, masked, captioned, exact):
   """Counts the rows of an edit of which only the result is wanted."""
   # Text 0 is the null prompt; without a caption it is the source's.
-  layout = plan_edit(
-    task,
-    [preset(name, task, masked, STEPS)],
-    STEPS,
-    source=int(captioned),
-    targets=[1 + int(captioned)],
-    masked=masked,
-    exact_savings=exact,
-  )
-  return sum(layout.plan.rows)
+  inputs = BranchInputs(source=int(captioned), targets=[1 + int(captioned)])
+  settings = [preset(name, task, masked, STEPS)]
+  plan = plan_edit(task, settings, STEPS, inputs, masked=masked, exact_savings=exact)
+  return sum(plan.row_counts)
 
 
 def table(flops_of_a_row):

@@ -2,7 +2,7 @@
 manifest.
 
 Its csv names a video and its caption, and describes four edits of it; a row such as "DAVIS Videos:"
-begins the videos of a folder. The folders lie beside it: DAVIS_480p/480p_videos/<name>.mp4, or
+begins the videos of a folder. The folders lie next to it: DAVIS_480p/480p_videos/<name>.mp4, or
 480p_frames/<name>/. All edits keep motion and layout, so they are appearance edits; the caption is
 what measures take as the source prompt.
 """

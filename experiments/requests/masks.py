@@ -1,84 +1,68 @@
-"""The masks of an edit, checked: read from files, or what has to be known to find them."""
+"""From the config of a comparison of masks on the sprites world to a checked dataclass."""
 
-from uniedit_jax.media import masks
-from uniedit_jax.method.injection import Injections
-from uniedit_jax.models.tokenizers import word_positions
-from uniedit_jax.pipeline import found_masks
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.requests.sprites import (
+  TASKS,
+  ScoringRequest,
+  read_scoring,
+  read_task,
+  read_world_model,
+  resolve_scoring,
+  resolve_task,
+)
+from uniedit_jax.pipeline.found_masks import MapOptions
+from uniedit_jax.pipeline.model import latent_shape
 from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.sprites import scoring
 
-AUTO = 'auto'
-SIDES = ('source', 'target')
-
-
-def read_files(config, clip, faults):
-  """The masks that are files: dict {side: bool[F, H, W] or None}."""
-  paths = {side: config.mask[side] for side in SIDES if config.mask[side] not in ('', AUTO)}
-  return {
-    side: faults.attempt(masks.read_masks, path, field=f'mask.{side}', **clip)
-    for side, path in paths.items()
-  }
+WORDS = ('object', 'differing')
 
 
-def check_sides(config, faults):
-  """Which sides need masks: both in motion editing, the source's in appearance editing."""
-  given, motion = [side for side in SIDES if config.mask[side]], config.task == 'motion'
-  if given == ['target'] or (motion and len(given) == 1):
-    missing = next(side for side in SIDES if side not in given)
-    faults.append(f"mask.{missing} is '' but mask.{given[0]} is given; accepted: both or neither")
-  if config.mask.target == AUTO and not motion:
-    faults.append(
-      f"mask.target is 'auto' with task {config.task!r}, which samples no target first; accepted: '', a file"
-    )
+class MasksRequest(NamedTuple):
+  """Edits without masks and with them.
+
+  Attributes:
+    plain: `ScoringRequest` of edits without masks.
+    words: one of `WORDS`, those whose attention shows the foreground.
+    masked: {task name: `ScoringTask`} of edits with masks.
+  """
+
+  plain: ScoringRequest
+  words: str
+  masked: dict[str, scoring.ScoringTask]
 
 
-def source_prompt(config):
-  """What the source is said to show when its mask is looked for."""
-  return config.mask.source_prompt or config.source_prompt
-
-
-def read_search(config, request, lay_out):
-  """What `found_masks.find_masks` needs, or None where no mask is to be found.
-
-  Args:
-    config: ConfigDict of an edit.
-    request: `Request` with all but layout and search.
-    lay_out: (settings, kinds of wanted branches) -> `EditPlan` without masks.
+def read_masks(config):
+  """Checks the config: `MasksRequest`.
 
   Raises:
-    ValueError: all faults.
+    FaultsError: lists all faults.
   """
-  sides = [side for side in SIDES if config.mask[side] == AUTO]
-  if not sides:
-    return None
-  options = found_masks.MapOptions(
-    **{name: config.mask[name] for name in ('blocks', 'threshold', 'smoothing')}
-  )
-  factor = request.model_config.vae.factor
-  grids = request.model_config.unet.grids(
-    request.clip['height'] // factor, request.clip['width'] // factor
-  )
-  faults = Faults(options.faults(grids))
-  prompts, words = {'source': source_prompt(config), 'target': config.target_prompt}, {}
-  for side in sides:
-    other = prompts['target' if side == 'source' else 'source']
-    chosen = list(config.mask[f'{side}_words']) or found_masks.differing_words(prompts[side], other)
-    field = f'mask.{side}_words'
-    if not prompts[side]:
-      faults.append(
-        "mask.source_prompt is '' with mask.source='auto'; accepted: what the source shows"
-      )
-    elif not chosen:
-      faults.append(
-        f'{field} is () and the prompt {prompts[side]!r} has no word that {other!r} lacks; accepted: words of it'
-      )
-    else:
-      positions = faults.attempt(
-        word_positions, request.tokenizer, prompts[side], chosen, field=field
-      )
-      words[side] = request.prompts.index(prompts[side]), positions
-  if faults:
-    raise ValueError('; '.join(faults))
-  first = [Injections(structure=request.settings[0].structure)]
-  stored = request.inversion.stored(config.steps) == config.steps
-  layout = found_masks.layout_to_search(sides, stored, lambda kinds: lay_out(first, kinds))
-  return found_masks.Search(layout, words, options)
+  plain = read_scoring(config)
+  faults, masked = Faults(), {}
+  faults.unless(config.words in WORDS, f'words is {config.words!r}; accepted: {WORDS}')
+  model_config = read_world_model(config.checkpoint, faults)
+  half = np.zeros((model_config.frames, model_config.height, model_config.width), bool)
+  half[:, : model_config.height // 2] = True
+  for name in TASKS:
+    given = {'mask.source': half} | ({'mask.target': half} if name == 'motion' else {})
+    task = faults.attempt(read_task, name, config, model_config, given, field=name)
+    masked[name] = task and task._replace(methods={'all': task.methods['all']})
+    # The given masks stand for those that are found, whose options they do not check.
+    mask = config[name].mask
+    options = MapOptions(mask.blocks, mask.threshold, mask.smoothing)
+    grid = latent_shape(model_config, *half.shape)[1:3]
+    faults += [f'{name}: {fault}' for fault in options.faults(model_config.unet.grids(*grid))]
+    task = plain.tasks[name]
+    plain.tasks[name] = task._replace(methods={'all': task.methods['all']})
+  faults.stop()
+  return MasksRequest(plain, config.words, masked)
+
+
+def resolve_masks(request):
+  """The request as a dict for config.json."""
+  masked = {name: resolve_task(task) for name, task in request.masked.items()}
+  return {**resolve_scoring(request.plain), 'words': request.words, 'masked': masked}

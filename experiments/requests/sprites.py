@@ -1,36 +1,50 @@
-"""From a benchmark config to checked dataclasses: everything that can be wrong is found here,
-before anything runs.
-"""
+"""From the configs of scoring on the sprites world to checked dataclasses."""
 
 import dataclasses
 from typing import NamedTuple
 
-from experiments.requests.edit import read_injections, read_inversion
+from experiments.requests.edit import request_of
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.models.config import ModelConfig
-from uniedit_jax.pipeline.model import resolve_dtype, with_overrides
+from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime import checkpoint
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scoring
-from uniedit_jax.sprites.render import EXTENT
-from uniedit_jax.sprites.scenes import Scene
+from uniedit_jax.sprites.render import EXTENT, render
+from uniedit_jax.sprites.scenes import Scene, draw_edits
+
+TASKS = ('motion', 'appearance')
 
 
-class Request(NamedTuple):
-  """A config, checked: the compute dtype and {'motion', 'appearance': `scoring.Task`}."""
+class ScoringRequest(NamedTuple):
+  """A set of edits of the world that are made and judged.
 
+  Attributes:
+    checkpoint, dtype, cache, seed: as in configs/common.py.
+    split: a key of `scoring.SPLITS`.
+    per_kind: edits of each kind.
+    tasks: {'motion', 'appearance': `ScoringTask`}.
+    text_to_video: `scoring.TextToVideo`.
+  """
+
+  checkpoint: str
   dtype: str
-  tasks: dict[str, scoring.Task]
+  cache: str
+  seed: int
+  split: str
+  per_kind: int
+  tasks: dict[str, scoring.ScoringTask]
+  text_to_video: scoring.TextToVideo
 
 
 def read_world_model(folder, faults):
-  """The `ModelConfig` of a checkpoint of the sprites world, or None; faults are added to `faults`."""
+  """The `ModelConfig` of a checkpoint of the sprites world, or None; adds to `faults`."""
   model_config = None
   if folder and (path := checkpoint.locate(folder) / 'config.json').exists():
     model_config = faults.attempt(ModelConfig.from_json, path.read_text())
   else:
     accepted = f'a folder, or one of: {", ".join(checkpoint.SHIPPED)}'
-    faults.append(f'checkpoint is {folder!r}, which is none; accepted: {accepted}')
+    faults.append(f'no checkpoint at {folder!r}; accepted: {accepted}')
   if model_config:
     if tokenizer := faults.attempt(checkpoint.read_tokenizer, folder, model_config):
       faults.attempt(tokenizer.encode, [Scene().caption], field='checkpoint')
@@ -43,56 +57,79 @@ def read_world_model(folder, faults):
   return model_config
 
 
-def read_benchmark(config):
-  """Checks the config of a benchmark.
+def read_scoring(config):
+  """Checks the config of a scoring: `ScoringRequest`.
 
   Raises:
-    ValueError: lists all faults.
+    FaultsError: lists all faults.
   """
   faults, videos = Faults(), config.text_to_video
   model_config = read_world_model(config.checkpoint, faults)
-  for name, accepted in (('split', tuple(scoring.SPLITS)), ('source_prompt', ('null', 'caption'))):
+  for name, accepted in (
+    ('split', tuple(scoring.SPLITS)),
+    ('source_prompt', ('null', 'caption')),
+  ):
     faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
   least = {'text_to_video.clips': (videos.clips, 0), 'text_to_video.batch': (videos.batch, 1)}
-  for name, (value, limit) in {
-    **least,
-    'per_kind': (config.per_kind, 1),
-    'seed': (config.seed, 0),
-  }.items():
+  least |= {'per_kind': (config.per_kind, 1), 'seed': (config.seed, 0)}
+  for name, (value, limit) in least.items():
     faults.unless(value >= limit, f'{name} is {value}; accepted: at least {limit}')
   faults.attempt(NoiseSchedule().timesteps, videos.steps, field='text_to_video')
   dtype = faults.attempt(resolve_dtype, config.dtype)
-  tasks = {
-    name: _read_task(name, config, model_config or ModelConfig(), faults)
-    for name in ('motion', 'appearance')
-  }
+  tasks = {}
+  for name in TASKS if not faults else ():
+    tasks[name] = faults.attempt(read_task, name, config, model_config, field=name)
   faults.stop()
-  return Request(dtype, tasks)
+  return ScoringRequest(
+    checkpoint=config.checkpoint,
+    dtype=dtype,
+    cache=config.cache,
+    seed=config.seed,
+    split=config.split,
+    per_kind=config.per_kind,
+    tasks=tasks,
+    text_to_video=scoring.TextToVideo(**videos.to_dict()),
+  )
 
 
-def _read_task(name, config, model_config, all_faults):
-  """The `scoring.Task` of config.motion or config.appearance."""
-  given, faults, blocks = config[name], Faults(), model_config.unet.blocks
+def read_task(name, config, model_config, changes=()):
+  """The `ScoringTask` of config.motion or config.appearance, checked on a sample edit.
+
+  Args:
+    name: 'motion' or 'appearance'.
+    config: ConfigDict of a scoring.
+    model_config: `ModelConfig`.
+    changes: as in `ScoringTask.check`.
+
+  Raises:
+    FaultsError: lists all faults.
+  """
+  given, faults = request_of(config[name]), Faults()
   faults.unless(given.task == name, f'task is {given.task!r}; accepted: {name!r}')
-  schedule = faults.attempt(with_overrides, model_config.schedule, given.schedule.to_dict())
-  faults.attempt(model_config.schedule.timesteps, given.steps)
-  inversion = read_inversion(given)
-  faults += inversion.faults()
-  if injections := faults.attempt(read_injections, given, False, blocks):
-    settings, captioned = scoring.methods(injections), config.source_prompt == 'caption'
-    task = scoring.Task(
-      name, settings, given.steps, given.guidance, schedule, inversion, captioned, blocks
-    )
-    faults.attempt(lambda: task.layout)
-  all_faults += [f'{name}.{fault}' for fault in faults]
-  return None if faults else task
+  faults.stop()
+  run = {field: config[field] for field in ('checkpoint', 'dtype', 'seed', 'cache')}
+  own = {'outputs.motion_reference': False, 'outputs.reconstruction': True, 'image': ''}
+  request = given.replace({**run, **own, 'generated': False})
+  task = scoring.ScoringTask(request, config.source_prompt == 'caption')
+  # One edit stands for all: they differ in prompts and pixels only.
+  edits = draw_edits(scoring.SPLITS['validation'], 1)
+  edit = next(one for one in edits if scoring.task_of(one.kind) == name)
+  frames = render(edit.source, model_config.height, model_config.frames).frames
+  (injections,) = task.check(edit, frames, changes).settings
+  task = task._replace(methods=scoring.methods_of(injections))
+  return task._replace(phases=task.check(edit, frames, changes).plan.phases)
 
 
-def resolve_benchmark(config, request):
-  """The config as a dict for config.json: all that the results depend on."""
-  fields = {
-    name: config[name] for name in ('checkpoint', 'seed', 'split', 'per_kind', 'source_prompt')
-  }
-  dtype, tasks = request
-  tasks = {name: dataclasses.asdict(task) for name, task in tasks.items()}
-  return {**fields, 'dtype': dtype, 'text_to_video': config.text_to_video.to_dict(), **tasks}
+def resolve_scoring(scoring_request):
+  """The request as a dict for config.json: all that the results depend on."""
+  tree = scoring_request._asdict()
+  tree['text_to_video'] = scoring_request.text_to_video._asdict()
+  tree['tasks'] = {name: resolve_task(task) for name, task in scoring_request.tasks.items()}
+  return {name: value for name, value in tree.items() if name != 'cache'}
+
+
+def resolve_task(task):
+  """A `ScoringTask` as a dict."""
+  methods = {name: dataclasses.asdict(injections) for name, injections in task.methods.items()}
+  request = {name: value for name, value in task.request.as_tree().items() if name != 'cache'}
+  return {'request': request, 'methods': methods, 'captioned': task.captioned}

@@ -16,25 +16,23 @@ import jax
 import numpy as np
 from etils import epath
 
-from experiments import progress
 from experiments.launch import launch
-from experiments.train.tasks import make_task, read_training, resolve_training
+from experiments.requests.train import read_training, resolve_training
+from experiments.train.tasks import make_task
 from uniedit_jax.media import grids
 from uniedit_jax.reports import tables
-from uniedit_jax.runtime import sharding
-from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime import progress, sharding
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import data, training, training_curves
 
 LOG_EVERY = 20
 
 
-def run(config, request, workdir):
-  """Trains until the last step, or until config.max_minutes are over.
+def run(request, workdir):
+  """Trains until the last step, or until request.max_minutes are over.
 
   Args:
-    config: ConfigDict of configs/sprites_vae.py or configs/sprites_model.py.
-    request: `read_training(config)`.
+    request: `TrainingRequest`.
     workdir: path.
 
   Raises:
@@ -42,13 +40,13 @@ def run(config, request, workdir):
   """
   workdir = epath.Path(workdir)
   began = saved = time.monotonic()
-  log = RunLog(announce=progress.announce)
-  sharding.set_up_programs(epath.Path(config.cache) / 'programs', request.dtype)
+  log = progress.shown_log()
+  sharding.set_up_programs(epath.Path(request.cache) / 'programs', request.dtype)
   with log.phase('data'):
-    task = make_task(config, request, lambda label: progress.steps(label, log))
+    task = make_task(request, log.steps)
   stages = [(s['steps'], s['first_rate'], s['last_rate']) for s in request.stages]
-  optimizer = training.make_optimizer(training.learning_rate(stages, config.warmup))
-  key, mesh = jax.random.key(config.seed), sharding.data_mesh(jax.devices())
+  optimizer = training.make_optimizer(training.learning_rate(stages, request.warmup))
+  key, mesh = jax.random.key(request.seed), sharding.data_mesh(jax.devices())
   last = sum(stage['steps'] for stage in request.stages)
 
   with training.state_store(workdir / 'states') as store, log.phase('train'):
@@ -58,10 +56,10 @@ def run(config, request, workdir):
     first = int(state.step)
     rows, recent = training_curves.read(workdir / 'losses.csv', until=first), []
 
-    for step in progress.steps('train', log)(range(first, last)):
+    for step in log.steps('train')(range(first, last)):
       # One update; the bar's seconds are true only if the step is waited for.
       batch = data.shard(task.batch(step), mesh)
-      state, measures = training.update(task.loss, optimizer, state, batch, key, config.ema)
+      state, measures = training.update(task.loss, optimizer, state, batch, key, request.ema)
       recent.append(jax.block_until_ready(measures))
       done = step + 1
       if done % LOG_EVERY and done < last:
@@ -71,11 +69,11 @@ def run(config, request, workdir):
       means = {name: float(np.mean([m[name] for m in recent if name in m])) for name in measures}
       rows.append({'step': done, **means})
       recent, now = [], time.monotonic()
-      over = config.max_minutes is not None and now - began > 60 * config.max_minutes
+      over = request.max_minutes is not None and now - began > 60 * request.max_minutes
       stop = done == last or over
 
       # Validation, on one device.
-      if stop or done % config.look_every == 0:
+      if stop or done % request.look_every == 0:
         measures, picture = task.validate(jax.device_get(state.ema))
         rows[-1] |= measures
         grids.write_png(workdir / 'looks' / f'{done:06d}.png', picture)
@@ -83,7 +81,7 @@ def run(config, request, workdir):
         progress.announce(f'step {done}: {values}')
 
       # Curves and state.
-      if stop or now - saved > 60 * config.save_minutes:
+      if stop or now - saved > 60 * request.save_minutes:
         tables.write_csv(workdir / 'losses.csv', rows)
         training_curves.plot(workdir / 'losses.png', rows)
         training.save(store, state)
@@ -99,7 +97,7 @@ def run(config, request, workdir):
   task.export(jax.device_get(state.ema), done, folder)
   write_json(workdir / 'run.json', {**log.as_dict(), 'step': done})
   if done < last:
-    reached = f'{config.max_minutes:g} minutes are over at step {done} of {last}'
+    reached = f'{request.max_minutes:g} minutes are over at step {done} of {last}'
     progress.announce(f'{reached}; the same command goes on')
     sys.exit()
 

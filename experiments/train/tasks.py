@@ -10,34 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.requests.train import LOOKS
 from uniedit_jax.media import grids, video
+from uniedit_jax.method.sampling import Network, Sampler
 from uniedit_jax.models import vae as vae_lib
 from uniedit_jax.models.config import network
 from uniedit_jax.models.tokenizers import WordTokenizer, word_positions
 from uniedit_jax.pipeline.found_masks import default_blocks
-from uniedit_jax.pipeline.model import module, resolve_dtype
+from uniedit_jax.pipeline.model import module
 from uniedit_jax.runtime import checkpoint
-from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import data, losses, reader, sampling
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.scenes import vocabulary
 
-PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
-LOOKS = 12  # clips in a validation picture
 ONE_WAY_BIAS = -4.0  # initial bias of temporal attention against the frames on one side
-SAMPLING = {'steps': 20, 'guidance': 3.0}
-
-
-class TrainingRequest(NamedTuple):
-  """A checked training config.
-
-  Attributes:
-    dtype: compute dtype.
-    stages: list of dicts with 'steps', 'images', 'clips', 'first_rate' and 'last_rate'.
-  """
-
-  dtype: str
-  stages: list[dict[str, Any]]
+SAMPLING = Sampler(CONFIG.schedule, steps=20, guidance=3.0)
 
 
 class TrainingTask(NamedTuple):
@@ -58,93 +45,46 @@ class TrainingTask(NamedTuple):
   export: Callable
 
 
-def read_training(config):
-  """Checks the config of a training run.
-
-  Raises:
-    FaultsError: lists all faults.
-  """
-  faults = Faults()
-  faults.unless(config.part in PARTS, f"part is {config.part!r}; accepted: 'vae', 'model'")
-
-  # Stages and data.
-  stages = [config[name].to_dict() for name in sorted(config) if name.startswith('stage')]
-  devices = jax.device_count()
-  for i, stage in enumerate(stages, 1):
-    for name in ('images', 'clips'):
-      sound = stage[name] >= 0 and stage[name] % devices == 0
-      accepted = f'multiples of the {devices} devices'
-      faults.unless(sound, f'stage{i}.{name} is {stage[name]}; accepted: {accepted}')
-    sound = stage['steps'] >= 1 and stage['images'] + stage['clips']
-    faults.unless(sound, f'stage{i} is {stage}; accepted: at least one step, and images or clips')
-  faults.unless(
-    config.data.clips >= 1 and config.data.validation >= LOOKS,
-    f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation',
-  )
-
-  # The model.
-  sources = {'init': config.init}
-  if config.part == 'model':
-    sound = config.localization >= 0
-    faults.unless(sound, f'localization is {config.localization}; accepted: 0 or more')
-    sources['vae'] = config.vae
-  accepted = f'{", ".join(checkpoint.SHIPPED)}, a folder'
-  for name, source in sources.items():
-    sound = not source or (checkpoint.locate(source) / 'config.json').exists()
-    faults.unless(sound, f'{name} is {source!r}, which is no checkpoint; accepted: {accepted}')
-  dtype = faults.attempt(resolve_dtype, config.dtype)
-  faults.stop()
-  return TrainingRequest(dtype, stages)
-
-
-def resolve_training(config, request):
-  """The config as a dict for config.json, without the fields that do not change the result."""
-  aside = ('cache', 'max_minutes', 'save_minutes', 'look_every')
-  resolved = {name: value for name, value in config.to_dict().items() if name not in aside}
-  return {**resolved, 'dtype': request.dtype}
-
-
-def make_task(config, request, progress):
-  """The task of a config.
+def make_task(request, progress):
+  """The task of a request.
 
   Args:
-    config: ConfigDict.
-    request: `read_training(config)`.
+    request: `TrainingRequest`.
     progress: label -> wrapper of an iterable.
 
   Returns:
     `TrainingTask`.
   """
-  return {'vae': _vae_task, 'model': _model_task}[config.part](config, request, progress)
+  return {'vae': _vae_task, 'model': _model_task}[request.part](request, progress)
 
 
-def _draw(config, progress):
+def _draw(request, progress):
   """Clips, masks and scenes for training and for validation."""
   size = CONFIG.height
-  train = data.draw_clips(config.seed, config.data.clips, size, progress=progress('render'))
+  train = data.draw_clips(request.seed, request.clips, size, progress=progress('render'))
   # No run trains with this seed.
-  return train, data.draw_clips(2**32 + config.seed, config.data.validation, size)
+  return train, data.draw_clips(2**32 + request.seed, request.validation, size)
 
 
-def _vae_task(config, request, progress):
+def _vae_task(request, progress):
   # Data: all training frames, every fourth frame of validation.
-  (clips, *_), (validation, *_) = _draw(config, progress)
+  (clips, *_), (validation, *_) = _draw(request, progress)
   frames = clips.reshape(-1, *clips.shape[2:])
   held_back = validation[:, ::4].reshape(-1, *clips.shape[2:])
 
   # Model.
   vae_config = dataclasses.replace(CONFIG.vae, scale=1.0)
   vae = vae_lib.VAE(vae_config, dtype=jnp.dtype(request.dtype))
-  if config.init:
-    params = checkpoint.load(config.init, parts=('vae',)).params['vae']
+  if request.init:
+    params = checkpoint.load(request.init, parts=('vae',)).params['vae']
   else:
     frame = jnp.zeros((1, *frames.shape[1:]))
-    params = jax.jit(vae.init)(jax.random.key(config.seed), frame)['params']
+    params = jax.jit(vae.init)(jax.random.key(request.seed), frame)['params']
   reconstruct = jax.jit(lambda params, frames: vae.apply({'params': params}, frames))
 
   def batch(step):
     size = stage_at(request.stages, step)['images']
-    return data.frame_batch(frames, config.seed, step, size)
+    return data.frame_batch(frames, request.seed, step, size)
 
   def validate(params):
     target = video.to_model(held_back)
@@ -160,15 +100,15 @@ def _vae_task(config, request, progress):
     scaled = dataclasses.replace(CONFIG.vae, scale=float(1 / deviation))
     _save(folder, dataclasses.replace(CONFIG, vae=scaled), {}, {'vae': params}, step)
 
-  return TrainingTask(params, losses.vae_loss(vae, config.kl_weight), batch, validate, export)
+  return TrainingTask(params, losses.vae_loss(vae, request.kl_weight), batch, validate, export)
 
 
-def _model_task(config, request, progress):
+def _model_task(request, progress):
   # Data: the latents of the trained VAE.
-  source = checkpoint.load(config.vae, parts=('vae',))
+  source = checkpoint.load(request.vae, parts=('vae',))
   model_config = dataclasses.replace(CONFIG, vae=source.config.vae)
   tokenizer = WordTokenizer(vocabulary(), CONFIG.text)
-  train, validation = _draw(config, progress)
+  train, validation = _draw(request, progress)
   vae = module(model_config, 'vae', 'float32')
   encode = functools.partial(data.encode_clips, vae, source.params['vae'])
   bank = _bank(encode, tokenizer, *train, progress('encode'))
@@ -177,17 +117,17 @@ def _model_task(config, request, progress):
 
   # Model and loss.
   unet, tower = (network(model_config, part, jnp.dtype(request.dtype)) for part in ('unet', 'text'))
-  if config.init:
-    params = checkpoint.load(config.init, parts=('unet', 'text')).params
+  if request.init:
+    params = checkpoint.load(request.init, parts=('unet', 'text')).params
   else:
-    params = initial(unet, tower, config.seed, bank.latents[0, :1], bank.tokens[0])
+    params = initial(unet, tower, request.seed, bank.latents[0, :1], bank.tokens[0])
   blocks = default_blocks(unet.config.grids(*bank.latents.shape[2:4]))
-  loss = losses.denoising_loss(unet, tower, model_config.schedule, blocks, config.localization)
+  loss = losses.denoising_loss(unet, tower, model_config.schedule, blocks, request.localization)
 
   def batch(step):
     stage = stage_at(request.stages, step)
-    images, clips, dropout = stage['images'], stage['clips'], config.prompt_dropout
-    return data.text_batch(bank, null, config.seed, step, images, clips, dropout)
+    images, clips, dropout = stage['images'], stage['clips'], request.prompt_dropout
+    return data.text_batch(bank, null, request.seed, step, images, clips, dropout)
 
   # Validation: the loss of fixed batches, and what the reader sees in sampled clips.
   count = len(validation_scenes)
@@ -202,7 +142,7 @@ def _model_task(config, request, progress):
     text = encode_text(params['text'], np.concatenate([null[None], validation.tokens[:LOOKS]]))
     noise = jax.random.normal(jax.random.key(0), validation.latents[:LOOKS].shape)
     latents = sampling.sample_prompts(
-      unet.apply, params['unet'], noise, text[1:], text[0], model_config.schedule, **SAMPLING
+      Network(unet.apply, params['unet']), noise, text[1:], text[0], SAMPLING
     )
     clips = np.stack([video.from_model(decode(clip)) for clip in latents])
     pairs = zip(clips, validation_scenes[:LOOKS], strict=True)

@@ -9,11 +9,11 @@ import pytest
 
 from configs import motion, rerun
 from experiments import edit as edit_entry
-from experiments.batch_edit.request import read_batch
-from experiments.requests import baseline
-from experiments.requests.edit import read_edit, resolve
+from experiments.requests.batch import read_batch
+from experiments.requests.edit import read_edit
 from experiments.requests.sweep import read_sweep
 from tests.helpers.tiny_run import TINY, config_of, make_folder
+from uniedit_jax.baselines import comparison
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.runtime import memory, random_init
 from uniedit_jax.runtime.workdir import begin
@@ -55,15 +55,15 @@ def tiny_config(folder, name, **changes):
 def plain(folder):
   """The edit by plain inversion."""
   config = tiny_config(folder, 'plain')
-  return edit_entry.run(config, read_edit(config), folder / 'plain')['edit']
+  return edit_entry.run(read_edit(config), folder / 'plain')['edit']
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
   config, workdir = tiny_config(folder, method), folder / method
   request = read_edit(config)
-  assert begin(workdir, resolve(config, request))
-  clips = edit_entry.run(config, request, workdir)
+  assert begin(workdir, request.as_tree())
+  clips = edit_entry.run(request, workdir)
   assert set(clips) == {'source', 'edit'} and clips['edit'].shape == (4, 64, 64, 3)
   assert not np.array_equal(clips['edit'], plain)
   names = ('source.mp4', 'edit.mp4', 'edit.gif', 'side_by_side.mp4', 'config.json', 'report.html')
@@ -74,26 +74,23 @@ def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
   )
   assert metrics['edit_source_psnr_db'] > 0 and metrics['vae_round_trip_psnr_db'] > 0
   _, rows, beside = METHODS[method]
-  assert request.layout.plan.rows == rows and kept['rows'] == sum(rows) and kept['method'] == method
+  assert request.plan.row_counts == rows and kept['rows'] == sum(rows) and kept['method'] == method
   assert kept['beside_the_rows'] == beside
   # Its config.json repeats it.
-  again = rerun.get_config(workdir / 'config.json')
-  assert not begin(workdir, resolve(again, read_edit(again))) or not (workdir / 'DONE').exists()
-  assert json.loads(json.dumps(resolve(again, read_edit(again)))) == json.loads(
-    (workdir / 'config.json').read_text()
-  )
+  again = read_edit(rerun.get_config(workdir / 'config.json')).as_tree()
+  assert not begin(workdir, again) or not (workdir / 'DONE').exists()
+  assert json.loads(json.dumps(again)) == json.loads((workdir / 'config.json').read_text())
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method_has_a_config_and_forms_of_it(method):
-  assert set(METHODS) == set(baseline.METHODS)
+  assert set(METHODS) == set(comparison.METHODS)
   module = importlib.import_module(f'configs.baselines.{method}')
   for form in ('sprites', 'sprites,quick'):
     request = read_edit(module.get_config(form))
-    assert request.baseline.method == baseline.METHODS[method](
-      **module.get_config(form).baseline.to_dict()
-    )
-  assert len(request.layout.plan.steps) == 5
+    options = module.get_config(form).baseline.to_dict()
+    assert request.method.options == comparison.METHODS[method](**options)
+  assert len(request.plan.steps) == 5
   assert '  python -m experiments.edit --config=configs/baselines/' in module.__doc__
   assert all(word in module.__doc__ for word in ('Deviations: ', 'Backbone: ', 'Cost: '))
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers.setups import TEXTS, sample_plainly, setup_of
+from tests.helpers.setups import TEXTS, inputs_of, sample_plainly, setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import fatezero
@@ -28,7 +28,7 @@ def frames_of(setup):
 
 def test_reads_of_the_source():
   setup = setup_of(steps=50, frames=8, inverted=1)
-  layout = FateZero().lay_out(setup)
+  layout = FateZero().plan(setup)
   # The conditional half alone; the source has one row and no guidance.
   for step, expected in (
     (0, ['reconstruction:source', 'main:null', 'main:target']),
@@ -41,7 +41,7 @@ def test_reads_of_the_source():
     ('spatial_k', reader, source): ((0, 40), blocks),
     ('text_maps', reader, source): ((0, 40), blocks),
   }
-  assert sum(layout.plan.rows) == 3 * 40 + 2 * 10
+  assert sum(layout.row_counts) == 3 * 40 + 2 * 10
   assert FateZero().cost(setup) == {'inversion_rows': 50}
   # The source takes stored latents in every step.
   assert layout.stored.tolist() == [[True, False]] * 50
@@ -51,7 +51,7 @@ def test_shares_count_as_the_authors_do():
   # int(50 * .3) = 15; text attention counts one step more: int(51 * .5) = 25; int(11 * .9) = 9.
   assert FateZero(self_share=0.3, cross_share=0.5).stops(50) == (15, 25)
   assert FateZero(self_share=0.9, cross_share=0.9).stops(10) == (9, 9)
-  layout = FateZero(self_share=0.3, cross_share=0.5).lay_out(setup_of(steps=50, inverted=1))
+  layout = FateZero(self_share=0.3, cross_share=0.5).plan(setup_of(steps=50, inverted=1))
   steps_of = {slot: steps for (slot, *_), (steps, _) in trace(layout, TEXTS).items()}
   assert steps_of == {'spatial_q': (0, 15), 'spatial_k': (0, 15), 'text_maps': (0, 25)}
 
@@ -94,12 +94,9 @@ def image_apply(tiny):
 
 @pytest.fixture(scope='module')
 def edit(tiny, clip, image_apply):
-  def run(method, guidance=7.5, **fields):
-    trajectory, texts = clip
-    layout = method.lay_out(setup_small(**fields))
-    sampled, _ = fatezero.sample(
-      image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, guidance
-    )
+  def run(method, **fields):
+    plan = method.plan(setup_small(**fields))
+    sampled = fatezero.sample(*inputs_of(image_apply, tiny.params, *clip, plan))
     return np.asarray(sampled[MAIN])
 
   return run
@@ -109,13 +106,13 @@ def test_maps_are_those_of_inversion(tiny, clip, image_apply):
   """With equal prompts and full shares, all controlled maps equal those of the inversion call."""
   trajectory, texts = clip
   setup = setup_small(target=1)
-  layout = FateZero(1.0, 1.0).lay_out(setup)
+  layout = FateZero(1.0, 1.0).plan(setup)
   taps = tuple(
     f'{block}/{kind}' for block in range(4) for kind in ('spatial_q', 'spatial_k', 'text_map')
   )
   params = {'params': tiny.params}
   i, timestep = 1, SCHEDULE.timesteps(STEPS)[1]
-  (rows,) = layout.plan.steps[i].passes
+  (rows,) = layout.steps[i].passes
   latents = jnp.stack([trajectory[STEPS - 1 - i], trajectory[STEPS - i]])
   one = lambda branch, text, routes: image_apply(
     params, latents[branch], timestep, jnp.asarray(texts)[text], routes, None, taps
@@ -146,8 +143,8 @@ def test_the_text_to_video_model_may_be_used_whole(tiny, clip):
   trajectory, texts = clip
   one = jax.jit(lambda x, t, text: tiny.apply({'params': tiny.params}, x, t, text)[0])
   x = sample_plainly(one, trajectory[-1], (texts[0], texts[2]), STEPS)
-  layout = FateZero(0.0, 0.0, temporal=True).lay_out(setup_small())
-  found, _ = fatezero.sample(tiny.apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)
+  layout = FateZero(0.0, 0.0, temporal=True).plan(setup_small())
+  found = fatezero.sample(*inputs_of(tiny.apply, tiny.params, trajectory, texts, layout))
   assert agreement(found[MAIN], x) < UNET
 
 
@@ -155,10 +152,8 @@ def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
   trajectory, texts = clip
 
   def run(method, trajectory):
-    layout = method.lay_out(setup_small())
-    return fatezero.sample(image_apply, tiny.params, trajectory, texts, layout, SCHEDULE, 7.5)[0][
-      MAIN
-    ]
+    layout = method.plan(setup_small())
+    return fatezero.sample(*inputs_of(image_apply, tiny.params, trajectory, texts, layout))[MAIN]
 
   # Step i reads level S - 1 - i; a share of .4 is step 0 alone, and the edit starts from level S.
   for method, felt in ((FateZero(1.0, 1.0), {0, 1, 2, 3}), (FateZero(0.4, 0.4), {2, 3})):
@@ -172,7 +167,7 @@ def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
 def test_text_maps_that_keep_all_change_nothing(tiny, clip, edit):
   # Materialised maps that are not replaced, against the kernel: text shares end before step 0.
   setup = setup_small()
-  own = FateZero(1.0, 0.0).lay_out(setup).plan.steps[0].passes[0].routes
+  own = FateZero(1.0, 0.0).plan(setup).steps[0].passes[0].routes
   assert own.comparison.text_maps is not None
   bare = own._replace(comparison=own.comparison._replace(text_maps=None))
   trajectory, texts = clip

@@ -7,13 +7,12 @@ import pytest
 
 from configs.baselines import masactrl, plain
 from experiments.requests.edit import read_edit
+from tests.helpers.plans import edit_of, plan_of, sampler_of
 from tests.helpers.setups import sample_plainly
 from tests.helpers.tolerances import UNET, agreement
 from tests.helpers.trace import row_names, trace
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.injection import Branch, ContentPreservation, Injections
-from uniedit_jax.method.plan import plan_edit
-from uniedit_jax.method.sampling import edit
 
 STEPS, BLOCKS = 4, 4
 SOURCE, MAIN = Branch('reconstruction'), Branch('main')
@@ -21,7 +20,7 @@ SOURCE, MAIN = Branch('reconstruction'), Branch('main')
 
 def request(module, form='full', **fields):
   config = module.get_config(form)
-  config.checkpoint, config.video = 'sprites', 'uniedit_jax/sprites/clip.mp4'
+  config.checkpoint, config.video = 'sprites', 'sprites'
   config.target_prompt = 'a big red square on grass, night'
   config.update(fields)
   return read_edit(config)
@@ -29,7 +28,7 @@ def request(module, form='full', **fields):
 
 def test_masactrl_reads_what_its_authors_say():
   texts = ['null', 'target']
-  layout = request(masactrl).layout
+  layout = request(masactrl).plan
   # Source and edit start alike, so that in step 0 one row stands for three.
   assert row_names(layout, texts, 0) == ['reconstruction:null', 'main:target']
   assert row_names(layout, texts, 1) == ['reconstruction:null', 'main:null', 'main:target']
@@ -43,7 +42,7 @@ def test_masactrl_reads_what_its_authors_say():
 
 def test_masactrl_reads_the_same_half_where_the_source_has_a_prompt():
   texts = ['null', 'source', 'target']
-  layout = request(masactrl, source_prompt='a big red square on grass, photo').layout
+  layout = request(masactrl, source_prompt='a big red square on grass, photo').plan
   late = (4, 50), (10, 16)
   assert trace(layout, texts) == {
     (f'spatial_{tensor}', f'main:{target}', f'reconstruction:{source}'): late
@@ -57,7 +56,7 @@ def test_plain_inversion_reads_nothing():
     {},
     {'mask': {'source': 'auto', 'source_prompt': 'a big red square on grass, photo'}},
   ):
-    assert trace(request(plain, **masks).layout, ['null', 'target', 'source']) == {}
+    assert trace(request(plain, **masks).plan, ['null', 'target', 'source']) == {}
 
 
 @pytest.mark.parametrize(
@@ -65,18 +64,18 @@ def test_plain_inversion_reads_nothing():
   [(plain, [2] + [3] * 49, [2] * 50), (masactrl, [2] + [3] * 49, [2] + [3] * 49)],
 )
 def test_rows(module, rows, alone):
-  assert request(module).layout.plan.rows == rows
-  assert request(module, outputs={'reconstruction': False}).layout.plan.rows == alone
+  assert request(module).plan.row_counts == rows
+  assert request(module, outputs={'reconstruction': False}).plan.row_counts == alone
 
 
 @pytest.mark.parametrize('module', [plain, masactrl])
 def test_short_forms_of_the_shipped_clip(module):
   quick = read_edit(module.get_config('sprites,quick'))
-  assert len(quick.layout.plan.steps) == 5 and quick.layout.plan.rows[-1] == 4
+  assert len(quick.plan.steps) == 5 and quick.plan.row_counts[-1] == 4
 
 
-lay_out_small = functools.partial(
-  plan_edit, 'appearance', steps=STEPS, blocks=BLOCKS, wanted=('reconstruction', 'main')
+plan_small = functools.partial(
+  plan_of, 'appearance', steps=STEPS, blocks=BLOCKS, wanted=('reconstruction', 'main')
 )
 MASACTRL = Injections(content=ContentPreservation((1, STEPS), (2, BLOCKS), ('k', 'v')))
 
@@ -89,8 +88,8 @@ def edited(tiny):
   texts = rng.standard_normal((3, 7, 16)).astype(np.float32)
 
   def run(injections, target):
-    layout = lay_out_small([injections], source=1, targets=[target], exact_savings=False)
-    return edit(tiny.apply, tiny.params, start, texts, layout, NoiseSchedule())
+    layout = plan_small([injections], source=1, targets=[target], exact_savings=False)
+    return edit_of(tiny, start, texts, layout, sampler_of(NoiseSchedule(), STEPS))
 
   return start, texts, run
 

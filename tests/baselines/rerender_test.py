@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers.setups import TEXTS, setup_of
+from tests.helpers.setups import TEXTS, inputs_of, setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import plug_and_play
-from uniedit_jax.baselines.method import MAIN, lay_out_rows, own_routes
+from uniedit_jax.baselines.method import MAIN, own_routes, plan_of_rows
 from uniedit_jax.baselines.overrides import CleanEdit, ComparisonOverride
 from uniedit_jax.baselines.rerender import Rerender
 from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
@@ -22,7 +22,7 @@ setup_small = functools.partial(setup_of, steps=STEPS, frames=3, blocks=4, inver
 
 def test_what_is_read():
   setup = setup_of(steps=20, frames=4, inverted=1)
-  layout = Rerender().lay_out(setup)
+  layout = Rerender().plan(setup)
   source, halves = 'reconstruction:source', ['main:null', 'main:target']
   assert [row_names(layout, TEXTS, step) for step in (0, 15, 16)] == [
     [source, *halves],
@@ -37,7 +37,7 @@ def test_what_is_read():
   assert trace(layout, TEXTS) == {
     (slot, half, source): window for slot, window in windows.items() for half in halves
   }
-  assert sum(layout.plan.rows) == 56
+  assert sum(layout.row_counts) == 56
   assert Rerender().cost(setup) == {'inversion_rows': 20, 'optical_flows': 6}
 
 
@@ -45,14 +45,14 @@ def test_what_is_read():
 def test_which_frames_are_read(loose, first):
   setup = setup_of(steps=20, frames=4)
   own = [[0, 0], [1, 1], [2, 2], [3, 3]]
-  for i, step in enumerate(Rerender(loose=loose).lay_out(setup).plan.steps):
+  for i, step in enumerate(Rerender(loose=loose).plan(setup).steps):
     frames = step.passes[0].routes.comparison.frames
     if i < 16:
       assert all(frames[0, block].tolist() == own for block in range(16))  # the source
     for block in range(16):
       expected = own if block < first else sparse_causal_frames(4).tolist()
       assert all(row.tolist() == expected for row in frames[-2:, block])
-  early = Rerender(cross=(0.0, 0.5)).lay_out(setup).plan.steps
+  early = Rerender(cross=(0.0, 0.5)).plan(setup).steps
   reads = [bool((step.passes[0].routes.comparison.frames[-1, 15] == own).all()) for step in early]
   assert reads == [False] * 11 + [True] * 9  # both ends of a range count
 
@@ -108,8 +108,8 @@ def edit(tiny, clip):
 
   def run(layout, method=None, trajectory=clip[0]):
     clean = method and method.clean_edits(setup_small(), SCHEDULE, *nothing_moves)
-    inputs = image_apply, tiny.params, trajectory, clip[1], layout, SCHEDULE, 7.5
-    return np.asarray(plug_and_play.sample(*inputs, clean=clean)[MAIN])
+    inputs = inputs_of(image_apply, tiny.params, trajectory, clip[1], layout, clean=clean)
+    return np.asarray(plug_and_play.sample(*inputs)[MAIN])
 
   return run
 
@@ -119,13 +119,13 @@ def plug_and_play_layout():
   setup, own = setup_small(), own_routes(3, 4)
   own = own._replace(comparison=ComparisonOverride(residual=own.spatial_q))
   routes = [plug_and_play.plug(own, setup, i, plug_and_play.Shares()) for i in range(STEPS)]
-  return lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
+  return plan_of_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
 
 
 def test_a_still_clip_is_plug_and_play_on_its_frame(clip, edit):
   still = np.repeat(clip[0][:, :1], 3, axis=1)
   method = Rerender(tone=(0.0, 1.0))
-  found = edit(method.lay_out(setup_small()), method, still)
+  found = edit(method.plan(setup_small()), method, still)
   assert agreement(found, edit(plug_and_play_layout(), trajectory=still)) < UNET
 
 
@@ -134,7 +134,7 @@ def test_every_part_is_felt(clip, edit):
 
   def run(**fields):
     method = Rerender(**off | fields)
-    return edit(method.lay_out(setup_small()), method)
+    return edit(method.plan(setup_small()), method)
 
   plain = run()
   # Three rows in all steps, or two at the end.

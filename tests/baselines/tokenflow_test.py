@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers.setups import TEXTS, sample_plainly, setup_of
+from tests.helpers.setups import TEXTS, inputs_of, sample_plainly, setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
 from uniedit_jax.baselines import plug_and_play
-from uniedit_jax.baselines.method import MAIN, lay_out_rows, own_routes
+from uniedit_jax.baselines.method import MAIN, own_routes, plan_of_rows
 from uniedit_jax.baselines.overrides import ComparisonOverride, Flow
 from uniedit_jax.baselines.tokenflow import TokenFlow, segment_neighbours, with_keyframes
 from uniedit_jax.method import sampling
@@ -23,7 +23,7 @@ setup_small = functools.partial(setup_of, steps=STEPS, blocks=4, inverted=1)
 
 
 def test_what_is_read():
-  layout = TokenFlow(segment=4).lay_out(setup_of(steps=50, frames=16, inverted=1))
+  layout = TokenFlow(segment=4).plan(setup_of(steps=50, frames=16, inverted=1))
   source, halves = 'reconstruction:source', ('main:null', 'main:target')
   assert row_names(layout, TEXTS, 0) == row_names(layout, TEXTS, 49) == [source, *halves]
   windows = {
@@ -36,12 +36,12 @@ def test_what_is_read():
     (slot, half, source): window for slot, window in windows.items() for half in halves
   }
   assert layout.stored.tolist() == [[True, False]] * 50
-  assert sum(layout.plan.rows) == 150
+  assert sum(layout.row_counts) == 150
 
 
 def test_keyframes_are_drawn_anew_and_see_each_other():
   method, setup = TokenFlow(segment=4), setup_of(steps=50, frames=16, inverted=1)
-  routes = [step.passes[0].routes.comparison for step in method.lay_out(setup).plan.steps]
+  routes = [step.passes[0].routes.comparison for step in method.plan(setup).steps]
   drawn = np.array([r.flow.drawn[0, 0] for r in routes])
   assert (drawn // 4 == np.arange(4)).all()  # one of each segment
   assert all(set(drawn[:, segment] % 4) == {0, 1, 2, 3} for segment in range(4))
@@ -106,8 +106,8 @@ def clip():
 @pytest.fixture(scope='module')
 def edit(tiny, clip, flow_apply):
   def run(method, trajectory=clip[0], **fields):
-    layout = method.lay_out(setup_small(frames=trajectory.shape[1], **fields))
-    inputs = flow_apply, tiny.params, trajectory, clip[1], layout, SCHEDULE, 7.5
+    layout = method.plan(setup_small(frames=trajectory.shape[1], **fields))
+    inputs = inputs_of(flow_apply, tiny.params, trajectory, clip[1], layout)
     return np.asarray(plug_and_play.sample(*inputs)[MAIN])
 
   return run
@@ -119,33 +119,35 @@ def test_a_single_frame_is_plug_and_play(tiny, clip, image_apply, edit):
   own = own_routes(3, 4)
   own = own._replace(comparison=ComparisonOverride(residual=own.spatial_q))
   routes = [plug_and_play.plug(own, setup, i, shares) for i in range(STEPS)]
-  layout = lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
-  sample = lambda layout: plug_and_play.sample(
-    image_apply, tiny.params, trajectory, clip[1], layout, SCHEDULE, 7.5
-  )
+  layout = plan_of_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
+
+  def sample(layout):
+    return plug_and_play.sample(*inputs_of(image_apply, tiny.params, trajectory, clip[1], layout))
+
   expected = sample(layout)[MAIN]
   assert agreement(edit(TokenFlow(segment=1), trajectory), expected) < UNET
   # Features are felt: attention in the first two steps, the residual in the third as well.
   assert int(STEPS * 0.5) == 2 and int(STEPS * 0.8) == 3
   for stop in (0, 2):
     routes = [plug_and_play.plug(own, setup, i, shares) if i < stop else own for i in range(STEPS)]
-    less = lay_out_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
+    less = plan_of_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
     assert agreement(sample(less)[MAIN], expected) > 1e-4
 
 
 def test_equal_prompts_and_one_keyframe_predict_the_source(tiny, clip, flow_apply):
+  predict = jax.jit(sampling.predict_rows, static_argnums=0)
   trajectory, texts = clip
   for share in (0.0, 1.0):
     method = TokenFlow(segment=4, attention_share=share, residual_share=share)
-    (rows,) = method.lay_out(setup_small(frames=4, uncond=1, target=1)).plan.steps[0].passes
-    epsilon = sampling.predict(
+    (rows,) = method.plan(setup_small(frames=4, uncond=1, target=1)).steps[0].passes
+    epsilon = predict(
       flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751)
     )
     assert agreement(epsilon[1], epsilon[0]) < 10 * MODULE
     assert agreement(epsilon[2], epsilon[0]) < 10 * MODULE
   # Of another text it is another noise.
-  (rows,) = method.lay_out(setup_small(frames=4)).plan.steps[0].passes
-  epsilon = sampling.predict(
+  (rows,) = method.plan(setup_small(frames=4)).steps[0].passes
+  epsilon = predict(
     flow_apply, tiny.params, jnp.stack([trajectory[-1]] * 2), texts, rows, np.int32(751)
   )
   assert agreement(epsilon[2], epsilon[0]) > 1e-3

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers.plans import edit_of
 from tests.helpers.setups import setup_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from tests.helpers.trace import row_names, trace
@@ -54,20 +55,20 @@ def tuned(tiny, clip, denoise):
 def test_frames_see_the_first_and_the_one_before():
   assert sparse_causal_frames(4).tolist() == [[0, 0], [0, 0], [0, 1], [0, 2]]
   setup = setup_of(steps=5, frames=4, blocks=16)
-  layout = TuneAVideo().lay_out(setup)
+  layout = TuneAVideo().plan(setup)
   texts = ['null', 'source', 'target']
   assert trace(layout, texts) == {}  # no row reads another
-  for i, step in enumerate(layout.plan.steps):
+  for i, step in enumerate(layout.steps):
     assert row_names(layout, texts, i) == ['main:null', 'main:target']
     (rows,) = step.passes
     assert rows.routes.comparison.frames.shape == (2, 16, 4, 2)  # all rows, all blocks
     assert (rows.routes.comparison.frames == sparse_causal_frames(4)).all()
-  assert TuneAVideo(sparse_causal=False).lay_out(setup).plan.steps[0].passes[0].routes is None
+  assert TuneAVideo(sparse_causal=False).plan(setup).steps[0].passes[0].routes is None
 
 
 def test_cost():
   setup = setup_of(steps=50)
-  assert sum(TuneAVideo().lay_out(setup).plan.rows) == 100
+  assert sum(TuneAVideo().plan(setup).row_counts) == 100
   assert TuneAVideo().cost(setup) == {'inversion_rows': 50, 'tuning_steps': 500}
 
 
@@ -136,17 +137,16 @@ def test_the_own_frame_twice_is_plain_attention(tiny, clip):
 def test_sampling_is_that_of_the_model_with_these_frames(tiny, clip, denoise):
   z, texts = clip
   setup, method = setup_of(steps=3, frames=3, blocks=4), TuneAVideo()
-  start = ddim_invert(denoise, (tiny.params, method.routes(setup)), z, texts[0], SCHEDULE, 3)[-1]
-  layout = method.lay_out(setup)
-  sample = functools.partial(
-    sampling.edit, tiny.apply, tiny.params, start, texts, schedule=SCHEDULE, guidance=1.0
-  )
-  (found,) = sample(layout=layout).values()
+  sampler, state = sampling.Sampler(SCHEDULE, 3, 1.0), (tiny.params, method.routes(setup))
+  start = ddim_invert(denoise, state, z, texts[0], sampler)[-1]
+  layout = method.plan(setup)
+  sample = functools.partial(edit_of, tiny, start, texts, sampler=sampler)
+  (found,) = sample(plan=layout).values()
   x = start
   one = jax.jit(denoise)
   for i, timestep in enumerate(SCHEDULE.timesteps(3)):
     epsilon = one((tiny.params, method.routes(setup)), x, timestep, texts[2])
     x = ddim_update(*SCHEDULE.levels(3)[i : i + 2])(x, x, epsilon)
   assert agreement(found, x) < UNET
-  (plain,) = sample(layout=TuneAVideo(sparse_causal=False).lay_out(setup)).values()
+  (plain,) = sample(plan=TuneAVideo(sparse_causal=False).plan(setup)).values()
   assert agreement(plain, found) > 0.01

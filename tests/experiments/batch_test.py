@@ -17,15 +17,16 @@ import pytest
 from etils import epath
 
 from configs import batch
-from experiments import edit, stages
-from experiments.batch_edit import item_files, summary
+from experiments import edit
 from experiments.batch_edit import run as batch_run
-from experiments.batch_edit.request import read_batch
-from experiments.requests.edit import read_edit
+from experiments.batch_edit import summary
+from experiments.requests.batch import read_batch
 from experiments.requests.manifest import read_manifest
 from tests.helpers import bucket
 from tests.helpers.tiny_run import config_of, make_folder
 from uniedit_jax.media import video
+from uniedit_jax.pipeline import edit as pipeline_edit
+from uniedit_jax.pipeline.check import check_edit
 from uniedit_jax.runtime import sharding
 from uniedit_jax.runtime.run_log import RunLog
 
@@ -77,21 +78,19 @@ def frames_of(path, name='edit'):
 
 @pytest.fixture(scope='module')
 def made(folder):
-  config = config_for(folder)
-  items, _ = read_batch(config)
+  request = read_batch(config_for(folder))
   assert jax.local_device_count() == 8
-  assert batch_run.run(config, items, folder / 'made') == 0
-  summary.write(folder / 'made', [item.id for item in items])
-  return config, items
+  assert batch_run.run(request, folder / 'made') == 0
+  summary.write(folder / 'made', [item.id for item in request.items])
+  return request
 
 
 def test_every_edit_is_what_it_is_alone(folder, made, monkeypatch):
-  _, items = made
+  items = made.items
   # padded to the eight devices
   assert [len(chunk) for chunk in batch_run.chunks_of(items, 8)] == [5]
   for item in items:
-    request = read_edit(item.config)
-    alone = edit.run(item.config, request, folder / 'alone' / item.id)
+    alone = edit.run(check_edit(item.edit.request), folder / 'alone' / item.id)
     path = folder / 'made/items' / item.id
     numbers, single = (
       json.loads((p / 'metrics.json').read_text()) for p in (path, folder / 'alone' / item.id)
@@ -119,28 +118,26 @@ def test_every_edit_is_what_it_is_alone(folder, made, monkeypatch):
 
 
 def test_finished_edits_are_left_alone(folder, made, monkeypatch):
-  config, items = made
-  monkeypatch.setattr(item_files, 'read', lambda items: pytest.fail('nothing is left to do'))
-  assert batch_run.run(config, items, folder / 'made') == 0
-  changed, _ = read_batch(config_for(folder, seed=2))
+  monkeypatch.setattr(batch_run, 'read_items', lambda items: pytest.fail('nothing is left to do'))
+  assert batch_run.run(made, folder / 'made') == 0
+  changed = read_batch(config_for(folder, seed=2))
   with pytest.raises(ValueError, match='holds a finished run that differs in seed'):
-    batch_run.run(config, changed[:1], folder / 'made')
+    batch_run.run(changed._replace(items=changed.items[:1]), folder / 'made')
 
 
 def test_a_broken_edit_is_recorded_and_the_others_are_made(folder, monkeypatch):
-  config = config_for(folder)
-  items, _ = read_batch(config)
-  whole, make = (folder / 'clip_1.mp4').read_bytes(), item_files.make
+  request = read_batch(config_for(folder))
+  whole, make = (folder / 'clip_1.mp4').read_bytes(), batch_run.make_items
   (folder / 'clip_1.mp4').write_bytes(whole[:300])  # after it was checked
 
-  def with_nan(items, clips, *args):
-    found = make(items, clips, *args)
+  def with_nan(items, read, *args):
+    found = make(items, read, *args)
     return found | {name: FloatingPointError('not finite') for name in found if name == 'edit-4'}
 
-  monkeypatch.setattr(item_files, 'make', with_nan)
+  monkeypatch.setattr(batch_run, 'make_items', with_nan)
   workdir = folder / 'broken'
-  assert batch_run.run(config, items, workdir) == 2
-  summary.write(workdir, [item.id for item in items])
+  assert batch_run.run(request, workdir) == 2
+  summary.write(workdir, [item.id for item in request.items])
   states = {
     row['id']: row['state'] for row in json.loads((workdir / 'summary.json').read_text())['edits']
   }
@@ -150,21 +147,20 @@ def test_a_broken_edit_is_recorded_and_the_others_are_made(folder, monkeypatch):
   )
   assert 'not finite' in (workdir / 'index.html').read_text()
   (folder / 'clip_1.mp4').write_bytes(whole)
-  monkeypatch.setattr(item_files, 'make', make)
+  monkeypatch.setattr(batch_run, 'make_items', make)
   times = {path: path.stat().st_mtime_ns for path in workdir.glob('items/*/DONE')}
-  assert batch_run.run(config, items, workdir) == 0 and not list(workdir.glob('items/*/error.json'))
+  assert batch_run.run(request, workdir) == 0 and not list(workdir.glob('items/*/error.json'))
   assert all(path.stat().st_mtime_ns == before for path, before in times.items())
 
 
 def test_values_that_are_not_finite_are_an_error(folder, made):
-  _, items = made
-  read = item_files.read(items[:2])
-  request = read['edit-0'][0]
-  log = RunLog()
-  model = stages.load(items[0].config, request.dtype, log)
+  items = made.items
+  read = batch_run.read_items(items[:2])
+  checked, log = read['edit-0'][0], RunLog()
+  model = pipeline_edit.load(checked.request.checkpoint, checked.dtype, made.cache, log)
   bad = model.params | {'unet': jax.tree.map(lambda leaf: leaf * np.nan, model.params['unet'])}
   broken = model._replace(params=sharding.replicate(bad, sharding.data_mesh()), hash='broken')
-  found = item_files.make(items[:2], read, broken, sharding.data_mesh(), log)
+  found = batch_run.make_items(items[:2], read, broken, sharding.data_mesh(), log)
   assert all(isinstance(result, FloatingPointError) for result in found.values())
 
 
@@ -199,14 +195,15 @@ def test_all_faults_of_a_manifest_are_told_with_their_lines(folder):
   with pytest.raises(ValueError) as caught:
     read_batch(config_for(folder, 'bad.jsonl'))
   for fault in (
-    'line 1 (a): ', "'none.mp4'", "line 2: 'structure.step' is no field of the config; did you mean 'structure.steps'?",
+    'line 1 (a): ', "'none.mp4'",
+    "line 2: 'structure.step' is no field of EditRequest; did you mean 'structure.steps'?",
     'line 3: checkpoint cannot differ from edit to edit',
   ):  # fmt: skip
     assert fault in str(caught.value)
   del lines[2]
   write_manifest(folder / 'bad.jsonl', lines)
-  items, faulty = read_batch(config_for(folder, 'bad.jsonl', skip_faulty=True))
-  assert [item.id for item in items] == ['d'] and list(faulty) == ['a', 'b']
+  request = read_batch(config_for(folder, 'bad.jsonl', skip_faulty=True))
+  assert [item.id for item in request.items] == ['d'] and list(request.faulty) == ['a', 'b']
 
 
 def test_csv_says_what_jsonl_says(folder):
@@ -214,10 +211,10 @@ def test_csv_says_what_jsonl_says(folder):
     'id,video,target_prompt,structure.steps,guidance\n'
     f'a,{folder / "clip.mp4"},"a fox, running","(0, 1)",3.0\nb,{folder / "clip.mp4"},a hen,,\n'
   )
-  items, _ = read_batch(config_for(folder, 'edits.csv'))
-  assert [item.config.target_prompt for item in items] == ['a fox, running', 'a hen']
-  assert items[0].config.structure.steps == (0, 1) and items[1].config.structure.steps is None
-  assert [item.config.guidance for item in items] == [3.0, 7.5]
+  given = [item.edit.request for item in read_batch(config_for(folder, 'edits.csv')).items]
+  assert [one.target_prompt for one in given] == ['a fox, running', 'a hen']
+  assert given[0].structure.steps == (0, 1) and given[1].structure.steps is None
+  assert [one.guidance for one in given] == [3.0, 7.5]
   (folder / 'short.csv').write_text('id,video\na\n')
   with pytest.raises(ValueError, match='line 2: another number of cells than heads'):
     read_manifest(folder / 'short.csv')
@@ -248,9 +245,8 @@ def command(folder, workdir, *flags):
 
 
 def environment(devices=4):
-  return os.environ | {
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
-  }
+  flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
+  return os.environ | {'XLA_FLAGS': flags}
 
 
 def test_a_dry_run_tells_what_would_be_done(folder):
@@ -308,7 +304,7 @@ def assert_made_as(folder, name):
 
 
 def test_killed_at_any_moment_the_same_command_finishes_the_rest(folder, made):
-  """One process is killed; of two that go on, one; eight devices of one process make what is left."""
+  """One process is killed; of two that go on, one; eight devices of one make what is left."""
   workdir = folder / 'killed'
   finished = kill_after_another_edit(start(folder, workdir, 1), workdir, seed=0)
   assert 0 < len(finished) < 5
@@ -348,12 +344,12 @@ def test_everything_but_the_checkpoint_may_be_remote(folder, made):
     write_manifest(there / 'edits.jsonl', lines)
     places = {'manifest': 'gs://box/in/edits.jsonl', 'cache': 'gs://box/cache', 'skip_faulty': True}
     config = config_of(batch, folder, video='', target_prompt='', **places)
-    items, faulty = read_batch(config)
-    assert "'gs://box/in/none.mp4', which does not exist here" in faulty['missing']
+    request = read_batch(config)
+    assert "'gs://box/in/none.mp4', which does not exist here" in request.faulty['missing']
     workdir = epath.Path('gs://box/out')
-    assert batch_run.run(config, items, workdir) == 0
-    summary.write(workdir, [item.id for item in items])
-    for item in items:
+    assert batch_run.run(request, workdir) == 0
+    summary.write(workdir, [item.id for item in request.items])
+    for item in request.items:
       path = folder / 'made/items' / item.id
       found = {file.name for file in (workdir / 'items' / item.id).iterdir()}
       assert found == {file.name for file in path.iterdir()}
@@ -363,7 +359,7 @@ def test_everything_but_the_checkpoint_may_be_remote(folder, made):
       assert np.abs(frames_of(near) - frames_of(path)).mean() < 1
     assert 'items/edit-0/edit.mp4' in (workdir / 'index.html').read_text()
     assert list(epath.Path('gs://box/cache/inversions').iterdir())
-    assert batch_run.run(config, items, workdir) == 0  # finished
+    assert batch_run.run(request, workdir) == 0  # finished
   jax.config.update('jax_compilation_cache_dir', before)
 
 

@@ -23,10 +23,11 @@ pytestmark = pytest.mark.parity
 def speed():
   """The modules of `experiments.benchmark` as attributes; `main` is the command."""
   pytest.importorskip('torch')
-  names = 'cases', 'curves', 'measure', 'report', 'request', 'sides'
+  names = 'cases', 'curves', 'measure', 'report', 'sides'
   modules = {name: importlib.import_module(f'experiments.benchmark.{name}') for name in names}
   main = importlib.import_module('experiments.benchmark.__main__')
-  return types.SimpleNamespace(main=main, **modules)
+  request = importlib.import_module('experiments.requests.benchmark')
+  return types.SimpleNamespace(main=main, request=request, **modules)
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +49,7 @@ def config_of(folder, **changes):
 
 
 def run(speed, config, workdir):
-  speed.main.run(config, speed.request.read_benchmark(config), workdir)
+  speed.main.run(speed.request.read_benchmark(config), workdir)
   return json.loads((workdir / 'results.json').read_text())
 
 

@@ -27,14 +27,20 @@ pytestmark = pytest.mark.skipif(
 
 # What is seen of every video: times are read together, so that none moves between them.
 STATE = """(() => videos.map(v => {
-  const box = v.getBoundingClientRect(), inside = (from, to, size) => Math.min(to, size) - Math.max(from, 0) >= 20;
-  const seen = box.height > 0 && inside(box.top, box.bottom, innerHeight) && inside(box.left, box.right, innerWidth);
+  const box = v.getBoundingClientRect();
+  const inside = (from, to, size) => Math.min(to, size) - Math.max(from, 0) >= 20;
+  const seen = box.height > 0 && inside(box.top, box.bottom, innerHeight)
+    && inside(box.left, box.right, innerWidth);
   const far = box.height === 0 || box.top > 1.5 * innerHeight || box.bottom < -.5 * innerHeight;
-  return {time: v.currentTime, length: v.duration, fps: +v.dataset.fps, rests: v.paused, ended: v.ended, seen, far};
+  return {time: v.currentTime, length: v.duration, fps: +v.dataset.fps, rests: v.paused,
+    ended: v.ended, seen, far};
 }))()"""
 SAMPLES = f"""(async () => {{
   const found = [];
-  for (let i = 0; i < 40; i++) {{ await new Promise(done => setTimeout(done, 50)); found.push({STATE}); }}
+  for (let i = 0; i < 40; i++) {{
+    await new Promise(done => setTimeout(done, 50));
+    found.push({STATE});
+  }}
   return found;
 }})()"""
 SEEN_PLAY = f'{STATE}.filter(v => v.seen).every(v => !v.rests || v.ended)'
@@ -143,7 +149,7 @@ def path(request, tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, path):
-  """Opens the page; whatever is done with it, it throws nothing and asks the network for nothing."""
+  """Opens the page; it throws nothing and asks the network for nothing."""
   pages = []
 
   def visit(width):
@@ -271,6 +277,7 @@ def test_what_the_filter_hides_rests(visit):
   play(page)
   page.evaluate("get('kind').value = 'motion'; get('kind').onchange()")
   page.wait_for(
-    f"{SEEN_PLAY} && {STATE}.some(v => v.seen) && videos.every(v => !v.closest('[hidden]') || v.paused)"
+    f'{SEEN_PLAY} && {STATE}.some(v => v.seen) && '
+    "videos.every(v => !v.closest('[hidden]') || v.paused)"
   )
   assert page.evaluate("get('shown').value") == '5 of 10 edits'

@@ -2,18 +2,19 @@
 
 import json
 
+import ml_collections
 import numpy as np
 import pytest
 
-from configs import common, compare, compare_sprites
+from configs import compare, compare_sprites
 from experiments import edit
 from experiments.compare import __main__ as entry
 from experiments.compare import cells
-from experiments.compare.request import read_compare
-from experiments.requests.edit import resolve
+from experiments.requests.compare import read_compare
 from tests.helpers import tiny_run
 from tests.sprites.evaluate_test import TINY, write_checkpoint
 from uniedit_jax.media import video
+from uniedit_jax.pipeline.request import QUICK_STEPS
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.reports.comparison import write_comparison_report
 from uniedit_jax.runtime import checkpoint
@@ -35,18 +36,23 @@ def config_of(folder, **changes):
   """The short form, with the tiny model and fewer steps."""
   config = compare_sprites.get_config('quick')
   given = {'checkpoint': str(folder / 'tiny'), 'cache': str(folder / 'cache'), 'compared': METHODS}
+  for name in METHODS:
+    given |= {f'setups.{name}.changes.steps': 2, f'setups.{name}.changes.inspect.blocks': (0,)}
+  given |= {'edits.appearance': 0}
   with config.unlocked():
-    for name in METHODS:
-      for task in common.TASKS:
-        given |= {f'setups.{name}.{task}.steps': 2, f'setups.{name}.{task}.inspect.blocks': (0,)}
-    changes = {name.replace('__', '.'): value for name, value in changes.items()}
-    config.update_from_flattened_dict({**given, 'edits.appearance': 0, **changes})
+    for path, value in (given | changes).items():
+      part, (*parents, name) = config, path.replace('__', '.').split('.')
+      for parent in parents:
+        if parent not in part:
+          part[parent] = ml_collections.ConfigDict()
+        part = part[parent]
+      part[name] = value
   return config
 
 
 def run(config, workdir):
   request = read_compare(config, workdir)
-  entry.run(config, request, workdir)
+  entry.run(request, workdir)
   return request, json.loads((workdir / 'results.json').read_text())
 
 
@@ -59,21 +65,18 @@ def finished(folder):
 def test_the_same_clip_is_edited_by_all_methods(finished):
   _, workdir, request, rows = finished
   scene = scenes.draw_edits(scoring.SPLITS['benchmark'], 20)[0]
-  assert [(cell.edit, cell.method) for cell in request.cells] == [('000', name) for name in METHODS]
+  assert [(cell.name, cell.method) for cell in request.cells] == [('000', name) for name in METHODS]
   for cell in request.cells:
-    assert (
-      cell.config.video == str(workdir / 'edits/000/source')
-      and cell.config.source_prompt == scene.source.caption
-    )
-    assert cell.config.target_prompt == scene.target.caption and cell.config.steps == 2
-    assert (
-      bool(cell.config.mask.target) == bool(cell.config.mask.source) == (cell.method == METHODS[1])
-    )
+    given = cell.edit.request
+    assert given.video == str(workdir / 'edits/000/source')
+    assert given.source_prompt == scene.source.caption
+    assert given.target_prompt == scene.target.caption and cell.edit.sampler.steps == 2
+    assert bool(given.mask.target) == bool(given.mask.source) == (cell.method == METHODS[1])
     assert (workdir / 'edits/000' / cell.method / 'report.html').exists()
-    assert begin(workdir / 'edits/000' / cell.method, resolve(cell.config, cell.request)) is False
+    assert begin(workdir / 'edits/000' / cell.method, cell.edit.as_tree()) is False
   frames = video.read_clip(workdir / 'edits/000/source', frames=4, height=32, width=32).frames
   np.testing.assert_array_equal(frames, render(scene.source, 32, 4).frames)
-  masks = request.cells[1].request.masks
+  masks = request.cells[1].edit.masks
   np.testing.assert_array_equal(masks['target'], render(scene.target, 32, 4).masks)
   assert [(row['edit'], row['kind'], row['method']) for row in rows] == [
     ('000', 'motion', name) for name in ('source', *METHODS)
@@ -83,7 +86,7 @@ def test_the_same_clip_is_edited_by_all_methods(finished):
 def test_edits_are_ordinary_ones_judged_from_their_pixels(finished, tmp_path):
   _, workdir, request, rows = finished
   cell, scene = request.cells[1], request.edits['000'].scene
-  clips = edit.run(cell.config, cell.request, tmp_path)
+  clips = edit.run(cell.edit, tmp_path)
   for name in ('edit.mp4', 'metrics.json'):
     assert (tmp_path / name).read_bytes() == (
       workdir / 'edits/000' / cell.method / name
@@ -123,7 +126,7 @@ def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(
     checkpoint.load(folder / 'tiny'),
     {'source': clip, 'edit': clip},
   )
-  found = [row['attributes_right'] for row in cells.measure(*given, tmp_path, 1.0)]
+  found = [row['attributes_right'] for row in cells.measure_cell(*given, tmp_path, 1.0)]
   assert found == [rows[0]['attributes_right']] * 2 and found[0] is not None
 
 
@@ -145,11 +148,11 @@ def test_a_rerun_makes_what_is_missing_and_nothing_twice(folder, finished, monke
   config, _, _, rows = finished
   made, make = [], edit.make
 
-  def counted(config, request, path, *rest):
+  def counted(checked, path, *rest):
     if len(made) == killed_at:
       raise KeyboardInterrupt
     made.append(path.name)
-    return make(config, request, path, *rest)
+    return make(checked, path, *rest)
 
   monkeypatch.setattr(edit, 'make', counted)
   killed_at = 1
@@ -161,7 +164,7 @@ def test_a_rerun_makes_what_is_missing_and_nothing_twice(folder, finished, monke
   seconds = lambda rows: [{**row, 'seconds': None} for row in rows]
   assert seconds(again) == seconds(rows)
   # Another setting of one method is made anew, the other is kept.
-  run(config_of(folder, setups__plain__motion__guidance=2.0), folder / 'killed')
+  run(config_of(folder, setups__plain__changes__guidance=2.0), folder / 'killed')
   assert made == [*METHODS, 'plain']
   # A method more, a method less.
   _, fewer = run(config_of(folder, compared=METHODS[1:]), folder / 'killed')
@@ -170,8 +173,8 @@ def test_a_rerun_makes_what_is_missing_and_nothing_twice(folder, finished, monke
 
 def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
   make = edit.make
-  broken = lambda config, request, path, *rest: (
-    1 / 0 if path.name == 'plain' else make(config, request, path, *rest)
+  broken = lambda checked, path, *rest: (
+    1 / 0 if path.name == 'plain' else make(checked, path, *rest)
   )
   monkeypatch.setattr(edit, 'make', broken)
   with pytest.raises(RuntimeError, match=r'000 by plain: ZeroDivisionError: division by zero'):
@@ -182,17 +185,17 @@ def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
 
 def test_a_method_that_is_no_injection(folder, tmp_path):
   setup = {'steps': 2, 'inspect__blocks': (0,)}
-  changes = {f'setups__fatezero__motion__{name}': value for name, value in setup.items()}
+  changes = {f'setups__fatezero__changes__{name}': value for name, value in setup.items()}
   request, rows = run(config_of(folder, compared=('fatezero',), **changes), tmp_path)
   (cell,) = request.cells
   assert (
-    cell.request.baseline
+    cell.edit.method
     and json.loads((tmp_path / 'edits/000/fatezero/config.json').read_text())['baseline']
   )
   assert [row['method'] for row in rows] == ['source', 'fatezero'] and rows[1]['seconds'] > 0
   assert '| FateZero |' in write_comparison_report(tmp_path)
   # Its options are part of what decides whether an edit is made anew.
-  changes['setups__fatezero__motion__baseline__self_share'] = 0.5
+  changes['setups__fatezero__changes__baseline__self_share'] = 0.5
   other = read_compare(config_of(folder, compared=('fatezero',), **changes), tmp_path).cells[0]
   assert other.facts != cell.facts
 
@@ -237,14 +240,14 @@ def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):
   config.checkpoint, config.manifest = str(folder / 'tiny'), write_manifest(tmp_path, line)
   request = read_compare(config, tmp_path)
   assert request.left_out == [] and list(request.comparison.methods) == list(config.compared)
-  given = {cell.method: cell.request for cell in request.cells}
+  given = {cell.method: cell.edit for cell in request.cells}
   assert [name for name, one in given.items() if one.masks] == [
     'uniedit_paper_masked',
     'uniedit_release_masked',
   ]
   assert not any(part.on for part in vars(given['plain'].settings[0]).values())
   assert given['uniedit_paper'].settings != given['uniedit_release'].settings
-  assert {cell.config.source_prompt for cell in request.cells} == {''}
+  assert {cell.edit.request.source_prompt for cell in request.cells} == {''}
 
 
 def test_faults_are_listed_together(folder, tmp_path):
@@ -271,7 +274,7 @@ def test_faults_are_listed_together(folder, tmp_path):
   config = config_of(
     folder,
     manifest=write_manifest(tmp_path, {**LINE, 'mask.source': 'x'}),
-    setups__plain__appearance__steps=0,
+    setups__plain__changes__steps=0,
   )
   with pytest.raises(ValueError) as caught:
     read_compare(config, tmp_path)
@@ -284,7 +287,7 @@ def test_the_shipped_forms_are_sound(tmp_path):
   config = compare_sprites.get_config('quick')
   request = read_compare(config, tmp_path)
   assert len(request.edits) == 5 and len(request.cells) == 5 * len(config.compared)
-  assert {cell.config.steps for cell in request.cells} == {common.QUICK_STEPS}
+  assert {cell.edit.sampler.steps for cell in request.cells} == {QUICK_STEPS}
   full = compare_sprites.get_config()
   assert full.edits.motion + 4 * full.edits.appearance == 20
   assert full.compared[0] == 'plain' and set(full.compared) == set(full.setups)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import appearance, chain, generate, image, motion, rerun
+from configs import appearance, chain, generate, image, motion, rerun, sprites_motion
 from experiments import chain as chain_entry
 from experiments import edit as edit_entry
 from experiments import generate as generate_entry
-from experiments.requests.edit import read_edit, read_generation, resolve
+from experiments.requests.chain import read_chain
+from experiments.requests.edit import read_edit, read_generation
 from tests.helpers.tiny_run import TINY, config_of, make_folder
 from uniedit_jax.media import camera, video
 from uniedit_jax.media.masks import read_masks
@@ -37,9 +38,9 @@ def folder(tmp_path_factory):
 
 
 def run(config, workdir):
-  request = read_edit(config)
-  assert begin(workdir, resolve(config, request))
-  clips = edit_entry.run(config, request, workdir)
+  edit = read_edit(config)
+  assert begin(workdir, edit.as_tree())
+  clips = edit_entry.run(edit, workdir)
   mark_done(workdir)
   return clips, *(json.loads((workdir / name).read_text()) for name in ('metrics.json', 'run.json'))
 
@@ -76,7 +77,7 @@ def test_a_motion_edit_leaves_everything(motion_run):
 
 def test_a_finished_run_is_not_repeated(motion_run):
   config, workdir, *_ = motion_run
-  resolved = resolve(config, read_edit(config))
+  resolved = read_edit(config).as_tree()
   assert not begin(workdir, resolved)
   with pytest.raises(ValueError, match='differs in guidance'):
     begin(workdir, {**resolved, 'guidance': 3.0})
@@ -98,10 +99,10 @@ def test_config_json_can_be_read_back(folder, tmp_path, changes):
   config = config_of(
     motion, folder, source_prompt='a cat', more_target_prompts=('a hen',), **changes
   )
-  begin(tmp_path, resolve(config, read_edit(config)))
+  begin(tmp_path, read_edit(config).as_tree())
   back = rerun.get_config(tmp_path / 'config.json')
   assert json.loads((tmp_path / 'config.json').read_text()) == json.loads(
-    json.dumps(resolve(back, read_edit(back)))
+    json.dumps(read_edit(back).as_tree())
   )
   (tmp_path / 'other.json').write_text('{"split": "benchmark"}')
   with pytest.raises(ValueError, match='is the config of another kind of run'):
@@ -195,8 +196,7 @@ def test_an_edit_is_edited_again(folder, motion_run):
   with config.unlocked():
     config.motion = motion_run[0].copy_and_resolve_references()
     config.appearance = config_of(appearance, folder, video='', target_prompt='a fox, oil painting')
-  request = chain_entry.read_chain(config)
-  chain_entry.run(config, request, folder / 'chain')
+  chain_entry.run(read_chain(config), folder / 'chain')
   first, second = folder / 'chain/motion', folder / 'chain/appearance'
   assert all((part / name).exists() for part in (first, second) for name in ('DONE', 'report.html'))
   source = video.read_clip(first / 'frames', frames=4, height=64, width=64).frames
@@ -208,7 +208,7 @@ def test_an_edit_is_edited_again(folder, motion_run):
   config.appearance.target_prompt = ' '
   config.appearance.video = 'clip.mp4'
   with pytest.raises(ValueError) as error:
-    chain_entry.read_chain(config)
+    read_chain(config)
   assert 'appearance.video, image or' in str(error.value) and "target_prompt is ''" in str(
     error.value
   )
@@ -233,7 +233,7 @@ def test_a_photo_is_filmed_and_edited(folder):
 def test_a_generated_clip_is_the_reconstruction_of_its_edit(folder):
   config = config_of(generate, folder, prompt='a cat', seed=3)
   (folder / 'generated').mkdir()
-  clip = generate_entry.run(config, read_generation(config), folder / 'generated')
+  clip = generate_entry.run(read_generation(config), folder / 'generated')
   changes = {
     'video': '',
     'generated': True,
@@ -245,6 +245,18 @@ def test_a_generated_clip_is_the_reconstruction_of_its_edit(folder):
   # another row count rounds differently
   assert np.abs(clips['reconstruction'].astype(int) - clip).max() <= 1
   assert 'edit_source_psnr_db' not in metrics
+
+
+def test_a_size_is_a_multiple_of_the_factor_of_its_model(tmp_path):
+  config = sprites_motion.get_config()
+  config.clip.height = config.clip.width = 36
+  config.steps, config.content.steps, config.cache = 2, (1, 2), str(tmp_path / 'cache')
+  clips, metrics, _ = run(config, tmp_path / 'larger')
+  assert {clip.shape for clip in clips.values()} == {(16, 36, 36, 3)}
+  assert metrics['reconstruction_psnr_db'] > 15
+  config.clip.height = 34
+  with pytest.raises(ValueError, match=r'clip\.height is 34; accepted: a positive multiple of 4'):
+    read_edit(config)
 
 
 def test_faults_are_listed_together_before_anything_is_loaded(folder):
@@ -266,7 +278,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   message = str(caught.value)
   expected = (
     'missing.mp4',
-    "checkpoint is '/nowhere'",
+    "no checkpoint at '/nowhere'",
     "target_prompt is ''",
     'structure.steps is (0, 3)',
   )
@@ -344,8 +356,8 @@ def test_single_faults(folder, changes, message):
 
 
 def test_equal_prompts_are_a_warning(folder):
-  request = read_edit(config_of(appearance, folder, source_prompt='a fox'))
-  assert 'should change nothing' in request.warnings[0]
+  edit = read_edit(config_of(appearance, folder, source_prompt='a fox'))
+  assert 'should change nothing' in edit.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -359,10 +371,9 @@ def test_equal_prompts_are_a_warning(folder):
   ],
 )
 def test_how_a_clip_is_inverted_unless_told_otherwise(folder, module, changes, expected):
-  config = config_of(module, folder, source_prompt='a cat', **changes)
-  request = read_edit(config)
-  resolved = resolve(config, request)['inversion']
-  found = request.inversion.method, request.inversion.prompt
+  edit = read_edit(config_of(module, folder, source_prompt='a cat', **changes))
+  resolved = edit.as_tree()['inversion']
+  found = edit.inversion.method, edit.inversion.prompt
   assert found == (resolved['method'], resolved['prompt']) == expected
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from configs import batch
 from experiments import evaluate_set
-from experiments.batch_edit.request import read_batch
+from experiments.requests.batch import read_batch
 from experiments.requests.manifest import read_manifest
 from tests.helpers.tiny_run import config_of, make_folder
 from uniedit_jax.media import video
@@ -143,10 +143,11 @@ def test_the_table_of_loveu_is_a_manifest(loveu):
 def test_its_edits_are_sound(loveu, tmp_path_factory):
   folder = make_folder(tmp_path_factory)
   config = config_of(batch, folder, video='', target_prompt='', manifest=str(loveu))
-  items, faulty = read_batch(config)
-  assert len(items) == 8 and not faulty
-  assert {item.config.task for item in items} == {'appearance'}
-  assert all(item.config.source_prompt == '' != item.config.metrics.source_prompt for item in items)
+  edits = read_batch(config)
+  assert len(edits.items) == 8 and not edits.faulty
+  requests = [item.edit.request for item in edits.items]
+  assert {request.task for request in requests} == {'appearance'}
+  assert all(request.source_prompt == '' != request.metrics.source_prompt for request in requests)
 
 
 def test_faults_of_the_table_have_lines(loveu):

@@ -13,9 +13,11 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from configs import appearance, motion
-from experiments import edit, stages
+from experiments import edit
 from experiments.requests.edit import read_edit
 from tests.helpers.tiny_run import config_of, make_folder
+from uniedit_jax.pipeline import edit as pipeline_edit
+from uniedit_jax.pipeline.sources import read_source
 from uniedit_jax.runtime import sharding
 from uniedit_jax.runtime.run_log import PROGRAM_EVENT, RunLog, seconds_of_process
 
@@ -39,7 +41,7 @@ def programs():
   jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize('entry', ['edit', 'sweep', 'batch_edit', 'evaluate', 'api'])
+@pytest.mark.parametrize('entry', ['edit', 'sweep', 'batch_edit.__main__', 'evaluate', 'api'])
 def test_heavy_libraries_are_imported_where_they_are_used(entry):
   ask = (
     f'import sys, experiments.{entry}; print(*{{name.partition(".")[0] for name in sys.modules}})'
@@ -85,21 +87,21 @@ def test_the_first_program_is_ready_before_it_is_needed(folder, programs, module
     for name, value in changes.items()
   }
   config = config_of(module, folder, steps=1, **changes)
-  request, log = read_edit(config), RunLog()
-  model = stages.load(config, request.dtype, log)
-  with stages.compiling(request, model, log):
-    source = stages.prepare(config, request, model, log)
-  *earlier, last = (len(rows.branch) for rows in request.layout.plan.steps[0].passes)
+  checked, log = read_edit(config), RunLog()
+  model = pipeline_edit.load(config.checkpoint, checked.dtype, config.cache, log)
+  with pipeline_edit.compiling(checked, model, log):
+    (prepared,) = pipeline_edit.prepare(model, [checked], [read_source(checked)], log)
+  *earlier, last = (len(rows.branch) for rows in checked.plan.steps[0].passes)
   name, counts = ('jit(predict_rows)', {*earlier}) if earlier else ('jit(move_branches)', {last})
   assert log.compilations['beside'] == programs.count(name) == 1
-  stages.make_clips(config, request, model, source, log)
+  pipeline_edit.make_clips(model, [checked], [prepared], log)
   assert programs.count(name) == len(counts)
 
 
 def test_run_json_tells_when_the_first_step_was_done(folder, tmp_path):
   config = config_of(motion, folder)
-  request, before = read_edit(config), seconds_of_process()
-  edit.run(config, request, tmp_path)
+  checked, before = read_edit(config), seconds_of_process()
+  edit.run(checked, tmp_path)
   log = RunLog()
   log.count_step()
   told = json.loads((tmp_path / 'run.json').read_text())['seconds_to_first_step']
@@ -107,7 +109,10 @@ def test_run_json_tells_when_the_first_step_was_done(folder, tmp_path):
 
 
 def test_seconds_of_a_process_begin_with_it():
-  ask = 'import time; time.sleep(0.5); from uniedit_jax import record; print(record.seconds_of_process())'
+  ask = (
+    'import time; time.sleep(0.5); from uniedit_jax.runtime import run_log; '
+    'print(run_log.seconds_of_process())'
+  )
   told = subprocess.run(
     [sys.executable, '-c', ask], capture_output=True, text=True, check=True
   ).stdout

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from configs import ablate_injection, motion
-from experiments import edit, stages, sweep
+from experiments import edit, sweep
 from experiments.requests.edit import read_edit
 from experiments.requests.sweep import read_sweep, resolve_sweep
 from tests.helpers.tiny_run import TINY, config_of, make_folder
 from uniedit_jax.media import video
+from uniedit_jax.pipeline import edit as pipeline_edit
+from uniedit_jax.pipeline.sources import read_source
 from uniedit_jax.runtime import memory
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import begin
@@ -28,10 +30,10 @@ def folder(tmp_path_factory):
 
 
 def run(config, settings, workdir):
-  passes = read_sweep(config, settings)
-  begin(workdir, resolve_sweep(config, passes))
-  rows = sweep.run(config, passes, workdir)
-  return passes, rows, json.loads((workdir / 'run.json').read_text())
+  request = read_sweep(config, settings)
+  begin(workdir, resolve_sweep(request))
+  rows = sweep.run(request, workdir)
+  return request.passes, rows, json.loads((workdir / 'run.json').read_text())
 
 
 def settings_of(ends):
@@ -57,15 +59,15 @@ def test_settings_side_by_side_are_those_made_alone(folder, swept):
   assert [row['structure.steps'] for row in rows] == [[0, 0], [0, 0], [0, 1], [0, 1]]
   alone = config.copy_and_resolve_references()
   alone.update_from_flattened_dict(settings_of((0, 1))[3])
-  wanted = edit.run(alone, read_edit(alone), folder / 'alone')['edit'].astype(int)
+  wanted = edit.run(read_edit(alone), folder / 'alone')['edit'].astype(int)
   measures = json.loads((folder / 'alone/metrics.json').read_text())
   for name in ('edit_source_psnr_db', 'edit_source_ssim', 'reconstruction_psnr_db'):
     assert rows[3][name] == pytest.approx(measures[name], abs=0.01)
   (together,), log = passes, RunLog()
-  model = stages.load(config, together.request.dtype, log)
-  clips, _ = stages.make_clips(
-    config, together.request, model, stages.prepare(config, together.request, model, log), log
-  )
+  model = pipeline_edit.load(config.checkpoint, together.edit.dtype, config.cache, log)
+  source = read_source(together.edit)
+  (prepared,) = pipeline_edit.prepare(model, [together.edit], [source], log)
+  clips, _ = pipeline_edit.make_one(model, together.edit, prepared, log)
   assert np.abs(clips['edit_4'] - wanted).max() <= 1  # another row count rounds differently
   # Files are lossy, but no other setting is as near to its file.
   paths = [folder / f'swept/settings/{i:03d}/edit.mp4' for i in range(4)]
@@ -101,47 +103,47 @@ def test_settings_that_change_the_source_are_passes_of_their_own(folder):
   settings = [
     {'guidance': scale, 'content.steps': steps} for scale in (3.0, 5.0) for steps in ((0, 2), OFF)
   ]
-  passes = read_sweep(config, settings)
+  passes = read_sweep(config, settings).passes
   assert [list(one.settings) for one in passes] == [[0, 1], [2, 3]]
-  assert [one.config.guidance for one in passes] == [3.0, 5.0]
+  assert [one.edit.request.guidance for one in passes] == [3.0, 5.0]
   seeds = [{'seed': seed} for seed in range(3)]
-  assert [list(one.settings) for one in read_sweep(config, seeds)] == [[0], [1], [2]]
+  assert [list(one.settings) for one in read_sweep(config, seeds).passes] == [[0], [1], [2]]
 
 
 def test_masks_that_are_found_for_another_prompt_need_another_pass(folder):
   auto = {'mask__source': 'auto', 'mask__target': 'auto', 'mask__source_prompt': 'a cat'}
-  passes = read_sweep(config_of(motion, folder, **auto), settings_of((0, 1)))
+  passes = read_sweep(config_of(motion, folder, **auto), settings_of((0, 1))).passes
   assert len(passes) == 4
   by_content = [{'content.steps': (0, end)} for end in (1, 2)]
-  assert len(read_sweep(config_of(motion, folder, **auto), by_content)) == 1
+  assert len(read_sweep(config_of(motion, folder, **auto), by_content).passes) == 1
 
 
 def test_passes_fit_memory_and_are_of_about_the_same_size(folder, monkeypatch):
   config, settings = config_of(motion, folder), [{'target_prompt': f'{i} foxes'} for i in range(12)]
-  assert [len(one.settings) for one in read_sweep(config, settings)] == [6, 6]
+  assert [len(one.settings) for one in read_sweep(config, settings).passes] == [6, 6]
   monkeypatch.setattr(memory, 'available', lambda: memory.needed(TINY, 17, 4, 64, 64, 'float32'))
-  sizes = [len(one.settings) for one in read_sweep(config, settings)]
+  sizes = [len(one.settings) for one in read_sweep(config, settings).passes]
   assert sum(sizes) == 12 and max(sizes) <= 4 and max(sizes) - min(sizes) <= 1
 
 
 def test_an_interrupted_sweep_goes_on(folder, monkeypatch):
   config, made = config_of(motion, folder, source_prompt='a cat', inversion__method='ddim'), []
-  settings, make = [{'guidance': scale} for scale in (3.0, 5.0, 7.0)], stages.make_clips
+  settings, make = [{'guidance': scale} for scale in (3.0, 5.0, 7.0)], pipeline_edit.make_clips
 
   def killed_at(count):
-    def make_clips(config, *args):
+    def make_clips(model, edits, *args, **options):
       if len(made) == count:
         raise KeyboardInterrupt
-      made.append(config.guidance)
-      return make(config, *args)
+      made.append(edits[0].sampler.guidance)
+      return make(model, edits, *args, **options)
 
     return make_clips
 
-  monkeypatch.setattr(stages, 'make_clips', killed_at(2))
+  monkeypatch.setattr(pipeline_edit, 'make_clips', killed_at(2))
   with pytest.raises(KeyboardInterrupt):
     run(config, settings, folder / 'killed')
   assert not (folder / 'killed/results.csv').exists()
-  monkeypatch.setattr(stages, 'make_clips', killed_at(None))
+  monkeypatch.setattr(pipeline_edit, 'make_clips', killed_at(None))
   _, rows, _ = run(config, settings, folder / 'killed')
   assert made == [3.0, 5.0, 7.0] == [row['guidance'] for row in rows]
   assert all((folder / f'killed/settings/{i:03d}/edit.mp4').exists() for i in range(3))
@@ -153,9 +155,9 @@ def test_all_faults_of_all_settings_are_listed(folder):
     read_sweep(config_of(motion, folder, more_target_prompts=('a hen',)), settings)
   for fault in (
     'more_target_prompts is set',
-    "setting 0: 'structure.step' is no field of the config; did you mean 'structure.steps'?",
+    "setting 0: 'structure.step' is no field of EditRequest; did you mean 'structure.steps'?",
     'structure.steps is (0, 9)',
-    "setting 3: Could not override field 'steps'",
+    "setting 3: steps is 'many'; accepted: int",
   ):
     assert fault in str(caught.value)
   with pytest.raises(ValueError, match='the sweep has no settings'):
@@ -203,5 +205,5 @@ def test_all_settings_of_the_shipped_sweeps_are_sound(folder, model):
     )
   for name in vars(ablate_injection):
     if name.startswith('sweep_'):
-      passes = read_sweep(config, list(getattr(ablate_injection, name)(config)))
+      passes = read_sweep(config, list(getattr(ablate_injection, name)(config))).passes
       assert sum(len(one.settings) for one in passes) >= 4

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.helpers import reference
+from tests.helpers.plans import plan_of
 from tests.helpers.tolerances import EDIT, NULL_TEXT, NULL_TEXT_LOSS, UNET, VAE_TEXT, agreement
 from uniedit_jax.method import inversion
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.injection import preset
-from uniedit_jax.method.plan import plan_edit
-from uniedit_jax.method.sampling import sample
+from uniedit_jax.method.sampling import Conditioning, Network, Sampler, sample
 from uniedit_jax.models import vae as vae_lib
 from uniedit_jax.runtime import random_init
 
@@ -70,30 +70,25 @@ def test_whole_edits_agree(peer, sampling, model, rng, task, stored):
 
   settings = [preset('paper', task, False, STEPS, model.config.blocks)]
   blocks, schedule = model.config.blocks, NoiseSchedule()
-  layout = plan_edit(task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=blocks)
+  layout = plan_of(task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=blocks)
   start = rng.standard_normal((4, 8, 8, 4), np.float32)
   texts = rng.standard_normal((3, 5, model.config.text_width), np.float32)
   trajectory = rng.standard_normal((STEPS + 1, *start.shape), np.float32) if stored else None
   starts = np.repeat(start[None], len(layout.branches), 0)
-  expected = sample(
-    model.apply,
-    model.params,
-    starts,
-    texts,
-    layout.plan,
-    schedule,
-    guidance=7.5,
-    stored=layout.stored,
-    trajectory=trajectory,
+  (expected,) = sample(
+    Network(model.apply, model.params),
+    starts[None],
+    [layout],
+    [Sampler(schedule, STEPS)],
+    [Conditioning(texts, trajectory=trajectory)],
   )
   found = sampling.sample(
     peer.make_unet(model.config, model.params),
     first(starts),
     torch.from_numpy(texts),
-    layout.plan,
+    layout,
     schedule,
     guidance=7.5,
-    stored=layout.stored,
     trajectory=first(trajectory) if stored else None,
   )
   main = [branch.kind for branch in layout.branches].index('main')
@@ -106,7 +101,7 @@ def test_inversion_agrees(peer, sampling, model, rng):
   latents = rng.standard_normal((3, 8, 8, 4), np.float32)
   text = rng.standard_normal((5, model.config.text_width), np.float32)
   schedule, denoise, params = NoiseSchedule(), model.denoise, model.params
-  expected = inversion.ddim_invert(denoise, params, latents, text, schedule, STEPS)
+  expected = inversion.ddim_invert(denoise, params, latents, text, Sampler(schedule, STEPS, 1.0))
   unet = peer.make_unet(model.config, params)
   found = sampling.ddim_invert(unet, first(latents), torch.from_numpy(text), schedule, STEPS)
   assert agreement(last(found), expected) < EDIT
@@ -126,7 +121,7 @@ def test_null_text_agrees(peer, sampling, tiny, rng, remat):
     jnp.asarray(trajectory),
     text,
     null,
-    schedule,
+    Sampler(schedule, 3),
     inner_steps=3,
     epsilon=-1.0,
   )

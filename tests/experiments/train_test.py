@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs import sprites_model, sprites_vae
+from experiments.requests.train import read_training
 from experiments.train import __main__ as train
 from experiments.train import tasks
 from uniedit_jax.models.unet import UNetConfig
@@ -28,7 +29,7 @@ TINY = dataclasses.replace(
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
   monkeypatch.setattr(tasks, 'CONFIG', TINY)
-  monkeypatch.setattr(tasks, 'SAMPLING', {'steps': 2, 'guidance': 2.0})
+  monkeypatch.setattr(tasks, 'SAMPLING', dataclasses.replace(tasks.SAMPLING, steps=2, guidance=2.0))
   monkeypatch.setattr(train, 'LOG_EVERY', 2)
 
 
@@ -37,14 +38,15 @@ def small(config, cache, **changes):
   config.data.clips, config.data.validation, config.cache = 2, 12, str(cache)
   config.look_every, config.warmup = 4, 2
   stage = {'steps': 3, 'images': 8, 'first_rate': 1e-2, 'last_rate': 1e-3}
-  config.stage1 = {**stage, 'clips': 0}
-  config.stage2 = {**stage, 'clips': 8 * (config.part == 'model')}
-  config.update(changes)
+  with config.unlocked():
+    config.stage1 = {**stage, 'clips': 0}
+    config.stage2 = {**stage, 'clips': 8 * (config.part == 'model')}
+    config.update(changes)
   return config
 
 
 def start(config, workdir):
-  train.run(config, tasks.read_training(config), workdir)
+  train.run(read_training(config), workdir)
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +112,7 @@ def test_all_faults_are_listed(tmp_path):
   config.stage2.images = config.stage2.clips = 0
   config.data.validation = 1
   with pytest.raises(ValueError) as error:
-    tasks.read_training(config)
+    read_training(config)
   for fault in (
     "part is 'tower'; accepted: 'vae', 'model'",
     'stage1.images is 3; accepted: multiples of the 8 devices',
@@ -125,7 +127,7 @@ def test_all_faults_are_listed(tmp_path):
 def test_faults_of_the_model_alone(tmp_path):
   config = small(sprites_model.get_config(), tmp_path, vae='sprites', localization=-1.0)
   with pytest.raises(ValueError, match=r'localization is -1\.0; accepted: 0 or more'):
-    tasks.read_training(config)
+    read_training(config)
 
 
 def test_rates_fall_in_every_stage_of_the_configs():

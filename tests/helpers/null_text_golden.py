@@ -1,5 +1,6 @@
-"""Null-text optimisation of a golden, in a process of its own: `python -m tests.null_text_golden
-NAME EPSILON OUT.npz`.
+"""Null-text optimisation of a golden in a process: `python -m tests.helpers.null_text_golden`.
+
+Arguments: NAME EPSILON OUT.npz.
 
 Programs of the tests compile fast and run slowly, and this one runs for minutes that way.
 """
@@ -12,6 +13,7 @@ import numpy as np
 from tests.helpers import reference
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.inversion import optimise_null_text
+from uniedit_jax.method.sampling import Sampler
 
 
 def main(name, epsilon, path):
@@ -22,15 +24,14 @@ def main(name, epsilon, path):
   numbers = reference.golden(name)
   null, text = numbers['text']
   found = optimise_null_text(
-    *(
-      model.denoise,
-      model.params,
-      reference.from_torch(numbers['trajectory'][:, 0]),
-      text,
-      null,
-      NoiseSchedule(),
-    ),
-    **dict(inner_steps=5, epsilon=float(epsilon)),
+    model.denoise,
+    model.params,
+    reference.from_torch(numbers['trajectory'][:, 0]),
+    text,
+    null,
+    Sampler(NoiseSchedule(), len(numbers['trajectory']) - 1),
+    inner_steps=5,
+    epsilon=float(epsilon),
   )
   np.savez(path, losses=found.losses, texts=found.texts, latents=found.latents)
 

@@ -2,6 +2,7 @@
 
 from uniedit_jax.baselines.method import Setup
 from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
+from uniedit_jax.method.sampling import Conditioning, Network, Sampler
 from uniedit_jax.models.clip_text import TextConfig
 from uniedit_jax.models.tokenizers import WordTokenizer
 
@@ -16,6 +17,13 @@ def setup_of(
   """A `Setup` with the texts null, source, target; by default the inversion is unconditional."""
   fields = {'uncond': 0, 'source': 1, 'inverted': 0, 'target': 2, 'seed': 0} | fields
   return Setup(steps, frames, blocks, prompts=list(prompts), tokenizer=TOKENIZER, **fields)
+
+
+def inputs_of(apply, params, trajectory, texts, plan, **fields):
+  """(`Network`, plan, `Sampler`, `Conditioning`) of as many steps as the trajectory has."""
+  sampler = Sampler(NoiseSchedule(), len(trajectory) - 1)
+  conditioning = Conditioning(texts, trajectory=trajectory, **fields)
+  return Network(apply, params), plan, sampler, conditioning
 
 
 def sample_plainly(predict, latents, texts, steps, guidance=7.5):

@@ -9,7 +9,7 @@ COMPARISON_READS = 'text_maps', 'residual', 'flow'
 
 def row_names(layout, texts, step):
   """'<branch>:<text>' of every row of a step; `texts` names the texts."""
-  (rows,) = layout.plan.steps[step].passes
+  (rows,) = layout.steps[step].passes
   return [
     f'{layout.branches[k].kind}:{texts[t]}' for k, t in zip(rows.branch, rows.text, strict=True)
   ]
@@ -26,7 +26,7 @@ def trace(layout, texts):
     dict {(slot, reader, source): (steps, blocks)}, half-open ranges; rows by `row_names`.
   """
   found = {}
-  for i, step in enumerate(layout.plan.steps):
+  for i, step in enumerate(layout.steps):
     names = row_names(layout, texts, i)
     (rows,) = step.passes
     comparison = getattr(rows.routes, 'comparison', None)

@@ -20,6 +20,7 @@ from uniedit_jax.method.injection import (
   StructureControl,
   compose,
 )
+from uniedit_jax.method.plan import EditPlan
 from uniedit_jax.method.rows import plan_rows
 from uniedit_jax.method.token_masks import token_masks
 
@@ -84,7 +85,7 @@ EDITS = {
 
 
 def branches_of(cases, with_motion):
-  """The reconstruction, and main and motion of every case; motion only where `with_motion` says so."""
+  """The reconstruction, and main of every case, and motion where `with_motion` says so."""
   branches = [Branch('reconstruction')]
   for i, key in enumerate(cases):
     branches += [Branch('main', i)] + ([Branch('motion', i)] if with_motion(key) else [])
@@ -125,15 +126,14 @@ def site_noise(wide, numbers, masks):
   """{key: noise of [u.reconstruction, u.main, u.motion, c...]}, all from one program call."""
   branches = branches_of(SITES, lambda key: True)
   start = [('reconstruction', 'main', 'motion').index(b.kind) for b in branches]
-  plan = plan_rows(
+  steps = plan_rows(
     routes_of(branches, SITES, 1), texts_of(branches, 1), [True] * len(branches), start=start
   )
-  (step,) = plan.steps
+  (step,) = steps
   latents = reference.from_torch(reference.golden('sites')['latents'])[start]
-  noise = sampling.predict(
-    *(wide.apply, wide.params, latents, numbers['text'], step.passes[0], np.int32(501), masks)
-  )
-  noise = reference.to_torch(noise)
+  given = latents, numbers['text'], step.passes[0], np.int32(501), masks
+  predict = jax.jit(sampling.predict_rows, static_argnums=0)
+  noise = reference.to_torch(predict(wide.apply, wide.params, *given))
   found = {}
   for i, key in enumerate(SITES):
     own = [k for k, b in enumerate(branches) if b.kind == 'reconstruction' or b.setting == i]
@@ -150,15 +150,18 @@ def test_sites(site_noise, key):
   assert agreement(found, expected) < UNET
 
 
-def sample(model, latents, texts, plan, masks):
+def sample(model, latents, texts, branches, steps, masks):
   """The latents after every step, [S, K, C, F, H, W]."""
-  seen, visit = [], lambda _, latents: seen.append(reference.to_torch(latents))
+  seen, visit = [], lambda _, latents: seen.append(reference.to_torch(latents[0]))
   last = sampling.sample(
-    *(model.apply, model.params, latents, texts, plan, NoiseSchedule(), 7.5),
-    masks=masks,
+    sampling.Network(model.apply, model.params),
+    latents[None],
+    [EditPlan(branches, None, steps, ())],
+    [sampling.Sampler(NoiseSchedule(), len(steps))],
+    [sampling.Conditioning(texts, masks)],
     visit=visit,
   )
-  return np.stack([*seen[1:], reference.to_torch(last)])
+  return np.stack([*seen[1:], reference.to_torch(last[0])])
 
 
 def test_run_of_branches_that_start_apart(wide, numbers, masks):
@@ -166,18 +169,20 @@ def test_run_of_branches_that_start_apart(wide, numbers, masks):
   branches = [Branch('reconstruction'), Branch('main'), Branch('motion')]
   fields = structure(ONE) | content((1, 3)) | query((1, 3)) | motion((0, 3), masked=True)
   routes = compose(branches, [Injections(**fields)], 3, masked=True)
-  plan = plan_rows(routes, texts_of(branches, 3), [True] * 3, start=range(3))
+  steps = plan_rows(routes, texts_of(branches, 3), [True] * 3, start=range(3))
   latents = reference.from_torch(sites['latents']).copy()
-  assert agreement(sample(wide, latents, numbers['text'], plan, masks), sites['run']) < UNET
+  found = sample(wide, latents, numbers['text'], branches, steps, masks)
+  assert agreement(found, sites['run']) < UNET
 
 
 @pytest.fixture(scope='module')
 def edits(wide, numbers, masks):
   """{key: latents of its branches after every step}."""
   branches = branches_of(EDITS, lambda key: key.startswith('motion'))
-  plan = plan_rows(routes_of(branches, EDITS, 4), texts_of(branches, 4), [True] * len(branches))
+  steps = plan_rows(routes_of(branches, EDITS, 4), texts_of(branches, 4), [True] * len(branches))
   start = reference.from_torch(numbers['inversion_cfg1'][-1, 0])
-  after = sample(wide, np.stack([start] * len(branches)), numbers['text'], plan, masks)
+  latents = np.stack([start] * len(branches))
+  after = sample(wide, latents, numbers['text'], branches, steps, masks)
   return {
     key: after[
       :, [k for k, b in enumerate(branches) if b.kind == 'reconstruction' or b.setting == i]

@@ -1,5 +1,6 @@
 """Inversion and null-text optimisation against the original, and what holds for any model."""
 
+import functools
 import itertools
 import os
 import subprocess
@@ -14,8 +15,10 @@ from tests.helpers import reference
 from tests.helpers.tolerances import EDIT, NULL_TEXT, NULL_TEXT_LOSS, agreement
 from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, sampler_updates
 from uniedit_jax.method.inversion import ddim_invert, obelm_invert, optimise_null_text
+from uniedit_jax.method.sampling import Sampler
 
 SCHEDULE = NoiseSchedule()
+unguided = functools.partial(Sampler, SCHEDULE, guidance=1.0)
 
 
 @pytest.mark.parametrize('guidance', [1.0, 7.5])
@@ -23,9 +26,8 @@ def test_ddim_inversion_agrees_with_the_original(wide, guidance):
   numbers = reference.golden('edit')
   null, source, _ = numbers['text']
   latents = reference.from_torch(numbers['latents'][0])
-  out = ddim_invert(
-    wide.denoise, wide.params, latents, source, SCHEDULE, 4, guidance=guidance, null_text=null
-  )
+  sampler = Sampler(SCHEDULE, 4, guidance)
+  out = ddim_invert(wide.denoise, wide.params, latents, source, sampler, null_text=null)
   assert agreement(reference.to_torch(out)[:, None], numbers[f'inversion_cfg{guidance:g}']) < EDIT
 
 
@@ -36,7 +38,14 @@ STOPPING = pytest.param('null_text_stop', 8.5, marks=pytest.mark.slow)
 @pytest.mark.parametrize('name, threshold', [('null_text', 1e-5), STOPPING])
 def test_null_text_agrees_with_the_original(tmp_path, name, threshold):
   numbers, path = reference.golden(name), tmp_path / 'found.npz'
-  command = [sys.executable, '-m', 'tests.null_text_golden', name, str(threshold), str(path)]
+  command = [
+    sys.executable,
+    '-m',
+    'tests.helpers.null_text_golden',
+    name,
+    str(threshold),
+    str(path),
+  ]
   plain = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
   subprocess.run(command, env=plain, check=True)
   found = np.load(path)
@@ -65,7 +74,7 @@ def test_sampling_recovers_an_inverted_clip(clip):
   denoise = lambda params, x, timestep, text: params * x / (1 + x**2) + text.mean()
   errors = []
   for steps in (10, 40):
-    x = ddim_invert(denoise, np.float32(0.05), latents, text, SCHEDULE, steps)[-1]
+    x = ddim_invert(denoise, np.float32(0.05), latents, text, unguided(steps))[-1]
     timesteps, levels = SCHEDULE.timesteps(steps), SCHEDULE.levels(steps)
     for i in range(steps):
       x = ddim_update(*levels[i : i + 2])(x, x, denoise(0.05, x, timesteps[i], text))
@@ -92,7 +101,7 @@ def test_fixed_point_inversion_comes_back(clip):
   timesteps, updates = SCHEDULE.timesteps(20), sampler_updates('ddim', SCHEDULE.levels(20))
   drifts = []
   for inner_steps in range(4):
-    start = ddim_invert(curved, {}, latents, text, SCHEDULE, 20, inner_steps=inner_steps)[-1]
+    start = ddim_invert(curved, {}, latents, text, unguided(20), inner_steps=inner_steps)[-1]
     drifts.append(agreement(sample(curved, start, start, updates, timesteps, text), latents))
   assert drifts[0] > 0.05
   assert all(drift < 0.5 * before for before, drift in itertools.pairwise(drifts))
@@ -101,7 +110,7 @@ def test_fixed_point_inversion_comes_back(clip):
 def test_obelm_comes_back_exactly(clip):
   latents, text, _ = clip
   steps, schedule = 20, NoiseSchedule('scaled_linear', 0.00085, 0.012)
-  trajectory = obelm_invert(curved, {}, latents, text, schedule, steps)
+  trajectory = obelm_invert(curved, {}, latents, text, Sampler(schedule, steps, 1.0))
   np.testing.assert_array_equal(trajectory[0], latents)
   timesteps, updates = schedule.timesteps(steps), sampler_updates('obelm', schedule.levels(steps))
   back = lambda before: sample(curved, trajectory[-2], before, updates[1:], timesteps[1:], text)
@@ -115,7 +124,7 @@ def test_inversion_predicts_at_the_noisier_level(clip):
   seen = []
   ramp = lambda params, x, timestep, text: params * timestep.astype(np.float32) / 1000 * x
   trajectory = ddim_invert(
-    ramp, np.float32(0.5), latents, text, SCHEDULE, 3, progress=lambda i: seen.append(i) or i
+    ramp, np.float32(0.5), latents, text, unguided(3), progress=lambda i: seen.append(i) or i
   )
   alphas, x = SCHEDULE.alphas_cumprod, latents
   for i, (before, after) in enumerate([(0, 1), (1, 334), (334, 667)]):
@@ -128,7 +137,10 @@ def test_inversion_predicts_at_the_noisier_level(clip):
 def test_guided_inversion_blends_the_halves(clip):
   latents, text, null = clip
   denoise = lambda params, x, timestep, text: x * text.mean()
-  invert = lambda text, **options: ddim_invert(denoise, {}, latents, text, SCHEDULE, 2, **options)
+
+  def invert(text, guidance=1.0, **options):
+    return ddim_invert(denoise, {}, latents, text, Sampler(SCHEDULE, 2, guidance), **options)
+
   blend = np.full_like(text, null.mean() + 7.5 * (text.mean() - null.mean()))
   assert agreement(invert(text, guidance=7.5, null_text=null), invert(blend)) < 1e-5
   # Without guidance the null text is not looked at.
@@ -143,10 +155,11 @@ def test_inverting_with_the_null_text_itself_needs_one_half(clip):
     jax.debug.callback(lambda: batches.append(1))
     return 0.1 * x
 
-  ddim_invert(denoise, {}, latents, text, SCHEDULE, 2, guidance=7.5, null_text=text)
+  sampler = Sampler(SCHEDULE, 2, 7.5)
+  ddim_invert(denoise, {}, latents, text, sampler, null_text=text)
   jax.effects_barrier()
   assert len(batches) == 2
-  ddim_invert(denoise, {}, latents, text, SCHEDULE, 2, guidance=7.5, null_text=text.copy())
+  ddim_invert(denoise, {}, latents, text, sampler, null_text=text.copy())
   jax.effects_barrier()
   assert len(batches) == 2 + 4
 
@@ -156,15 +169,15 @@ def test_guidance_needs_a_null_text(clip):
   with pytest.raises(
     ValueError, match=r'inversion guidance is 7\.5 without a null text; accepted: 1'
   ):
-    ddim_invert(lambda *_: None, {}, latents, text, SCHEDULE, 2, guidance=7.5)
+    ddim_invert(lambda *_: None, {}, latents, text, Sampler(SCHEDULE, 2, 7.5))
 
 
 def test_null_text_stops_after_the_update_that_was_below_the_threshold(clip):
   latents, text, null = clip
   denoise = lambda params, x, timestep, text: 0.1 * x * text.mean()
-  trajectory = ddim_invert(denoise, {}, latents, text, SCHEDULE, 2)
+  trajectory = ddim_invert(denoise, {}, latents, text, unguided(2))
   optimise = lambda threshold: optimise_null_text(
-    denoise, {}, trajectory, text, null, SCHEDULE, inner_steps=6, epsilon=threshold
+    denoise, {}, trajectory, text, null, Sampler(SCHEDULE, 2), inner_steps=6, epsilon=threshold
   )
   full = optimise(0.0).losses
   assert np.isfinite(full[0]).all() and (np.diff(full[0]) < 0).all()

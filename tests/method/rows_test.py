@@ -9,6 +9,7 @@ import collections
 import numpy as np
 import pytest
 
+from tests.helpers.plans import plan_of
 from uniedit_jax.method.injection import (
   SLOTS,
   Branch,
@@ -17,7 +18,6 @@ from uniedit_jax.method.injection import (
   compose,
   preset,
 )
-from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.method.rows import COND, UNCOND, plan_rows
 
 # (preset, task, masked) -> rows of each phase of 50 steps, as [(rows, number of steps)], with the
@@ -56,51 +56,51 @@ def planned(name, task, masked, steps=50, settings=1, **options):
   targets.
   """
   options = {'source': 0, 'targets': range(2, 2 + settings)} | options
-  return plan_edit(
+  return plan_of(
     task, [preset(name, task, masked, steps)] * settings, steps, masked=masked, **options
   )
 
 
 @pytest.mark.parametrize('key', NULL_PROMPT)
 def test_rows_with_the_null_prompt(key):
-  plan = planned(*key).plan
-  assert plan.rows == table(NULL_PROMPT[key])
+  plan = planned(*key)
+  assert plan.row_counts == table(NULL_PROMPT[key])
   assert [(p['stop'] - p['start'], p['rows'], p['passes']) for p in plan.phases] == [
     (n, r, [r]) for r, n in NULL_PROMPT[key]
   ]
 
 
 def test_totals_of_the_presets():
-  assert [sum(planned(*key).plan.rows) for key in NULL_PROMPT] == TOTALS
+  assert [sum(planned(*key).row_counts) for key in NULL_PROMPT] == TOTALS
 
 
 @pytest.mark.parametrize('key', SOURCE_PROMPT)
 def test_rows_with_a_source_prompt(key):
-  assert planned(*key, source=1).plan.rows == table(SOURCE_PROMPT[key])
+  assert planned(*key, source=1).row_counts == table(SOURCE_PROMPT[key])
 
 
 @pytest.mark.parametrize('task, rows', [('motion', 6), ('appearance', 4)])
 def test_without_savings_every_row_is_computed(task, rows):
-  assert planned('release', task, False, exact_savings=False).plan.rows == [rows] * 50
+  assert planned('release', task, False, exact_savings=False).row_counts == [rows] * 50
 
 
 def test_wanted_branches_are_kept_to_the_end():
   # A wanted reconstruction is sampled to the end, with one row.
   wanted = ('main', 'reconstruction')
-  plan = planned('release', 'appearance', False, wanted=wanted).plan
-  assert plan.rows == table([(2, 1), (3, 49)])
+  plan = planned('release', 'appearance', False, wanted=wanted)
+  assert plan.row_counts == table([(2, 1), (3, 49)])
   assert all(step.updated.all() for step in plan.steps)
   # Motion is read to the end anyway, so wanting it costs nothing.
-  plan = planned('release', 'motion', False, wanted=('main', 'motion')).plan
-  assert plan.rows == table(NULL_PROMPT['release', 'motion', False])
+  plan = planned('release', 'motion', False, wanted=('main', 'motion'))
+  assert plan.row_counts == table(NULL_PROMPT['release', 'motion', False])
   # Plain sampling of the source wants nothing of main.
-  plan = planned('release', 'motion', False, source=1, wanted=('reconstruction',)).plan
-  assert plan.rows == [2] * 50
+  plan = planned('release', 'motion', False, source=1, wanted=('reconstruction',))
+  assert plan.row_counts == [2] * 50
   assert [step.updated.tolist() for step in plan.steps] == [[True, False, False]] * 50
 
 
 def test_dropped_branches_are_no_longer_updated():
-  plan = planned('release', 'appearance', False).plan
+  plan = planned('release', 'appearance', False)
   # The step before the last read of reconstruction is the last that moves it.
   assert [bool(step.updated[0]) for step in plan.steps] == [True] * 19 + [False] * 31
   assert all(step.updated[1] for step in plan.steps)
@@ -108,8 +108,8 @@ def test_dropped_branches_are_no_longer_updated():
 
 def test_null_text_has_an_uncond_half_of_its_own():
   uncond = 10 + np.arange(50)
-  plan = planned('release', 'appearance', True, uncond=uncond).plan
-  assert plan.rows == table([(3, 1), (4, 24), (2, 25)])
+  plan = planned('release', 'appearance', True, uncond=uncond)
+  assert plan.row_counts == table([(3, 1), (4, 24), (2, 25)])
   for i, step in enumerate(plan.steps):
     (rows,) = step.passes
     assert rows.text[step.uncond[1]] == uncond[i]
@@ -117,40 +117,38 @@ def test_null_text_has_an_uncond_half_of_its_own():
 
 
 def test_stored_reconstruction_is_computed_only_to_be_read():
-  plan = planned('release', 'appearance', False, stored=50).plan
-  assert plan.rows == table([(2, 1), (3, 19), (2, 30)])
+  plan = planned('release', 'appearance', False, stored=50)
+  assert plan.row_counts == table([(2, 1), (3, 19), (2, 30)])
   assert not any(step.updated[0] for step in plan.steps)
-  wanted = planned(
-    'release', 'appearance', False, stored=50, wanted=('main', 'reconstruction')
-  ).plan
-  assert wanted.rows == plan.rows
+  wanted = planned('release', 'appearance', False, stored=50, wanted=('main', 'reconstruction'))
+  assert wanted.row_counts == plan.row_counts
 
 
 def test_a_reconstruction_that_is_stored_at_first_is_sampled_from_there():
   layout = planned('release', 'appearance', False, stored=1, wanted=('main', 'reconstruction'))
   assert layout.stored[:, 0].tolist() == [True] + [False] * 49
   assert not layout.stored[:, 1].any()
-  assert [bool(step.updated[0]) for step in layout.plan.steps] == [False] + [True] * 49
+  assert [bool(step.updated[0]) for step in layout.steps] == [False] + [True] * 49
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 5])
 def test_settings_share_the_reconstruction(count):
-  appearance = planned('release', 'appearance', False, settings=count).plan
-  assert appearance.rows == table([(1 + count, 1), (2 * count + 1, 19), (2 * count, 30)])
-  motion = planned('release', 'motion', False, settings=count).plan
-  assert motion.rows == table([(1 + count, 1), (2 * count + 1, 3), (4 * count + 1, 46)])
+  appearance = planned('release', 'appearance', False, settings=count)
+  assert appearance.row_counts == table([(1 + count, 1), (2 * count + 1, 19), (2 * count, 30)])
+  motion = planned('release', 'motion', False, settings=count)
+  assert motion.row_counts == table([(1 + count, 1), (2 * count + 1, 3), (4 * count + 1, 46)])
 
 
 def test_equal_settings_are_computed_once():
-  plan = planned('release', 'motion', False, settings=3, targets=(2, 2, 2)).plan
-  assert plan.rows == table(NULL_PROMPT['release', 'motion', False])
+  plan = planned('release', 'motion', False, settings=3, targets=(2, 2, 2))
+  assert plan.row_counts == table(NULL_PROMPT['release', 'motion', False])
 
 
 def test_a_sweep_is_one_until_its_settings_differ():
   sweep = [Injections(structure=StructureControl((0, stop))) for stop in (2, 4)]
-  plan = plan_edit('appearance', sweep, 6, targets=(1, 1)).plan
+  plan = plan_of('appearance', sweep, 6, targets=(1, 1))
   # the first setting stops reading at step 2, the second at step 4
-  assert plan.rows == [2, 3, 5, 5, 4, 4]
+  assert plan.row_counts == [2, 3, 5, 5, 4, 4]
 
 
 class Symbols:
@@ -207,9 +205,9 @@ def brute_force(symbol, routes, texts, start, stored=None):
 
 
 def follow(symbol, plan, start, stored=None):
-  """Evaluates what a plan computes: the symbols of every step's rows and of the latents after it."""
+  """The symbols of every step's rows and of the latents after it, as a plan computes them."""
   before = latents = [symbol('start', s) for s in start]
-  for i, step in enumerate(plan.steps):
+  for i, step in enumerate(plan):
     rows = []
     for p in step.passes:
       rows += symbol.epsilons([latents[k] for k in p.branch], p.text.tolist(), p.routes)
@@ -301,7 +299,7 @@ def test_passes_keep_the_limit_and_hold_all_that_they_read(key, limit):
     pytest.skip('a row of main reads two others')
   routes, texts, wanted = inputs(*key, source=1, settings=2)
   plan = check(routes, texts, wanted, [0] * len(wanted), minimal=False, rows_per_pass=limit)
-  for step in plan.steps:
+  for step in plan:
     for rows in step.passes:
       assert 1 <= len(rows.branch) <= limit
       for slot in SLOTS:
@@ -312,7 +310,7 @@ def test_passes_keep_the_limit_and_hold_all_that_they_read(key, limit):
 
 
 def test_passes_split_halves_first():
-  plan = planned('release', 'motion', False, rows_per_pass=3).plan
+  plan = planned('release', 'motion', False, rows_per_pass=3)
   assert [(p['start'], p['stop'], p['passes']) for p in plan.phases] == [
     (0, 1, [1, 2]),
     (1, 4, [2, 2]),

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from tests.helpers import reference
+from tests.helpers.plans import edit_of, plan_of, sampler_of
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from uniedit_jax.method import sampling
 from uniedit_jax.method.diffusion import NoiseSchedule, ddim_update, guide
@@ -22,9 +24,7 @@ from uniedit_jax.method.injection import (
   preset,
 )
 from uniedit_jax.method.inversion import obelm_invert
-from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.method.rows import Rows
-from uniedit_jax.method.sampling import edit
 from uniedit_jax.method.token_masks import token_masks
 from uniedit_jax.runtime.sharding import data_mesh
 
@@ -71,13 +71,11 @@ def small_preset(name, task, masked):
 NOTHING = fit(Injections())
 
 
-lay_out_small = functools.partial(
-  plan_edit, steps=STEPS, blocks=BLOCKS, source=1, targets=(2, 3, 4)
-)
+plan_small = functools.partial(plan_of, steps=STEPS, blocks=BLOCKS, source=1, targets=(2, 3, 4))
 
 
 def run(model, clip, layout, masks=None, **options):
-  found = edit(model.apply, model.params, *clip, layout, SCHEDULE, masks=masks, **options)
+  found = edit_of(model, *clip, layout, sampler_of(SCHEDULE, STEPS), masks=masks, **options)
   return {branch: np.asarray(latents) for branch, latents in found.items()}
 
 
@@ -93,14 +91,14 @@ def noise_of_rows(tiny, clip):
   start, texts = clip
   latents = np.stack([start, 0.5 * start + 1, -start])
 
-  def predict(routes, masks, order=(0, 1, 2)):
+  predict = jax.jit(sampling.predict_rows, static_argnums=0)
+
+  def noise(routes, masks, order=(0, 1, 2)):
     order = np.array(order, np.int32)
     rows = Rows(order, order, routes)
-    return np.asarray(
-      sampling.predict(tiny.apply, tiny.params, latents, texts, rows, np.int32(501), masks)
-    )
+    return np.asarray(predict(tiny.apply, tiny.params, latents, texts, rows, np.int32(501), masks))
 
-  return predict
+  return noise
 
 
 def routes_of(injections):
@@ -140,7 +138,7 @@ def test_routes_are_felt(noise_of_rows, masks):
 
 def test_reconstruction_does_not_depend_on_injections(tiny, clip, masks):
   wanted = ('reconstruction', 'main', 'motion')
-  lay = lambda injections: lay_out_small(
+  lay = lambda injections: plan_small(
     'motion', [injections], wanted=wanted, masked=True, exact_savings=False
   )
   plain = run(tiny, clip, lay(NOTHING), masks)
@@ -156,17 +154,17 @@ def test_reconstruction_does_not_depend_on_injections(tiny, clip, masks):
 )
 def test_plan_equals_computing_every_row(tiny, clip, masks, name, task, masked, source):
   lay = functools.partial(
-    lay_out_small, task, [small_preset(name, task, masked)], masked=masked, source=source
+    plan_small, task, [small_preset(name, task, masked)], masked=masked, source=source
   )
   # One program serves presets with and without masks: routes that are equal inside and outside
   # ignore them.
   planned, full = lay(), lay(exact_savings=False)
-  assert sum(planned.plan.rows) < sum(full.plan.rows)
+  assert sum(planned.row_counts) < sum(full.row_counts)
   assert_agree(run(tiny, clip, planned, masks), run(tiny, clip, full, masks), UNET)
 
 
 def test_masks_without_masked_routes_change_nothing(tiny, clip, masks):
-  layout = lay_out_small(
+  layout = plan_small(
     'appearance', [small_preset('release', 'appearance', False)], exact_savings=False
   )
   assert_agree(run(tiny, clip, layout, masks), run(tiny, clip, layout), 10 * MODULE)
@@ -176,10 +174,10 @@ def test_passes_equal_one_pass(tiny, clip, masks):
   wanted = ('main', 'motion')
   settings = [small_preset('release', 'motion', True)]
   lay = functools.partial(
-    lay_out_small, 'motion', settings, masked=True, wanted=wanted, exact_savings=False
+    plan_small, 'motion', settings, masked=True, wanted=wanted, exact_savings=False
   )
   split = lay(rows_per_pass=3)
-  assert [phase['passes'] for phase in split.plan.phases] == [[3, 3]]
+  assert [phase['passes'] for phase in split.phases] == [[3, 3]]
   assert_agree(run(tiny, clip, split, masks), run(tiny, clip, lay(), masks), UNET)
 
 
@@ -188,9 +186,9 @@ def test_settings_sharing_rows_equal_one_by_one(tiny, clip, masks):
     fit(Injections(StructureControl((0, stop)), background=Injection((0, 3), (first, BLOCKS))))
     for stop, first in ((2, 0), (3, 2))
   ]
-  together = run(tiny, clip, lay_out_small('appearance', settings, masked=True), masks)
+  together = run(tiny, clip, plan_small('appearance', settings, masked=True), masks)
   for i, injections in enumerate(settings):
-    alone = lay_out_small('appearance', [injections], targets=(2 + i,), masked=True)
+    alone = plan_small('appearance', [injections], targets=(2 + i,), masked=True)
     assert agreement(together[Branch('main', i)], run(tiny, clip, alone, masks)[M]) < UNET
 
 
@@ -200,7 +198,7 @@ def test_settings_may_read_other_frames(tiny, clip, masks):
     fit(Injections(content=dataclasses.replace(content, reference=frame)))
     for frame in ('own', 'first')
   ]
-  lay = functools.partial(lay_out_small, 'appearance', masked=True)
+  lay = functools.partial(plan_small, 'appearance', masked=True)
   together = run(tiny, clip, lay(settings, targets=(2, 2)), masks)
   first, second = (together[Branch('main', i)] for i in range(2))
   # equal in all but the frame that is read, so the plan must tell them apart
@@ -214,7 +212,7 @@ def test_settings_may_read_other_frames(tiny, clip, masks):
 
 def test_sampling_is_guided_ddim(tiny, clip, masks):
   start, texts = clip
-  found = run(tiny, clip, lay_out_small('appearance', [NOTHING]), masks)[M]
+  found = run(tiny, clip, plan_small('appearance', [NOTHING]), masks)[M]
   denoise = jax.jit(tiny.denoise)
   x, timesteps, levels = start, SCHEDULE.timesteps(STEPS), SCHEDULE.levels(STEPS)
   for i in range(STEPS):
@@ -227,10 +225,11 @@ def test_changed_values_add_no_program(tiny, clip, masks):
   start, texts = clip
 
   def sample(injections, masks, guidance=7.5, schedule=SCHEDULE, source=1, texts=texts):
-    layout = lay_out_small(
+    layout = plan_small(
       'appearance', [fit(injections)], masked=True, exact_savings=False, source=source
     )
-    edit(tiny.apply, tiny.params, start, texts, layout, schedule, guidance, masks=masks)
+    sampler = sampler_of(schedule, STEPS, guidance)
+    edit_of(tiny, start, texts, layout, sampler, masks=masks)
     return sampling.step._cache_size()
 
   structure = lambda steps, blocks: StructureControl(steps, blocks)
@@ -248,10 +247,10 @@ def test_changed_values_add_no_program(tiny, clip, masks):
 
 def test_committed_parameters_make_one_program(tiny, clip):
   start, texts = clip
-  params = jax.device_put(tiny.params, jax.devices()[1])
-  layout = lay_out_small('appearance', [NOTHING], exact_savings=False)
+  moved = reference.Model(tiny.config, jax.device_put(tiny.params, jax.devices()[1]))
+  layout = plan_small('appearance', [NOTHING], exact_savings=False)
   before = sampling.step._cache_size()
-  edit(tiny.apply, params, start, texts, layout, SCHEDULE)
+  edit_of(moved, start, texts, layout, sampler_of(SCHEDULE, STEPS))
   assert sampling.step._cache_size() == before + 1
 
 
@@ -261,7 +260,7 @@ def test_stored_reconstruction(tiny, clip, masks):
   trajectory[-1] = clip[0]
   injections = small_preset('release', 'appearance', True)
   lay = functools.partial(
-    lay_out_small, 'appearance', [injections], wanted=('main', 'reconstruction'), masked=True
+    plan_small, 'appearance', [injections], wanted=('main', 'reconstruction'), masked=True
   )
   found = run(tiny, clip, lay(stored=STEPS), masks, trajectory=trajectory)
   np.testing.assert_array_equal(found[R], trajectory[0])
@@ -280,26 +279,26 @@ def test_stored_reconstruction(tiny, clip, masks):
 def test_obelm_reconstruction_comes_back_whatever_main_does(tiny, clip, masks):
   start, texts = clip
   schedule = NoiseSchedule('scaled_linear', 0.00085, 0.012)
-  trajectory = obelm_invert(tiny.denoise, tiny.params, start, texts[0], schedule, STEPS)
-  layout = lay_out_small(
-    *('appearance', [small_preset('paper', 'appearance', False)]),
+  walk = sampler_of(schedule, STEPS, 1.0)
+  trajectory = np.asarray(obelm_invert(tiny.denoise, tiny.params, start, texts[0], walk))
+  layout = plan_small(
+    'appearance',
+    [small_preset('paper', 'appearance', False)],
     source=0,
     wanted=('main', 'reconstruction'),
     stored=1,
   )
-  options = dict(trajectory=trajectory, sampler='obelm')
-  found = edit(tiny.apply, tiny.params, trajectory[-1], texts, layout, schedule, **options)
+  obelm, ddim = (sampler_of(schedule, STEPS, kind=kind) for kind in ('obelm', 'ddim'))
+  found = edit_of(tiny, trajectory[-1], texts, layout, obelm, trajectory=trajectory)
   assert agreement(found[R], start) < UNET
   assert agreement(found[M], start) > 0.1
-  ddim = edit(
-    tiny.apply, tiny.params, trajectory[-1], texts, layout, schedule, trajectory=trajectory
-  )
-  assert agreement(ddim[R], start) > 1e-2
+  drifted = edit_of(tiny, trajectory[-1], texts, layout, ddim, trajectory=trajectory)
+  assert agreement(drifted[R], start) > 1e-2
 
 
 def test_progress_wraps_the_steps(tiny, clip, masks):
   seen = []
-  layout = lay_out_small('appearance', [NOTHING])
+  layout = plan_small('appearance', [NOTHING])
   run(tiny, clip, layout, masks, progress=lambda steps: (seen.append(i) or i for i in steps))
   assert seen == list(range(STEPS))
 
@@ -312,7 +311,7 @@ def batch(tiny, clip, count):
   prompts = rng.standard_normal((count, *texts.shape)).astype(np.float32)
   windows = [(0, 4), (0, 2), (1, 4), (2, 3)]
   layouts = [
-    lay_out_small(
+    plan_small(
       'appearance',
       [
         fit(
@@ -342,18 +341,13 @@ def test_sharded_batch_equals_single_edits(tiny, clip, mesh):
     ]
   )
   latents = np.repeat(starts[:, None], 2, axis=1)
-  stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *masks)
-  found = sampling.sample_batch(
-    *(
-      tiny.apply,
-      tiny.params,
-      latents,
-      prompts,
-      [layout.plan for layout in layouts],
-      SCHEDULE,
-      [7.5] * 8,
-    ),
-    **dict(mesh=mesh, masks=stacked),
+  found = sampling.sample(
+    sampling.Network(tiny.apply, tiny.params),
+    latents,
+    layouts,
+    [sampler_of(SCHEDULE, STEPS)] * 8,
+    [sampling.Conditioning(*given) for given in zip(prompts, masks, strict=True)],
+    mesh=mesh,
   )
   assert len(found.sharding.device_set) == 4
   for i in range(8):
@@ -366,45 +360,46 @@ def test_a_batch_has_its_own_guidance_and_trajectories(tiny, clip, mesh):
     np.random.default_rng(7).standard_normal((4, STEPS + 1, *clip[0].shape)).astype(np.float32)
   )
   layouts = [
-    lay_out_small(
+    plan_small(
       'motion', [fit(Injections(content=ContentPreservation((0, 4), blocks)))], stored=STEPS
     )
     for blocks in ((0, 4), (0, 2), (1, 4), (2, 3))
   ]
   guidances = [1.0, 3.0, 5.0, 7.5]
-  found = sampling.edit_batch(
-    *(tiny.apply, tiny.params, starts, prompts, layouts, SCHEDULE, guidances),
+  given = zip(prompts, trajectories, strict=True)
+  found = sampling.sample_edits(
+    sampling.Network(tiny.apply, tiny.params),
+    starts,
+    layouts,
+    [sampler_of(SCHEDULE, STEPS, guidance) for guidance in guidances],
+    [sampling.Conditioning(texts, trajectory=trajectory) for texts, trajectory in given],
     mesh=mesh,
-    trajectories=trajectories,
   )
   for i, (start, texts, layout) in enumerate(zip(starts, prompts, layouts, strict=True)):
-    alone = edit(
-      *(tiny.apply, tiny.params, start, texts, layout, SCHEDULE, guidances[i]),
-      trajectory=trajectories[i],
-    )
+    sampler = sampler_of(SCHEDULE, STEPS, guidances[i])
+    alone = edit_of(tiny, start, texts, layout, sampler, trajectory=trajectories[i])
     assert_agree(found[i], alone, UNET)
 
 
 def test_batches_that_do_not_fit(tiny, clip, mesh):
-  starts, prompts, layouts, _ = batch(tiny, clip, 3)
+  starts, prompts, plans, _ = batch(tiny, clip, 3)
   sample = functools.partial(
-    sampling.sample_batch,
-    tiny.apply,
-    tiny.params,
-    np.repeat(starts[:, None], 2, axis=1),
-    prompts,
+    sampling.sample_edits,
+    sampling.Network(tiny.apply, tiny.params),
+    starts,
+    samplers=[sampler_of(SCHEDULE, STEPS)] * 3,
+    conditionings=list(map(sampling.Conditioning, prompts)),
     mesh=mesh,
   )
-  plans = [layout.plan for layout in layouts]
   with pytest.raises(
     ValueError, match='3 edits on 4 devices; accepted: a multiple of the number of devices'
   ):
-    sample(plans, SCHEDULE, [7.5] * 3)
-  other = lay_out_small('appearance', [NOTHING]).plan
+    sample(plans)
+  other = plan_small('appearance', [NOTHING])
   with pytest.raises(ValueError, match=r'plans have the row tables .*; accepted: equal ones'):
-    sample([*plans[:2], other], SCHEDULE, [7.5] * 3)
+    sample([*plans[:2], other])
 
 
 def test_unknown_task():
   with pytest.raises(ValueError, match="task is 'style'; accepted: 'motion', 'appearance'"):
-    plan_edit('style', [NOTHING], 4)
+    plan_of('style', [NOTHING], 4)

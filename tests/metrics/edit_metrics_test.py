@@ -5,11 +5,12 @@ import json
 import pytest
 
 from configs import common, motion
-from experiments import edit, stages
-from experiments.requests import metrics
-from experiments.requests.edit import read_edit, read_source
+from experiments import edit as edit_command
+from experiments.requests.edit import read_edit
 from tests.helpers.tiny_clip import NAME, make_clip_model
 from tests.helpers.tiny_run import config_of, make_folder
+from uniedit_jax.pipeline.edit import EditedClips, PreparedClip
+from uniedit_jax.pipeline.sources import read_source
 from uniedit_jax.runtime.run_log import RunLog
 
 
@@ -27,12 +28,12 @@ def config_with_clip(folder, prompt):
 
 def test_measures_of_clip_and_of_flow_are_left_by_an_edit(folder, tmp_path):
   config = config_with_clip(folder, 'a cat')
-  request, log = read_edit(config), RunLog()
-  frames, fps = read_source(config, request)
-  source = stages.Source({'source': frames}, lambda: frames, None, fps, None, None)
+  edit, log = read_edit(config), RunLog()
+  frames, fps = read_source(edit)
+  prepared = PreparedClip(frames, fps, None, round_trip=lambda: frames)
   made = {'source': frames, 'reconstruction': frames, 'edit': frames[:, :, ::-1]}
   with log.phase('write'):
-    edit.leave_clips(config, request, tmp_path, source, made, {})
+    edit_command.leave_clips(edit, tmp_path, prepared, EditedClips(made, {}))
   measures = json.loads((tmp_path / 'metrics.json').read_text())
   for row in ('edit', 'source'):
     assert measures[f'{row}_clip_frame_consistency_allpairs_{NAME}'] <= 1.000001
@@ -45,8 +46,9 @@ def test_measures_of_clip_and_of_flow_are_left_by_an_edit(folder, tmp_path):
 def test_the_source_prompt_of_measures_changes_nothing_else(folder):
   config = config_with_clip(folder, 'a cat')
   assert read_edit(config).prompts == read_edit(config_of(motion, folder)).prompts
-  assert metrics.source_prompt(config) == 'a cat'
-  assert metrics.source_prompt(config_of(motion, folder, source_prompt='a dog')) == 'a dog'
+  assert read_edit(config).metrics_prompt == 'a cat'
+  other = read_edit(config_of(motion, folder, source_prompt='a dog'))
+  assert other.metrics_prompt == 'a dog'
   assert not common.edit('motion', 'paper').metrics.clip
 
 

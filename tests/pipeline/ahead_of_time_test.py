@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.helpers import reference
+from tests.helpers.plans import plan_of
 from tests.helpers.tiny_run import TINY
 from uniedit_jax.method import injection, sampling
-from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.method.token_masks import token_masks
 from uniedit_jax.pipeline import ahead_of_time
 from uniedit_jax.pipeline.model import latent_shape, unet_apply
@@ -26,7 +26,7 @@ def lay(stored=0, **options):
   settings = [
     injection.preset('paper', 'motion', options.get('masked', False), 4, TINY.unet.blocks)
   ]
-  return plan_edit(
+  return plan_of(
     'motion', settings, 4, source=1, targets=[2], stored=stored, blocks=TINY.unet.blocks, **options
   )
 
@@ -70,24 +70,26 @@ def test_collectives_are_seen():
 
 
 def test_it_is_the_program_that_a_batch_runs():
-  """What is lowered here and what `sampling.sample_batch` lowers are the same text."""
-  mesh, layout = data_mesh(), lay(stored=4)
-  shape = len(layout.branches), *latent_shape(TINY, *CLIP)
+  """What is lowered here and what `sampling.sample` lowers are the same text."""
+  mesh, plan = data_mesh(), lay(stored=4)
+  shape = len(plan.branches), *latent_shape(TINY, *CLIP)
   stack = lambda tree: jax.tree.map(lambda leaf: np.stack([leaf] * 8), tree)
   trajectory = np.zeros((5, *shape[1:]), np.float32)
-  moves = sampling.moves_of(layout.plan.steps, TINY.schedule, 7.5, shape, layout.stored, trajectory)
-  latents, texts = (
-    np.zeros((8, *shape), np.float32),
-    np.zeros((8, 3, 77, TINY.text.width), np.float32),
-  )
+  sampler = sampling.Sampler(TINY.schedule, 4)
+  conditioning = sampling.Conditioning(None, trajectory=trajectory)
+  inputs = sampling.inputs_of(plan, sampler, conditioning, shape)
+  latents = np.zeros((8, *shape), np.float32)
+  texts = np.zeros((8, 3, 77, TINY.text.width), np.float32)
   params = reference.random_params(TINY.unet, salt=1)
-  rows = stack(layout.plan.steps[2].passes[0])
-  function, apply = sampling.over_edits(sampling.move_branches, mesh), unet_apply(TINY, 'float32')
-  ran = function.lower(apply, params, latents, latents, texts, rows, stack(moves[2]), None, [])
-  lowered = ahead_of_time.lower_step(TINY, layout, 2, CLIP, mesh, 'float32')
-  body = lambda text: [
-    line.split(' loc(')[0] for line in text.splitlines() if 'stablehlo.dot_general' in line
-  ]
+  rows = stack(plan.steps[2].passes[0])
+  given = params, latents, latents, texts, rows, stack(inputs[2]), None, []
+  ran = sampling.step.lower(unet_apply(TINY, 'float32'), mesh, *given)
+  lowered = ahead_of_time.lower_step(TINY, plan, 2, CLIP, mesh, 'float32')
+
+  def body(text):
+    lines = (line for line in text.splitlines() if 'stablehlo.dot_general' in line)
+    return [line.split(' loc(')[0] for line in lines]
+
   assert body(ran.as_text()) == body(lowered.as_text()) != []
 
 

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.plans import plan_of
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.injection import Injections
-from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.method.sampling import Conditioning, Network, Sampler
 from uniedit_jax.models.tokenizers import WordTokenizer, word_positions
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.pipeline import found_masks
@@ -91,7 +92,7 @@ def test_a_search_looks_at_the_branches_and_the_words_asked_for():
   start = np.zeros(shape, np.float32)
   start[0, 1, 1], start[1, 2, 2] = 1, 1
   texts = np.stack([np.full((3, 2), value, np.float32) for value in (0, 0, 1)])
-  layout = plan_edit(
+  plan = plan_of(
     'motion',
     [Injections()],
     steps,
@@ -100,30 +101,23 @@ def test_a_search_looks_at_the_branches_and_the_words_asked_for():
     targets=[2],
     wanted=('reconstruction', 'motion'),
   )
-  search = Search(layout, {'source': (1, [1]), 'target': (2, [1])}, MapOptions((0,), smoothing=0.0))
-  found = find_masks(
-    *(apply, {'w': np.zeros(1)}, start, texts, search, [(4, 4)], (4, 4), NoiseSchedule(), 7.5),
-    progress=lambda label: iter,
-  )
+  search = Search(plan, {'source': (1, [1]), 'target': (2, [1])}, MapOptions((0,), smoothing=0.0))
+  network, sampler = Network(apply, {'w': np.zeros(1)}), Sampler(NoiseSchedule(), steps)
+
+  def find(search, trajectory):
+    conditioning = Conditioning(texts, trajectory=trajectory)
+    options = {'window': None, 'progress': lambda label: iter}
+    maps = find_masks(network, network, search, [(4, 4)], sampler, conditioning, **options)
+    return {side: to_mask(found, 4, 4, search.options) for side, found in maps.items()}
+
+  found = find(search, np.stack([start] * (steps + 1)))
   assert set(found) == {'source', 'target'}
   np.testing.assert_array_equal(found['source'], start[..., 0] > 0)
   assert found['target'].shape == (2, 4, 4)
 
   # z_0 is not looked at
   trajectory = np.stack([start] * steps + [np.zeros(shape, np.float32)])[::-1]
-  stored = find_masks(
-    *(
-      apply,
-      {'w': np.zeros(1)},
-      start,
-      texts,
-      Search(None, {'source': (1, [1])}, search.options),
-      [(4, 4)],
-      (4, 4),
-    ),
-    *(NoiseSchedule(), 7.5),
-    **dict(progress=lambda label: iter, trajectory=trajectory),
-  )
+  stored = find(Search(None, {'source': (1, [1])}, search.options), trajectory)
   assert set(stored) == {'source'}
   np.testing.assert_array_equal(stored['source'], start[..., 0] > 0)
   assert seen and set(seen) == {('0/text_map',)}

@@ -8,6 +8,7 @@ import pytest
 from configs import motion
 from experiments import edit
 from experiments.requests.edit import read_edit
+from tests.helpers.plans import edit_of
 from tests.helpers.tiny_run import config_of, make_folder
 from tests.helpers.tolerances import UNET, agreement
 from tests.method.sampling_test import (
@@ -15,16 +16,18 @@ from tests.method.sampling_test import (
   SCHEDULE,
   SIZE,
   STEPS,
-  lay_out_small,
+  clip,
+  masks,
+  plan_small,
   small_preset,
 )
-from uniedit_jax.method import sampling
 from uniedit_jax.method.diffusion import ddim_update
 from uniedit_jax.method.injection import StructureControl
+from uniedit_jax.method.sampling import Conditioning, Network, Sampler, sample_edit
 from uniedit_jax.pipeline import inspection
 from uniedit_jax.reports.inspection import draw_queries, draw_temporal_maps, draw_text_map
 
-GUIDANCE = 3.0
+SAMPLER = Sampler(SCHEDULE, STEPS, 3.0)
 
 
 def look_inside(tiny, clip, layout, every_row, masks, trajectory=None):
@@ -32,34 +35,21 @@ def look_inside(tiny, clip, layout, every_row, masks, trajectory=None):
   start, texts = clip
   inspected = inspection.Inspection(tuple(range(STEPS)), (1, 3), every_row)
   latents, looks = [], {}
-  visit = inspection.visitor(
-    *(
-      tiny.apply,
-      tiny.params,
-      texts,
-      inspected,
-      layout,
-      SCHEDULE,
-      GUIDANCE,
-      masks,
-      looks.__setitem__,
-    )
-  )
+  network = Network(tiny.apply, tiny.params)
+  conditioning = Conditioning(texts, masks, trajectory)
+  visit = inspection.visitor(network, inspected, layout, SAMPLER, conditioning, looks.__setitem__)
 
   def both(step, now):
-    latents.append(np.asarray(now))
+    latents.append(now[0])
     visit(step, now)
 
-  options = {'masks': masks, 'trajectory': trajectory, 'visit': both}
-  found = sampling.edit(
-    tiny.apply, tiny.params, start, texts, layout, SCHEDULE, GUIDANCE, **options
-  )
+  found = sample_edit(network, start, layout, SAMPLER, conditioning, visit=both)
   return found, latents, looks
 
 
 @pytest.mark.parametrize('rows_per_pass', [None, 3])
 def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_per_pass):
-  lay = lambda **options: lay_out_small(
+  lay = lambda **options: plan_small(
     'motion',
     [small_preset('release', 'motion', True)],
     wanted=('main', 'motion'),
@@ -70,7 +60,7 @@ def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_p
   found, latents, looks = look_inside(
     tiny, clip, layout, lay(rows_per_pass=rows_per_pass, exact_savings=False), masks
   )
-  plain = sampling.edit(tiny.apply, tiny.params, *clip, layout, SCHEDULE, GUIDANCE, masks=masks)
+  plain = edit_of(tiny, *clip, layout, SAMPLER, masks=masks)
   for branch, frames in plain.items():
     np.testing.assert_array_equal(found[branch], frames)
   levels = SCHEDULE.levels(STEPS)
@@ -79,7 +69,7 @@ def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_p
   )
   compared = 0
   for step in range(STEPS):
-    updated = layout.plan.steps[step].updated
+    updated = layout.steps[step].updated
     for k, branch in enumerate(layout.branches):
       if branch in looks[step].predicted and updated[k]:
         level, now = levels[step], latents[step][k]
@@ -95,7 +85,7 @@ def test_maps_are_those_that_injections_leave(tiny, clip, masks):
     small_preset('paper', 'motion', True),
     structure=StructureControl((0, 2), (0, 4), ('main', 'motion')),
   )
-  lay = lambda **options: lay_out_small(
+  lay = lambda **options: plan_small(
     'motion', [injections], wanted=('main', 'motion', 'reconstruction'), masked=True, **options
   )
   _, _, looks = look_inside(tiny, clip, lay(), lay(exact_savings=False), masks)
@@ -113,7 +103,7 @@ def test_maps_are_those_that_injections_leave(tiny, clip, masks):
 
 
 def test_branches_whose_latents_are_stale_are_not_shown(tiny, clip, masks):
-  lay = lambda **options: lay_out_small(
+  lay = lambda **options: plan_small(
     'appearance', [small_preset('paper', 'appearance', False)], **options
   )
   _, _, looks = look_inside(tiny, clip, lay(), lay(exact_savings=False), None)
@@ -180,7 +170,7 @@ def test_an_inspected_run_is_the_run(tmp_path_factory):
     motion, folder, source_prompt='a cat', inspect__steps=(0, 1), inspect__blocks=(13,)
   )
   wanted, found = (
-    edit.run(config, read_edit(config), folder / name)
+    edit.run(read_edit(config), folder / name)
     for name, config in (('plain', plain), ('inside', inspected))
   )
   for name, frames in wanted.items():

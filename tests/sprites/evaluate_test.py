@@ -9,15 +9,19 @@ import pytest
 
 from configs import common, sprites_benchmark
 from experiments import evaluate, inversions, masks
+from experiments.requests.inversions import read_inversions
+from experiments.requests.masks import read_masks
+from experiments.requests.sprites import read_scoring, resolve_scoring
 from uniedit_jax.media import video
 from uniedit_jax.models.clip_text import TextConfig
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
 from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.models.vae import VAEConfig
+from uniedit_jax.pipeline import edit as pipeline_edit
 from uniedit_jax.pipeline.invert import Inversion
-from uniedit_jax.pipeline.model import encode_clip
 from uniedit_jax.runtime import checkpoint, random_init
 from uniedit_jax.runtime import workdir as record
+from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.sprites import model, scores, scoring
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import KINDS, Edit, Scene, draw_edits, vocabulary
@@ -80,9 +84,9 @@ def config_of(folder, **changes):
 
 
 def run(config, workdir):
-  request = evaluate.read_benchmark(config)
-  assert record.begin(workdir, evaluate.resolve_benchmark(config, request))
-  evaluate.run(config, request, workdir)
+  request = read_scoring(config)
+  assert record.begin(workdir, resolve_scoring(request))
+  evaluate.run(request, workdir)
   record.mark_done(workdir)
 
 
@@ -93,7 +97,7 @@ def finished(folder):
   return folder / 'finished'
 
 
-def test_a_run_leaves_everything(finished):
+def test_a_run_leaves_everything(folder, finished):
   assert all(
     (finished / name).stat().st_size > 300 for name in ('results.csv', 'index.html', 'config.json')
   )
@@ -120,9 +124,9 @@ def test_a_run_leaves_everything(finished):
   assert summary['text_to_video']['held out']['all together']['count'] == 2
   assert summary['probe'] == {'exact_targets_changed': 1.0, 'unedited_sources_changed': 0.0}
   assert told['checkpoint_hash'] and set(told['seconds']) >= {
-    'check the probe',
+    'check the reader',
     'text to video',
-    'edit',
+    'score',
     'write',
   }
   # The reconstruction with the null prompt, and two halves of each method: the other motion
@@ -135,27 +139,25 @@ def test_a_run_leaves_everything(finished):
 
 def test_a_finished_run_is_not_repeated(folder, finished):
   config = config_of(folder)
-  assert not record.begin(
-    finished, evaluate.resolve_benchmark(config, evaluate.read_benchmark(config))
-  )
+  assert not record.begin(finished, resolve_scoring(read_scoring(config)))
   config.motion.guidance = 3.0
-  with pytest.raises(ValueError, match='differs in motion'):
-    record.begin(finished, evaluate.resolve_benchmark(config, evaluate.read_benchmark(config)))
+  with pytest.raises(ValueError, match='differs in tasks'):
+    record.begin(finished, resolve_scoring(read_scoring(config)))
 
 
 def test_a_killed_run_goes_on_to_the_same_results(folder, finished, monkeypatch):
-  made, invert, read = [], scoring.invert, scoring.read_text_to_video
+  made, make, read = [], scoring.make_clips, scoring.read_text_to_video
 
   def killed_at(count):
     def killed(*args):
       if len(made) == count:
         raise KeyboardInterrupt
       made.append(args[2])
-      return invert(*args)
+      return make(*args)
 
     return killed
 
-  monkeypatch.setattr(scoring, 'invert', killed_at(3))
+  monkeypatch.setattr(scoring, 'make_clips', killed_at(3))
   with pytest.raises(KeyboardInterrupt):
     run(config_of(folder), folder / 'killed')
   assert len(made) == 3 and not (folder / 'killed' / 'summary.json').exists()
@@ -163,7 +165,7 @@ def test_a_killed_run_goes_on_to_the_same_results(folder, finished, monkeypatch)
   monkeypatch.setattr(
     scoring, 'read_text_to_video', lambda *args, **kw: asked.append(args) or read(*args, **kw)
   )
-  monkeypatch.setattr(scoring, 'invert', killed_at(None))
+  monkeypatch.setattr(scoring, 'make_clips', killed_at(None))
   run(config_of(folder), folder / 'killed')
   assert made == draw_edits(scoring.SPLITS['benchmark'], 1) and asked == []
   for name in ('results.csv', 'summary.json'):
@@ -179,10 +181,11 @@ def test_leftovers_of_another_config_are_not_taken(tmp_path):
 def test_captions_and_noise_do_not_depend_on_the_batch(folder, monkeypatch):
   loaded, noises, scenes = checkpoint.load(folder / 'tiny'), [], []
   monkeypatch.setattr(
-    scoring.sampling, 'sample_prompts', lambda a, p, noise, *_: noises.append(noise) or noise
+    scoring.sampling, 'sample_prompts', lambda _, noise, *__: noises.append(noise) or noise
   )
   monkeypatch.setattr(scoring, '_right', lambda clip, scene: scenes.append(scene))
-  options = dict(seed=0, steps=2, guidance=4.0, dtype='float32')
+  videos = scoring.TextToVideo(clips=2, batch=2, steps=2, guidance=4.0)
+  options = {'seed': 0, 'options': videos, 'dtype': 'float32'}
   for group, numbers in (
     ('trained', range(2)),
     ('trained', range(1)),
@@ -198,12 +201,9 @@ def test_captions_and_noise_do_not_depend_on_the_batch(folder, monkeypatch):
 
 def clips_of(folder, **changes):
   """The clips of `TURNED`, and the task it was made by."""
-  task = evaluate.read_benchmark(config_of(folder, **changes)).tasks['motion']
-  source, target = (render(scene, 32, 4).frames for scene in (TURNED.source, TURNED.target))
-  loaded = checkpoint.load(folder / 'tiny')
-  latents = encode_clip(loaded, source, 'float32')
-  inverted = scoring.invert(loaded, task, TURNED, latents, 'float32', folder / 'cache')
-  return scoring.make_clips(loaded, task, *inverted, target, 'float32'), task
+  task = read_scoring(config_of(folder, **changes)).tasks['motion']
+  target, loaded = render(TURNED.target, 32, 4).frames, checkpoint.load(folder / 'tiny')
+  return scoring.make_clips(loaded, task, TURNED, target, RunLog())[0], task
 
 
 def close(a, b):
@@ -214,9 +214,8 @@ def test_methods_made_together_are_those_made_alone(folder):
   together, _ = clips_of(folder)
   off = {'motion__content__steps': (0, 0), 'motion__motion__steps': (0, 0)}
   alone, task = clips_of(folder, **off)
-  assert list(task.settings) == ['inversion', 'all'] and scoring.parts(task.settings['all']) == [
-    'structure'
-  ]
+  assert list(task.methods) == ['inversion', 'all']
+  assert scoring.parts(task.methods['all']) == ['structure']
   assert close(together['structure'], alone['all']) and not close(together['all'], alone['all'])
   for name in ('inversion', 'reconstruction', 'vae floor'):
     assert close(together[name], alone[name])
@@ -228,36 +227,32 @@ def test_methods_made_together_are_those_made_alone(folder):
 def test_what_inversion_and_reconstruction_are_conditioned_on(folder, monkeypatch, method, given):
   asked = {}
 
-  def invert(model, latents, text, source_prompt, schedule, steps, options, *_):
-    asked.update(
-      noisy=latents + steps,
-      text=text,
-      source_prompt=source_prompt,
-      prompt=options.prompt,
-      method=options.method,
-    )
-    return Inversion(np.stack([latents + i for i in range(steps + 1)])), False
+  def invert(_, clips, *__, **___):
+    ((latents, texts, source_prompt, options, sampler),) = clips
+    asked.update(noisy=latents + sampler.steps, text=texts, source_prompt=source_prompt)
+    asked.update(prompt=options.prompt, method=options.method)
+    return [(Inversion(np.stack([latents + i for i in range(sampler.steps + 1)])), False)]
 
-  def edit(apply, params, start, texts, layout, *_, trajectory, sampler, masks):
-    asked.update(start=start, texts=texts, stored=layout.stored, sampler=sampler)
-    return {branch: start for branch in layout.branches if branch.kind in layout.wanted}
+  def sample(_, starts, plans, samplers, given, **__):
+    (start,), (plan,), (sampler,), (conditioning,) = starts, plans, samplers, given
+    asked.update(start=start, texts=conditioning.texts, plan=plan, sampler=sampler.kind)
+    return [{branch: start for branch in plan.branches if branch.kind in plan.wanted}]
 
-  monkeypatch.setattr(scoring.clip_inversion, 'invert', invert)
-  monkeypatch.setattr(scoring.editing, 'edit', edit)
-  clips, task = clips_of(folder, source_prompt=given, motion__inversion__method=method)
+  monkeypatch.setattr(pipeline_edit, 'invert_clips', invert)
+  monkeypatch.setattr(pipeline_edit, 'sample_edits', sample)
+  clips, _ = clips_of(folder, source_prompt=given, motion__inversion__method=method)
   caption = TURNED.source.caption if given == 'caption' else ''
   assert asked['source_prompt'] == asked['prompt'] == caption and asked['method'] == method
-  assert asked['stored'].any() == (method == 'direct') and asked['sampler'] == 'ddim'
+  assert asked['plan'].stored.any() == (method == 'direct') and asked['sampler'] == 'ddim'
   np.testing.assert_array_equal(asked['start'], asked['noisy'])
   # Main and motion reference have the target's caption in their cond half, and the null prompt in
   # the other.
-  assert list(asked['text']) == ['', TURNED.source.caption, TURNED.target.caption]
+  prompts = list(dict.fromkeys(['', caption, TURNED.target.caption]))
+  assert list(asked['text']) == prompts
   np.testing.assert_array_equal(asked['texts'], np.stack(list(asked['text'].values())))
-  texts = task.layout.texts
-  assert (texts[:, 0, 1] == ['', TURNED.source.caption].index(caption)).all() and not texts[
-    :, :, 0
-  ].any()
-  assert (texts[:, 1:, 1] == 2).all()
+  texts = asked['plan'].texts
+  assert (texts[:, 0, 1] == prompts.index(caption)).all() and not texts[:, :, 0].any()
+  assert (texts[:, 1:, 1] == prompts.index(TURNED.target.caption)).all()
   assert list(clips) == ['vae floor', 'reconstruction', *METHODS['motion']]
 
 
@@ -265,12 +260,12 @@ def test_the_shipped_configs_fit_the_shipped_model(folder):
   write_checkpoint(folder / 'sprites', model.CONFIG, parts=())
   config = sprites_benchmark.get_config()
   config.checkpoint = str(folder / 'sprites')
-  tasks = evaluate.read_benchmark(config).tasks
-  assert {name: list(task.settings)[-1] for name, task in tasks.items()} == {
+  tasks = read_scoring(config).tasks
+  assert {name: list(task.methods)[-1] for name, task in tasks.items()} == {
     'motion': 'all',
     'appearance': 'all',
   }
-  assert 'motion' in scoring.parts(tasks['motion'].settings['all'])
+  assert 'motion' in scoring.parts(tasks['motion'].methods['all'])
 
 
 def test_faults_are_listed_together_before_anything_is_loaded(folder):
@@ -285,41 +280,34 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
     text_to_video__clips=-1,
     text_to_video__batch=0,
     text_to_video__steps=0,
+  )
+  assert_faults(config, (
+    "no checkpoint at '/nowhere'", "split is 'test'", 'per_kind is 0', 'seed is -1',
+    "source_prompt is ''", "dtype is 'f32'", 'text_to_video.clips is -1',
+    'text_to_video.batch is 0', 'text_to_video: steps is 0',
+  ))  # fmt: skip
+  # Tasks are checked as edits are, with a model.
+  config = config_of(
+    folder,
     motion__structure__steps=(0, 3),
     motion__inversion__method='magic',
     motion__guided__steps=(0, 2),
     appearance__preset='papr',
     appearance__inversion__method='magic',
     appearance__steps=0,
-    appearance__task='motion',
     appearance__schedule__beta_end=2.0,
   )
+  assert_faults(config, (
+    'motion: structure.steps is (0, 3)', "motion: inversion.method is 'magic'",
+    'motion: guided.steps needs masks', "appearance: preset is 'papr'",
+    "appearance: inversion.method is 'magic'", 'appearance: steps is 0', 'appearance: betas',
+  ))  # fmt: skip
+  assert_faults(config_of(folder, appearance__task='motion'), ["appearance: task is 'motion'"])
+
+
+def assert_faults(config, expected):
   with pytest.raises(ValueError) as caught:
-    evaluate.read_benchmark(config)
-  expected = (
-    "checkpoint is '/nowhere'",
-    "split is 'test'",
-    'per_kind is 0',
-    'seed is -1',
-    "source_prompt is ''",
-  )
-  expected += (
-    "dtype is 'f32'",
-    'text_to_video.clips is -1',
-    'text_to_video.batch is 0',
-    'text_to_video: steps is 0',
-  )
-  expected += (
-    'motion.structure.steps is (0, 3)',
-    "motion.inversion.method is 'magic'",
-    "appearance.preset is 'papr'",
-  )
-  expected += (
-    "appearance.inversion.method is 'magic'",
-    'appearance.steps is 0',
-    "appearance.task is 'motion'",
-  )
-  expected += ('appearance.betas',)
+    read_scoring(config)
   assert [fault for fault in expected if fault not in str(caught.value)] == []
 
 
@@ -333,7 +321,7 @@ def test_a_model_of_another_world_is_refused(folder, tmp_path, change, message):
   with checkpoint.creating(tmp_path / 'other', other, files):
     pass
   with pytest.raises(ValueError) as caught:
-    evaluate.read_benchmark(config_of(folder, checkpoint=str(tmp_path / 'other')))
+    read_scoring(config_of(folder, checkpoint=str(tmp_path / 'other')))
   assert message in str(caught.value)
 
 
@@ -342,12 +330,10 @@ def test_inversions_are_compared(folder, tmp_path):
   with config.unlocked():
     config.methods = ('ddim', 'obelm')
     config.motion.steps = config.appearance.steps = 4
-  requests = inversions.read_inversions(config)
-  assert [request.tasks['motion'].inversion.method for request in requests.values()] == [
-    'ddim',
-    'obelm',
-  ]
-  inversions.run(config, requests, tmp_path)
+  request = read_inversions(config)
+  tasks = [one.tasks['motion'].request for one in request.methods.values()]
+  assert [one.inversion.method for one in tasks] == ['ddim', 'obelm']
+  inversions.run(request, tmp_path)
   with open(tmp_path / 'results.csv', newline='') as file:
     rows = list(csv.DictReader(file))
   assert [(row['method'], row['kind']) for row in rows[::5]] == [
@@ -361,16 +347,15 @@ def test_inversions_are_compared(folder, tmp_path):
   assert lines[0].count('|') == 8 and [line.split()[1] for line in lines[2:]] == ['ddim', 'obelm']
   with config.unlocked():
     config.methods = ('ddim', 'magic')
-  with pytest.raises(ValueError, match=r"motion.inversion.method is 'magic'"):
-    inversions.read_inversions(config)
+  with pytest.raises(ValueError, match=r"motion: inversion.method is 'magic'"):
+    read_inversions(config)
 
 
 def test_found_masks_are_compared_with_true_ones(folder, tmp_path):
   config = config_of(folder)
   with config.unlocked():
     config.words = 'object'
-  request = masks.read_masks(config)
-  masks.run(config, request, tmp_path)
+  masks.run(read_masks(config), tmp_path)
   with open(tmp_path / 'results.csv', newline='') as file:
     rows = list(csv.DictReader(file))
   assert [row['masks'] for row in rows] == ['none', 'found', 'true'] * 5
@@ -389,7 +374,7 @@ def test_found_masks_are_compared_with_true_ones(folder, tmp_path):
     config.words = 'all'
     config.motion.mask.threshold = 2.0
   with pytest.raises(ValueError) as caught:
-    masks.read_masks(config)
-  assert "words is 'all'" in str(caught.value) and 'motion.mask.threshold is 2.0' in str(
+    read_masks(config)
+  assert "words is 'all'" in str(caught.value) and 'motion: mask.threshold is 2.0' in str(
     caught.value
   )

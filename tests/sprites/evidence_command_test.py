@@ -28,8 +28,8 @@ def config_of(folder, **changes):
 def run(config, workdir):
   """The rows of results.csv by (kind, block, timestep)."""
   request = entry.read_evidence(config)
-  assert begin(workdir, entry.resolve_evidence(config, request))
-  entry.run(config, request, workdir)
+  assert begin(workdir, entry.resolve_evidence(request))
+  entry.run(request, workdir)
   with open(workdir / 'results.csv', newline='') as file:
     rows = list(csv.DictReader(file))
   return {(row['kind'], int(row['block']), int(row['timestep'])): row for row in rows}
@@ -84,5 +84,5 @@ def test_faults_are_listed_together_before_anything_is_loaded(tmp_path):
   for given in ((), (0.5,)):
     with pytest.raises(ValueError, match='timesteps is'):
       entry.read_evidence(config_of(tmp_path, timesteps=given))
-  with pytest.raises(ValueError, match="checkpoint is '/nowhere'"):
+  with pytest.raises(ValueError, match="no checkpoint at '/nowhere'"):
     entry.read_evidence(config_of(tmp_path, checkpoint='/nowhere'))

@@ -1,12 +1,12 @@
-"""The benchmark's judgement: on exact clips, on hand-made outcomes, and which methods it compares."""
+"""Scoring: judgements of exact clips, of hand-made outcomes, and the methods that are compared."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
+from tests.helpers.plans import plan_of
 from uniedit_jax.method.injection import Injections, StructureControl, preset
-from uniedit_jax.method.plan import plan_edit
 from uniedit_jax.metrics import statistics
 from uniedit_jax.sprites import scores, scoring
 from uniedit_jax.sprites.render import render
@@ -53,7 +53,7 @@ def test_no_edit_is_in_both_splits():
 
 
 def test_methods_are_the_rows_of_the_papers_table():
-  chosen = scoring.methods(MOTION)
+  chosen = scoring.methods_of(MOTION)
   assert list(chosen) == ['inversion', 'structure', 'content', 'content + motion', 'all']
   parts = {method: scoring.parts(injections) for method, injections in chosen.items()}
   assert parts['inversion'] == [] and parts['content + motion'] == ['content', 'motion']
@@ -61,16 +61,16 @@ def test_methods_are_the_rows_of_the_papers_table():
 
 
 def test_what_equals_all_is_not_listed_twice():
-  assert list(scoring.methods(APPEARANCE)) == ['inversion', 'all']
+  assert list(scoring.methods_of(APPEARANCE)) == ['inversion', 'all']
   without = dataclasses.replace(MOTION, structure=StructureControl())
-  assert list(scoring.methods(without)) == ['inversion', 'content', 'all']
-  assert list(scoring.methods(Injections())) == ['all']
+  assert list(scoring.methods_of(without)) == ['inversion', 'content', 'all']
+  assert list(scoring.methods_of(Injections())) == ['all']
 
 
 def test_motion_injection_alone_is_plain_inversion():
   alone = Injections(motion=MOTION.motion)
   rows = lambda *settings: (
-    plan_edit('motion', settings, STEPS, targets=[1, 1], blocks=BLOCKS).plan.rows
+    plan_of('motion', settings, STEPS, targets=[1, 1], blocks=BLOCKS).row_counts
   )
   assert rows(Injections(), alone) == rows(Injections())
   assert rows(Injections(), Injections(content=MOTION.content)) != rows(Injections())
@@ -138,8 +138,8 @@ def test_masks_grow_by_one_pixel_and_not_into_other_frames():
   )
 
 
-def test_the_probe_is_checked():
-  assert scoring.check_probe(draw_edits(3, 1), SIZE, FRAMES) == {
+def test_the_reader_is_checked():
+  assert scoring.check_reader(draw_edits(3, 1), SIZE, FRAMES) == {
     'exact_targets_changed': 1.0,
     'unedited_sources_changed': 0.0,
   }
@@ -148,14 +148,14 @@ def test_the_probe_is_checked():
 @pytest.mark.parametrize(
   'answer, message', [(False, '0.0% of the exact targets'), (True, '100.0% of the unedited')]
 )
-def test_a_bad_probe_stops_the_run(monkeypatch, answer, message):
+def test_a_bad_reader_stops_the_run(monkeypatch, answer, message):
   class Reading:
     def matches(self, scene):
       return dict.fromkeys(ATTRIBUTES, answer)
 
-  monkeypatch.setattr(scoring.probe, 'read', lambda frames: Reading())
+  monkeypatch.setattr(scoring.reader, 'read', lambda frames: Reading())
   with pytest.raises(RuntimeError, match='cannot be trusted') as caught:
-    scoring.check_probe(draw_edits(3, 1), SIZE, FRAMES)
+    scoring.check_reader(draw_edits(3, 1), SIZE, FRAMES)
   assert message in str(caught.value)
 
 

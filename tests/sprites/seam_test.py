@@ -45,7 +45,7 @@ def clips(tmp_path_factory):
   config.target_prompt = Scene(motion='spinning', style='night').caption
   config.cache, config.outputs.gif, config.outputs.frames = str(folder / 'cache'), False, False
   assert (config.window.frames, config.window.overlap) == (None, None)
-  return edit.run(config, read_edit(config), folder / 'out')
+  return edit.run(read_edit(config), folder / 'out')
 
 
 @pytest.mark.parametrize('name', ['source', 'reconstruction', 'edit'])

@@ -56,13 +56,13 @@ def test_prompts_name_attributes_in_the_words_of_captions():
 def test_edits_are_judged_by_what_they_show_and_keep():
   source, jumping = Scene(motion='moving right'), Scene(motion='jumping')
   clips = [render(scene).frames for scene in (source, jumping)]
-  exact = world.judge(CONFIG, *clips, jumping.caption)
+  exact = world.judge(*clips, jumping.caption)
   assert exact['attributes_right'] == 1 and exact['kept_background_psnr_db'] > 40
-  unedited = world.judge(CONFIG, clips[0], clips[0], jumping.caption)
+  unedited = world.judge(clips[0], clips[0], jumping.caption)
   assert unedited['attributes_right'] == pytest.approx(6 / 7, abs=1e-4)
   elsewhere = render(dataclasses.replace(jumping, background='sand')).frames
-  moved = world.judge(CONFIG, clips[0], elsewhere, jumping.caption)
+  moved = world.judge(clips[0], elsewhere, jumping.caption)
   assert moved['attributes_right'] == pytest.approx(6 / 7, abs=1e-4)
   assert moved['kept_background_psnr_db'] < exact['kept_background_psnr_db'] - 10
-  assert world.judge(CONFIG, None, clips[1], 'it jumps') == {}
-  assert world.judge(SMALL, *clips, jumping.caption) == {}
+  assert world.judge(None, clips[1], 'it jumps') == {}
+  assert world.judge_of(CONFIG) is world.judge and world.judge_of(SMALL) is None

@@ -16,8 +16,8 @@ from uniedit_jax.baselines.method import (
   SOURCE,
   Row,
   invert,
-  lay_out_rows,
   own_routes,
+  plan_of_rows,
   read_row,
 )
 from uniedit_jax.baselines.overrides import ComparisonOverride, TextMaps
@@ -94,7 +94,7 @@ class FateZero:
     middle = np.full_like(own, (setup.frames - 1) // 2)
     return np.where(setup.window(*BLOCKS)[:, None], middle, own)[..., None]
 
-  def lay_out(self, setup):
+  def plan(self, setup):
     """The source's row for as long as it is read, and the two rows of the edit."""
     rows = [Row(SOURCE, setup.inverted), Row(MAIN, setup.uncond), Row(MAIN, setup.target)]
     (stop_self, stop_text), (taken, kept) = self.stops(setup.steps), self.text_tables(setup)
@@ -117,7 +117,7 @@ class FateZero:
         own = own._replace(spatial_q=q, spatial_k=k)
       tables.append(table)
       routes.append(own._replace(comparison=comparison))
-    return lay_out_rows(tables, routes)
+    return plan_of_rows(tables, routes)
 
   def cost(self, setup):
     """What is computed in addition to the rows of the plan."""
@@ -128,47 +128,32 @@ class FateZero:
     params, frames = run.model.params['unet'], self.frames(run.setup)
     comparison = ComparisonOverride(frames=frames)
     routes = None if frames is None else AttentionOverride(comparison=comparison)
-    return sample(
-      unet_apply(run.model.config, run.dtype, temporal=self.temporal),
-      params,
-      invert(run, params, routes, self.temporal),
-      run.texts,
-      run.layout,
-      run.schedule,
-      run.guidance,
-      run.progress('edit'),
-    )
+    apply = unet_apply(run.model.config, run.dtype, temporal=self.temporal)
+    trajectory = invert(run, params, routes, self.temporal)
+    conditioning = sampling.Conditioning(run.texts, trajectory=trajectory)
+    network, progress = sampling.Network(apply, params), run.progress('edit')
+    return sample(network, run.plan, run.sampler, conditioning, progress), {}
 
 
-def sample(apply, params, trajectory, texts, layout, schedule, guidance, progress=iter):
+def sample(network, plan, sampler, conditioning, progress=iter):
   """Samples the plan of `FateZero`.
 
   Args:
-    trajectory: f32[S + 1, F, H, W, C], of the inversion, cleanest first.
-    apply, params, texts, schedule, guidance, progress: as in `sampling.sample`.
-    layout: `EditPlan`.
+    network, sampler, progress: as in `sampling.sample_edit`.
+    plan: `EditPlan`.
+    conditioning: `Conditioning` with the trajectory of the inversion.
 
   Returns:
-    ({`MAIN`: f32[F, H, W, C]}, {}).
+    {`MAIN`: f32[F, H, W, C]}.
   """
+  trajectory = conditioning.trajectory
   # Without the source, as nothing of it is read.
-  if len(layout.branches) == 1:
-    edited = sampling.edit(
-      apply, params, trajectory[-1], texts, layout, schedule, guidance, progress=progress
-    )
-    return edited, {}
+  if len(plan.branches) == 1:
+    start = trajectory[-1]
+    return sampling.sample_edit(network, start, plan, sampler, conditioning, progress=progress)
   # Shifted by a step: at every timestep, inversion predicted from latents one level cleaner.
   cleaner = jnp.concatenate([trajectory[:1], trajectory[:-1]])
-  latents = sampling.sample(
-    apply,
-    params,
-    jnp.stack([cleaner[-1], trajectory[-1]]),
-    texts,
-    layout.plan,
-    schedule,
-    guidance,
-    stored=layout.stored,
-    trajectory=cleaner,
-    progress=progress,
-  )
-  return {MAIN: latents[layout.branches.index(MAIN)]}, {}
+  shifted = conditioning._replace(trajectory=cleaner)
+  latents = jnp.stack([cleaner[-1], trajectory[-1]])[None]
+  (sampled,) = sampling.sample(network, latents, [plan], [sampler], [shifted], progress=progress)
+  return {MAIN: sampled[plan.branches.index(MAIN)]}

@@ -4,11 +4,12 @@ A method is a frozen dataclass of its options (the fields of `config.baseline`) 
 
 - `negative_prompt`: the text of the unconditional half;
 - `faults(setup)`: faults of the options, as a list of sentences;
-- `lay_out(setup)`: its `EditPlan`, without a model;
+- `plan(setup)`: its `EditPlan`, without a model;
 - `cost(setup)`: dict of what is computed in addition to the rows of the plan;
 - `edit(run)`: (dict {`Branch`: latents f32[F, H, W, C]}, dict of facts for run.json).
 """
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from uniedit_jax.method import inversion
 from uniedit_jax.method.injection import BLOCKS, Branch
 from uniedit_jax.method.overrides import AttentionOverride, Source
 from uniedit_jax.method.plan import EditPlan
-from uniedit_jax.method.rows import RowPlan, Rows, Step
+from uniedit_jax.method.rows import Rows, Step
+from uniedit_jax.method.sampling import Sampler
 from uniedit_jax.pipeline.model import unet_apply
 
 SOURCE, MAIN = Branch('reconstruction'), Branch('main')
@@ -62,9 +64,8 @@ class Run(NamedTuple):
     latents: f32[F, H, W, C], z_0, the encoded source.
     texts: f32[P, T, E], all encoded prompts.
     setup: `Setup`.
-    layout: the method's `EditPlan`.
-    schedule: `NoiseSchedule`.
-    guidance: scale of classifier-free guidance.
+    plan: the method's `EditPlan`.
+    sampler: `Sampler`.
     dtype: compute dtype.
     progress: maps a label to a wrapper of iterables.
   """
@@ -74,9 +75,8 @@ class Run(NamedTuple):
   latents: np.ndarray
   texts: Any
   setup: Setup
-  layout: EditPlan
-  schedule: Any
-  guidance: float
+  plan: EditPlan
+  sampler: Sampler
   dtype: str
   progress: Any
 
@@ -88,7 +88,7 @@ class Row(NamedTuple):
   text: int
 
 
-def lay_out_rows(rows, routes):
+def plan_of_rows(rows, routes):
   """Plans an edit whose rows the method has chosen; a reconstruction is a stored trajectory.
 
   `rows.plan_rows` assumes that both halves of a branch read alike; here one half may be edited
@@ -112,11 +112,10 @@ def lay_out_rows(rows, routes):
         halves[:, k] = own[0], own[-1]
         texts[i, k] = table[own[0]].text, table[own[-1]].text
     branch, text = np.array([(branches.index(row.branch), row.text) for row in table], np.int32).T
-    updated = np.array([branch == MAIN for branch in branches])
+    updated, stored = (np.array([b == which for b in branches]) for which in (MAIN, SOURCE))
     passes = (Rows(branch, text, reads),)
-    steps.append(Step(passes, uncond=halves[0], cond=halves[1], updated=updated))
-  stored = np.array([[branch == SOURCE for branch in branches]] * len(rows))
-  return EditPlan(branches, texts, RowPlan(tuple(steps)), ('main',), stored)
+    steps.append(Step(passes, halves[0], halves[1], updated, stored))
+  return EditPlan(branches, texts, tuple(steps), ('main',))
 
 
 def own_routes(rows, blocks):
@@ -158,7 +157,6 @@ def invert(run, params, routes=None, temporal=True):
     (params, routes),
     run.latents,
     run.texts[run.setup.inverted],
-    run.schedule,
-    run.setup.steps,
+    dataclasses.replace(run.sampler, guidance=1.0),
     progress=run.progress('invert'),
   )

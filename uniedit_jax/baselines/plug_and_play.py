@@ -64,28 +64,19 @@ def plug(routes, setup, step, shares):
   return routes
 
 
-def sample(apply, params, trajectory, texts, layout, schedule, guidance, **options):
+def sample(network, plan, sampler, conditioning, progress=iter):
   """Samples a plan of `rows_of`; the latents of the source are those of the inversion.
 
   Args:
-    trajectory: f32[S + 1, F, H, W, C], of the inversion, cleanest first.
-    apply, params, texts, schedule, guidance: as in `sampling.sample`.
-    layout: `EditPlan`.
-    **options: further options of `sampling.sample`.
+    network, sampler, progress: as in `sampling.sample_edit`.
+    plan: `EditPlan`.
+    conditioning: `Conditioning` with the trajectory of the inversion.
 
   Returns:
     {`MAIN`: f32[F, H, W, C]}.
   """
-  latents = sampling.sample(
-    apply,
-    params,
-    jnp.stack([trajectory[-1]] * 2),
-    texts,
-    layout.plan,
-    schedule,
-    guidance,
-    stored=layout.stored,
-    trajectory=trajectory,
-    **options,
+  latents = jnp.stack([conditioning.trajectory[-1]] * 2)[None]
+  (sampled,) = sampling.sample(
+    network, latents, [plan], [sampler], [conditioning], progress=progress
   )
-  return {MAIN: latents[layout.branches.index(MAIN)]}
+  return {MAIN: sampled[plan.branches.index(MAIN)]}

@@ -11,9 +11,10 @@ import numpy as np
 
 from uniedit_jax.baselines import plug_and_play
 from uniedit_jax.baselines.first_frame import latent_warp
-from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
+from uniedit_jax.baselines.method import invert, own_routes, plan_of_rows
 from uniedit_jax.baselines.overrides import CleanEdit, ComparisonOverride
 from uniedit_jax.baselines.tune_a_video import sparse_causal_frames
+from uniedit_jax.method.sampling import Conditioning, Network
 from uniedit_jax.pipeline.model import unet_apply
 
 CROSS_BLOCKS, LOOSE_BLOCKS = (7, 16), (10, 16)
@@ -71,7 +72,7 @@ class Rerender:
       frames[1:, blocks] = sparse_causal_frames(setup.frames)
     return frames
 
-  def lay_out(self, setup):
+  def plan(self, setup):
     """Three rows for as long as the source is read; then the two rows of the edit."""
     rows = plug_and_play.rows_of(setup)
     stop = int(setup.steps * max(self.attention_share, self.residual_share))
@@ -88,7 +89,7 @@ class Rerender:
       else:
         tables.append(rows[1:])
         routes.append(two._replace(comparison=ComparisonOverride(frames=frames[1:])))
-    return lay_out_rows(tables, routes)
+    return plan_of_rows(tables, routes)
 
   def clean_edits(self, setup, schedule, tokens, seen):
     """The `CleanEdit` of every step.
@@ -117,15 +118,13 @@ class Rerender:
     """Estimates the flow, inverts frame by frame, and samples."""
     params = run.model.params['unet']
     tokens, seen = latent_warp(run.clip, run.model.config.vae.factor)
+    trajectory = invert(run, params, temporal=False)
+    clean = self.clean_edits(run.setup, run.sampler.schedule, tokens, seen)
     sampled = plug_and_play.sample(
-      unet_apply(run.model.config, run.dtype, temporal=False),
-      params,
-      invert(run, params, temporal=False),
-      run.texts,
-      run.layout,
-      run.schedule,
-      run.guidance,
-      clean=self.clean_edits(run.setup, run.schedule, tokens, seen),
-      progress=run.progress('edit'),
+      Network(unet_apply(run.model.config, run.dtype, temporal=False), params),
+      run.plan,
+      run.sampler,
+      Conditioning(run.texts, trajectory=trajectory, clean=clean),
+      run.progress('edit'),
     )
     return sampled, {'first_frame_seen': float(seen[1:].mean()) if len(seen) > 1 else 1.0}

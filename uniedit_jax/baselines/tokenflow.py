@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from uniedit_jax.baselines import plug_and_play
-from uniedit_jax.baselines.method import invert, lay_out_rows, own_routes
+from uniedit_jax.baselines.method import invert, own_routes, plan_of_rows
 from uniedit_jax.baselines.overrides import ComparisonOverride, Flow
 from uniedit_jax.method.overrides import Source
+from uniedit_jax.method.sampling import Conditioning, Network
 from uniedit_jax.pipeline.model import unet_apply
 
 
@@ -48,7 +49,7 @@ class TokenFlow:
       )
     return faults
 
-  def lay_out(self, setup):
+  def plan(self, setup):
     """Three rows in every step, as tokens are matched in the source."""
     random = np.random.default_rng(setup.seed)
     keyframes = np.arange(setup.frames // self.segment, dtype=np.int32)
@@ -72,7 +73,7 @@ class TokenFlow:
       comparison = ComparisonOverride(frames=frames, residual=routes.spatial_q, flow=flow)
       table = routes._replace(comparison=comparison)
       tables.append(plug_and_play.plug(table, setup, i, self.shares))
-    return lay_out_rows([plug_and_play.rows_of(setup)] * setup.steps, tables)
+    return plan_of_rows([plug_and_play.rows_of(setup)] * setup.steps, tables)
 
   def cost(self, setup):
     """What is computed in addition to the rows of the plan."""
@@ -81,15 +82,13 @@ class TokenFlow:
   def edit(self, run):
     """Inverts frame by frame, and samples."""
     params = run.model.params['unet']
+    apply = with_keyframes(unet_apply(run.model.config, run.dtype, temporal=False))
     sampled = plug_and_play.sample(
-      with_keyframes(unet_apply(run.model.config, run.dtype, temporal=False)),
-      params,
-      invert(run, params, temporal=False),
-      run.texts,
-      run.layout,
-      run.schedule,
-      run.guidance,
-      progress=run.progress('edit'),
+      Network(apply, params),
+      run.plan,
+      run.sampler,
+      Conditioning(run.texts, trajectory=invert(run, params, temporal=False)),
+      run.progress('edit'),
     )
     return sampled, {}
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from uniedit_jax.baselines.method import MAIN, Row, denoiser, invert, lay_out_rows
+from uniedit_jax.baselines.method import MAIN, Row, denoiser, invert, plan_of_rows
 from uniedit_jax.baselines.overrides import ComparisonOverride
 from uniedit_jax.method import sampling
 from uniedit_jax.method.overrides import AttentionOverride
@@ -58,11 +58,11 @@ class TuneAVideo:
     frames = np.stack([sparse_causal_frames(setup.frames)] * setup.blocks)
     return AttentionOverride(comparison=ComparisonOverride(frames=frames))
 
-  def lay_out(self, setup):
+  def plan(self, setup):
     """Two rows in every step."""
     rows = [Row(MAIN, setup.uncond), Row(MAIN, setup.target)]
     routes = jax.tree.map(lambda leaf: np.stack([leaf] * len(rows)), self.routes(setup))
-    return lay_out_rows([rows] * setup.steps, [routes] * setup.steps)
+    return plan_of_rows([rows] * setup.steps, [routes] * setup.steps)
 
   def cost(self, setup):
     """What is computed in addition to the rows of the plan."""
@@ -77,19 +77,17 @@ class TuneAVideo:
       routes,
       run.latents,
       run.texts[setup.source],
-      run.schedule,
+      run.sampler.schedule,
       self,
       setup.seed,
       run.progress('tune'),
     )
-    sampled = sampling.edit(
-      unet_apply(config, run.dtype),
-      params,
+    sampled = sampling.sample_edit(
+      sampling.Network(unet_apply(config, run.dtype), params),
       invert(run, params, routes)[-1],
-      run.texts,
-      run.layout,
-      run.schedule,
-      run.guidance,
+      run.plan,
+      run.sampler,
+      sampling.Conditioning(run.texts),
       progress=run.progress('edit'),
     )
     return sampled, {'tuning_losses': losses}

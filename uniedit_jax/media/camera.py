@@ -14,10 +14,10 @@ import numbers
 import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from uniedit_jax.media.frames import whole_number_faults
-from uniedit_jax.runtime.files import exists, local_copy
+from uniedit_jax.media.frames import read_image, whole_number_faults
+from uniedit_jax.runtime.files import exists
 
 # The share of its way that the camera has gone at time 0..1.
 EASINGS = {
@@ -37,7 +37,6 @@ AMOUNTS = {
 SWEEP = (180.0, -360.0, 360.0)
 KINDS = (*AMOUNTS, 'key_frames')
 SMALLEST_SCALE = 0.5  # pixels of the picture per pixel of a frame; frames look soft below it
-ACCEPTED = 'a local png, jpg, webp or another still that PIL reads'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,31 +191,6 @@ def render(image, poses, height, width):
   return np.stack(out)
 
 
-def read_image(path):
-  """Reads the first picture of a file, turned upright, on white where it is transparent.
-
-  Args:
-    path: a file that PIL reads, local or remote.
-
-  Returns:
-    uint8[H, W, 3].
-
-  Raises:
-    FileNotFoundError: `path` does not exist.
-    ValueError: it is no picture, or its range is unknown (floats, 32-bit numbers above 65535).
-  """
-  path = os.fspath(path or '')
-  if not exists(path):
-    raise FileNotFoundError(f'image is {path!r}, which does not exist here; accepted: {ACCEPTED}')
-  try:
-    with local_copy(path) as name, Image.open(name) as image:
-      return _to_rgb(ImageOps.exif_transpose(image))
-  # PIL raises many types for damaged files: SyntaxError, struct.error, IndexError, ...
-  except Exception as error:
-    fault = f'image is {path!r}, which cannot be read ({error}); accepted: {ACCEPTED}'
-    raise ValueError(fault) from error
-
-
 def check_image(path, move, frames, height, width):
   """Lists the faults of a call of `film_image` with these arguments, without rendering."""
   return _inspect(path, move, frames, height, width)[0]
@@ -289,22 +263,6 @@ def _key_frame_faults(keys):
 
 def _is_number(value):
   return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _to_rgb(image):
-  """A picture of any mode as uint8[H, W, 3]."""
-  # 16 bits; convert('RGB') would clip them at 255.
-  if image.mode.startswith('I'):
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-      raise ValueError(f'its values go from {values.min()} to {values.max()}, not from 0 to 65535')
-    image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-  if image.mode == 'F':
-    raise ValueError('its values are floats, whose range is not known')
-  if image.has_transparency_data:
-    image = image.convert('RGBA')
-    image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-  return np.asarray(image.convert('RGB'))
 
 
 def _interpolate(source, x, y):

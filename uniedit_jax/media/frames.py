@@ -1,11 +1,15 @@
-"""Single frames: files in natural order, cutting out the middle, resizing."""
+"""Single frames and stills: reading, natural order, cutting out the middle, resizing."""
 
 import os
 import re
 
 import numpy as np
+from PIL import Image, ImageOps
+
+from uniedit_jax.runtime.files import exists, local_copy
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
+STILL = 'a local png, jpg, webp or another still that PIL reads'
 
 
 def pictures_in(folder):
@@ -64,3 +68,44 @@ def _neighbours(size, new):
   centre = np.clip((np.arange(new) + 0.5) * size / new - 0.5, 0, size - 1)
   first = centre.astype(int)
   return first, np.minimum(first + 1, size - 1), (centre - first).astype(np.float32)
+
+
+def read_image(path):
+  """Reads the first picture of a file, turned upright, on white where it is transparent.
+
+  Args:
+    path: a file that PIL reads, local or remote.
+
+  Returns:
+    uint8[H, W, 3].
+
+  Raises:
+    FileNotFoundError: `path` does not exist.
+    ValueError: it is no picture, or its range is unknown (floats, 32-bit numbers above 65535).
+  """
+  path = os.fspath(path or '')
+  if not exists(path):
+    raise FileNotFoundError(f'image is {path!r}, which does not exist here; accepted: {STILL}')
+  try:
+    with local_copy(path) as name, Image.open(name) as image:
+      return _to_rgb(ImageOps.exif_transpose(image))
+  # PIL raises many types for damaged files: SyntaxError, struct.error, IndexError, ...
+  except Exception as error:
+    fault = f'image is {path!r}, which cannot be read ({error}); accepted: {STILL}'
+    raise ValueError(fault) from error
+
+
+def _to_rgb(image):
+  """A picture of any mode as uint8[H, W, 3]."""
+  # 16 bits; convert('RGB') would clip them at 255.
+  if image.mode.startswith('I'):
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+      raise ValueError(f'its values go from {values.min()} to {values.max()}, not from 0 to 65535')
+    image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+  if image.mode == 'F':
+    raise ValueError('its values are floats, whose range is not known')
+  if image.has_transparency_data:
+    image = image.convert('RGBA')
+    image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+  return np.asarray(image.convert('RGB'))

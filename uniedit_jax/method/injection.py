@@ -73,7 +73,7 @@ class ContentPreservation(Injection):
 
 @dataclasses.dataclass(frozen=True)
 class MotionInjection(Injection):
-  """SA-T q, k of main <- motion; where `masked` and masks are given, only inside the target mask."""
+  """SA-T q, k of main <- motion; where `masked`, only inside of a target mask."""
 
   masked: bool = False
 
@@ -110,8 +110,8 @@ class Injections:
           continue  # off
         if len(value) != 2 or not 0 <= value[0] <= value[1] <= limit:
           faults.append(
-            f'{field.name}.{name} is {value}; accepted: (start, stop) with 0 <= start <= stop <= {limit}, '
-            f'the number of {name} of this run'
+            f'{field.name}.{name} is {value}; accepted: (start, stop) with 0 <= start <= '
+            f'stop <= {limit}, the number of {name} of this run'
           )
     for name, given, accepted in (
       ('structure.branches', self.structure.branches, ('main', 'motion')),
@@ -123,8 +123,8 @@ class Injections:
       faults.append(f"content.reference is {self.content.reference!r}; accepted: 'own', 'first'")
     elif self.content.reference == 'first' and set(self.content.tensors) != {'k', 'v'}:
       faults.append(
-        f"content.tensors is {self.content.tensors!r} with content.reference='first'; accepted: ('k', 'v'), as values "
-        'of another frame than the keys belong to no token'
+        f"content.tensors is {self.content.tensors!r} with content.reference='first'; accepted: "
+        "('k', 'v'), as values of another frame than the keys belong to no token"
       )
     return faults
 
@@ -170,7 +170,8 @@ def preset(name, task, masked, steps=PRESET_STEPS, blocks=BLOCKS):
     )
   else:
     raise ValueError(
-      f"preset is {name!r} for task {task!r}; accepted: 'paper' or 'release' for 'motion' or 'appearance'"
+      f"preset is {name!r} for task {task!r}; accepted: 'paper' or 'release' for 'motion' or "
+      "'appearance'"
     )
   scale = lambda bounds, new, old: tuple(round(bound * new / old) for bound in bounds)
   rescaled = {}
@@ -254,7 +255,8 @@ def compose(
         continue
       if copy.source not in position:
         raise ValueError(
-          f'{copy.slot} of {copy.reader} is to be read from {copy.source}, a branch that is not there'
+          f'{copy.slot} of {copy.reader} is to be read from {copy.source}, a branch that '
+          'is not there'
         )
       window = (slice(*copy.injection.steps), slice(*copy.injection.blocks))
       reader, source = position[copy.reader], position[copy.source]

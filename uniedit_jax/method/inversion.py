@@ -2,11 +2,11 @@
 
 | method | how | UNet calls for S steps |
 |---|---|---|
-| ddim | walks the DDIM update backwards, with the noise that the cleaner latents show | S |
-| direct | the same walk, whose trajectory the reconstruction then reads instead of being sampled | S |
-| fixed_point | predicts every step's noise again, k times, of the latents it arrives at | S (k + 1) |
+| ddim | walks the DDIM update backwards, with the noise of the cleaner latents | S |
+| direct | the same walk; the reconstruction is its trajectory, and is not sampled | S |
+| fixed_point | predicts the noise again, k times, of the latents a step arrives at | S (k + 1) |
 | obelm | inverts the O-BELM sampler, exactly; clips are then sampled with it | S + 8 |
-| null_text | ddim, then optimises the unconditional text of every step against the drift of guidance | S (3 k + 3) |
+| null_text | ddim, then optimises the unconditional text of every step | S (3 k + 3) |
 
 All take a callable `denoise(params, latents f[F, H, W, C], timestep i32[], text f[T, E]) -> epsilon
 f32[F, H, W, C]`; keep it the same object from call to call so that programs are reused.
@@ -46,33 +46,27 @@ def _step(denoise, params, before, latents, seen, texts, timestep, update, guida
   return update(before, latents, guide(halves[0], halves[-1], guidance))
 
 
-def _walk(
-  denoise,
-  params,
-  latents,
-  text,
-  schedule,
-  steps,
-  guidance,
-  null_text,
-  progress,
-  *,
-  ddim_steps,
-  inner_steps,
-):
-  """From z_0 up through all levels: so many steps by DDIM, each repeated `inner_steps` times, the
-  others by O-BELM.
+def _walk(denoise, params, latents, text, sampler, null_text, progress, *, ddim_steps, inner_steps):
+  """From z_0 up through all levels: the first steps by DDIM, the others by O-BELM.
+
+  Args:
+    ddim_steps: how many are DDIM's; each is repeated `inner_steps` times.
+    denoise, params, latents, text, sampler, null_text, inner_steps, progress: as in `ddim_invert`.
   """
+  steps, guidance = sampler.steps, sampler.guidance
   if guidance != 1.0 and null_text is None:
     raise ValueError(
       f'inversion guidance is {guidance} without a null text; accepted: 1, or give null_text'
     )
   guided = guidance != 1.0 and null_text is not text
   texts = jnp.stack([null_text, text] if guided else [text])
-  timesteps, levels = schedule.timesteps(steps)[::-1], schedule.levels(steps)[::-1]
-  move = lambda before, latents, seen, timestep, update: _step(
-    *(denoise, params, before, latents, seen, texts, timestep, update, np.float32(guidance))
-  )
+  timesteps = sampler.schedule.timesteps(steps)[::-1]
+  levels = sampler.schedule.levels(steps)[::-1]
+
+  def move(before, latents, seen, timestep, update):
+    scale = np.float32(guidance)
+    return _step(denoise, params, before, latents, seen, texts, timestep, update, scale)
+
   trajectory = [jnp.asarray(latents, jnp.float32)]
   for i in progress(range(steps)):
     here = moved = trajectory[-1]
@@ -80,28 +74,16 @@ def _walk(
       for _ in range(1 + inner_steps):
         moved = move(here, here, moved, timesteps[i], ddim_update(*levels[i : i + 2]))
     else:
-      moved = move(
-        trajectory[-2], here, here, timesteps[i - 1], obelm_update(*levels[i - 1 : i + 2])
-      )
+      update = obelm_update(*levels[i - 1 : i + 2])
+      moved = move(trajectory[-2], here, here, timesteps[i - 1], update)
     trajectory.append(jax.block_until_ready(moved))
   return jnp.stack(trajectory)
 
 
 def ddim_invert(
-  denoise,
-  params,
-  latents,
-  text,
-  schedule,
-  steps,
-  *,
-  guidance=1.0,
-  null_text=None,
-  inner_steps=0,
-  progress=iter,
+  denoise, params, latents, text, sampler, *, null_text=None, inner_steps=0, progress=iter
 ):
-  """DDIM inversion (of the DDIM paper; the paper inverts real videos with the null prompt and no
-  guidance).
+  """DDIM inversion; the paper inverts real videos with the null prompt and without guidance.
 
   A denoising step predicts the noise of the noisier latents, which its inverse does not know yet:
   it predicts that of the cleaner ones at the noisier timestep. `inner_steps` repeat this with the
@@ -111,33 +93,36 @@ def ddim_invert(
   Args:
     denoise: see the module's docstring.
     params: its parameters.
-    latents: f32[F, H, W, C], the encoded clip z_0.
-    text: f[T, E], the prompt to invert with: null for a real video in the paper.
-    schedule: `NoiseSchedule`.
-    steps: number of steps S.
-    guidance: scale of classifier-free guidance; 1 is none.
-    null_text: f[T, E], the encoded null prompt; needed for guidance other than 1. A `null_text`
+    latents: f32[*b, F, H, W, C], the encoded clip z_0.
+    text: f[*b, T, E], the prompt to invert with: null for a real video in the paper.
+    sampler: `Sampler` of the schedule, of S steps, and of the guidance while inverting (1 = none);
+      its kind is not read.
+    null_text: f[*b, T, E], the encoded null prompt; needed for guidance other than 1. A `null_text`
       that is `text` itself (the same object) needs no second half.
     inner_steps: repetitions k of every step.
     progress: wraps the iterable of step indices.
 
   Returns:
-    f32[S + 1, F, H, W, C]: z_0, ..., z_T.
+    f32[S + 1, *b, F, H, W, C]: z_0, ..., z_T.
 
   Raises:
     ValueError: guidance without a null text.
   """
   return _walk(
-    *(denoise, params, latents, text, schedule, steps, guidance, null_text, progress),
-    **dict(ddim_steps=steps, inner_steps=inner_steps),
+    denoise,
+    params,
+    latents,
+    text,
+    sampler,
+    null_text,
+    progress,
+    ddim_steps=sampler.steps,
+    inner_steps=inner_steps,
   )
 
 
-def obelm_invert(
-  denoise, params, latents, text, schedule, steps, *, guidance=1.0, null_text=None, progress=iter
-):
-  """Inverts O-BELM sampling (`diffusion.obelm_update`): the same formula, with the levels in
-  reverse.
+def obelm_invert(denoise, params, latents, text, sampler, *, null_text=None, progress=iter):
+  """Inverts O-BELM sampling (`diffusion.obelm_update`): the same formula, the levels in reverse.
 
   Sampling with the same prompt and guidance that starts with z_T and, after its first step, the
   z_{T-1} found here comes back to the clip within rounding.
@@ -145,15 +130,22 @@ def obelm_invert(
   Args: as in `ddim_invert`.
 
   Returns:
-    f32[S + 1, F, H, W, C]: z_0, ..., z_T.
+    f32[S + 1, *b, F, H, W, C]: z_0, ..., z_T.
 
   Raises:
     ValueError: guidance without a null text.
   """
   # The sampler's last step is DDIM's; where the latents before its last two come from, is free.
   return _walk(
-    *(denoise, params, latents, text, schedule, steps, guidance, null_text, progress),
-    **dict(ddim_steps=2, inner_steps=START_INNER_STEPS),
+    denoise,
+    params,
+    latents,
+    text,
+    sampler,
+    null_text,
+    progress,
+    ddim_steps=2,
+    inner_steps=START_INNER_STEPS,
   )
 
 
@@ -209,27 +201,24 @@ def optimise_null_text(
   trajectory,
   text,
   null_text,
-  schedule,
+  sampler,
   *,
-  guidance=7.5,
   inner_steps=10,
   epsilon=1e-5,
   progress=iter,
 ):
-  """Null-text inversion: one optimised unconditional text per step, each starting from the one
-  before.
+  """Null-text inversion: one optimised unconditional text a step, each from the one before.
 
   Adam with a fresh state in every step i and learning rate 1e-2 (1 - i / 100); a step stops after
   the update whose loss was below epsilon + 2e-5 i (null-text inversion of Mokady et al.; the
   numbers are the UniEdit release's).
 
   Args:
-    denoise, params, schedule: as in `ddim_invert`; a `denoise` with rematerialisation saves much
-      memory here.
+    denoise, params: as in `ddim_invert`; a `denoise` with rematerialisation saves much memory here.
     trajectory: f32[S + 1, F, H, W, C] of an unguided `ddim_invert` with `text`.
     text: f[T, E], the source prompt.
     null_text: f[T, E], the encoded null prompt that the first step starts from.
-    guidance: scale of classifier-free guidance of the sampling to be repaired.
+    sampler: `Sampler` of the sampling to be repaired, of S steps.
     inner_steps: most updates in a step.
     epsilon: loss below which the first step stops.
     progress: wraps the iterable of step indices.
@@ -238,16 +227,16 @@ def optimise_null_text(
     `NullText`.
   """
   steps = len(trajectory) - 1
-  timesteps, updates = schedule.timesteps(steps), sampler_updates('ddim', schedule.levels(steps))
+  timesteps = sampler.schedule.timesteps(steps)
+  updates = sampler_updates('ddim', sampler.schedule.levels(steps))
   uncond, latents = jnp.asarray(null_text, jnp.float32), trajectory[-1]
   found = []
   for i in progress(range(steps)):
-    learning_rate, threshold = 1e-2 * (1 - i / 100), epsilon + 2e-5 * i
-    numbers = timesteps[i], updates[i], *np.float32([guidance, learning_rate, threshold])
+    scalars = np.float32([sampler.guidance, 1e-2 * (1 - i / 100), epsilon + 2e-5 * i])
+    numbers = timesteps[i], updates[i], *scalars
+    target = trajectory[steps - 1 - i]
     uncond, latents, losses = jax.block_until_ready(
-      _null_text_step(
-        denoise, params, latents, trajectory[steps - 1 - i], text, uncond, inner_steps, numbers
-      )
+      _null_text_step(denoise, params, latents, target, text, uncond, inner_steps, numbers)
     )
     found.append((uncond, losses, latents))
   return NullText(*map(jnp.stack, zip(*found, strict=True)))

@@ -9,8 +9,6 @@ tells them apart, and that all unconditional rows of the first step are one. Goi
 the branches whose video is wanted, it then drops what nobody reads any more.
 """
 
-import dataclasses
-import itertools
 from typing import NamedTuple
 
 import jax
@@ -42,49 +40,20 @@ class Step(NamedTuple):
     passes: the `Rows` of each pass; one unless `rows_per_pass` splits the step.
     uncond, cond: i32[K], the row (counted through all passes) with the halves of each branch.
     updated: bool[K], the branches that still move; the others keep their latents.
+    stored: bool[K], the branches whose latents after the step are those of a stored trajectory.
   """
 
   passes: tuple[Rows, ...]
   uncond: np.ndarray
   cond: np.ndarray
   updated: np.ndarray
-
-  @property
-  def rows(self):
-    """Number of rows computed."""
-    return sum(len(rows.branch) for rows in self.passes)
-
-
-@dataclasses.dataclass(frozen=True)
-class RowPlan:
-  """The steps of one run."""
-
-  steps: tuple[Step, ...]
-
-  @property
-  def rows(self):
-    """Rows of each step, the row table."""
-    return [step.rows for step in self.steps]
-
-  @property
-  def phases(self):
-    """Runs of steps with equal passes: list of {'start', 'stop', 'rows', 'passes': rows of each
-    pass}.
-    """
-    phases, start = [], 0
-    for passes, group in itertools.groupby(
-      [len(rows.branch) for rows in step.passes] for step in self.steps
-    ):
-      stop = start + len(list(group))
-      phases.append({'start': start, 'stop': stop, 'rows': sum(passes), 'passes': passes})
-      start = stop
-    return phases
+  stored: np.ndarray
 
 
 def plan_rows(
   routes, texts, wanted, start=None, stored=None, rows_per_pass=None, exact_savings=True
 ):
-  """Plans a run.
+  """Plans the rows of every step.
 
   Args:
     routes: routes over branches (`injection.compose`), leaves [S, L, K].
@@ -100,7 +69,7 @@ def plan_rows(
     exact_savings: False computes all 2 K rows in every step: the oracle of tests and benchmarks.
 
   Returns:
-    `RowPlan`.
+    tuple of S `Step`.
 
   Raises:
     ValueError: `rows_per_pass` is too small for a row and what it reads, or no sampled branch is
@@ -124,7 +93,8 @@ def plan_rows(
   steps, needed = [], np.asarray(wanted)
   if not (needed & ~stored[-1]).any():
     raise ValueError(
-      f'wanted is {list(wanted)}, stored {stored[-1].tolist()}; accepted: at least one sampled branch'
+      f'wanted is {list(wanted)}, stored {stored[-1].tolist()}; accepted: at least one sampled '
+      'branch'
     )
   for i in reversed(range(count)):
     needed = needed & ~stored[i]
@@ -134,11 +104,11 @@ def plan_rows(
     closure = _closure(targets, reads[i])
     passes = _passes(targets, classes[i], reads[i], closure, rows_per_pass)
     here = jax.tree.map(lambda leaf, i=i: leaf[i], routes)
-    steps.append(
-      _step(passes, targets, classes[i], texts[i], here, needed if exact_savings else ~stored[i])
-    )
+    tables, halves = _tables(passes, targets, classes[i], texts[i], here)
+    updated = needed if exact_savings else ~stored[i]
+    steps.append(Step(tables, halves[:, UNCOND], halves[:, COND], updated, stored[i]))
     needed = closure.any(axis=1)
-  return RowPlan(tuple(reversed(steps)))
+  return tuple(reversed(steps))
 
 
 def _reads(routes):
@@ -235,8 +205,8 @@ def _by_half(rows):
   return [(int(k), int(half)) for half, k in np.argwhere(rows.T)]
 
 
-def _step(passes, targets, classes, texts, routes, updated):
-  """Writes the numbers of one step; leaves of `routes` are [L, K]."""
+def _tables(passes, targets, classes, texts, routes):
+  """The `Rows` of each pass, and the rows i32[K, 2] of the targets; routes are [L, K]."""
   tables, where = [], {}  # where: class -> its row, counted through all passes
   for rows in passes:
     offset = sum(len(table.branch) for table in tables)
@@ -255,4 +225,4 @@ def _step(passes, targets, classes, texts, routes, updated):
   halves = np.zeros((len(classes), 2), np.int32)
   for row in _by_half(targets):
     halves[row] = where[classes[row]]
-  return Step(tuple(tables), halves[:, UNCOND], halves[:, COND], np.asarray(updated))
+  return tuple(tables), halves

@@ -3,18 +3,69 @@
 Everything that an ablation changes (routes, texts, timesteps, noise levels, guidance, masks) enters
 the step as data. A program depends only on the number of rows, the shapes, and which slots have
 masks: a changed value never recompiles.
+
+Edits are outermost: B of them are sampled side by side, sharded over the mesh axis 'data'. A single
+edit is a batch of one on a mesh of one device.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from uniedit_jax.method.diffusion import Update, guide, sampler_updates
+from uniedit_jax.method.diffusion import NoiseSchedule, Update, guide, sampler_updates
 from uniedit_jax.method.overrides import EDIT_AXIS, ROW_AXIS
+
+
+class Network(NamedTuple):
+  """The UNet as a function.
+
+  Attributes:
+    apply: `unet.apply`; kept the same object from call to call, so that programs are reused.
+    params: its parameters, on every device of the mesh.
+  """
+
+  apply: Callable
+  params: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+  """How the noise of a step moves the latents.
+
+  Attributes:
+    schedule: noise schedule of the network.
+    steps: number of denoising steps S.
+    guidance: scale of classifier-free guidance; 1 is none.
+    kind: 'ddim' or 'obelm' (`diffusion.sampler_updates`).
+  """
+
+  schedule: NoiseSchedule
+  steps: int = 50
+  guidance: float = 7.5
+  kind: str = 'ddim'
+
+
+class Conditioning(NamedTuple):
+  """What an edit is conditioned on.
+
+  Attributes:
+    texts: f[P, T, E], all encoded prompts.
+    masks: dict of `TokenMasks` by grid (`token_masks.token_masks`), or None.
+    trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed by a plan
+      with stored steps.
+    clean: changes of the latents before each of the S updates (`StepInputs.clean`), or None.
+  """
+
+  texts: jax.Array
+  masks: Any = None
+  trajectory: Any = None
+  clean: Sequence[Any] | None = None
 
 
 class StepInputs(NamedTuple):
@@ -46,8 +97,7 @@ def predict_rows(apply, params, latents, texts, rows, timestep, masks=None):
   """Predicts the noise of all rows side by side; this is where the row axis is bound.
 
   Args:
-    apply: `unet.apply`.
-    params: the UNet's parameters.
+    apply, params: `Network`.
     latents: f32[K, F, H, W, C], of every branch.
     texts: f[P, T, E], all encoded prompts of the run.
     rows: `rows.Rows` of R rows.
@@ -64,141 +114,75 @@ def predict_rows(apply, params, latents, texts, rows, timestep, masks=None):
   return jax.vmap(row, axis_name=ROW_AXIS)(*rows)
 
 
-def move_branches(apply, params, latents, before, texts, rows, move, masks, earlier):
+def move_branches(apply, params, latents, before, texts, rows, inputs, masks, earlier):
   """One denoising step: predicts the rows of its last pass, then moves the latents of all branches.
 
   Args:
     apply, params, latents, texts, rows, masks: as in `predict_rows`.
     before: f32[K, F, H, W, C], the latents before the last step; any for a step that does not read
       them.
-    move: `Move`.
+    inputs: `StepInputs`.
     earlier: list of f32[R, F, H, W, C], the noise of earlier passes; empty where the step has one
       pass.
 
   Returns:
     f32[K, F, H, W, C], and those before it, which are `latents`.
   """
-  epsilon = predict_rows(apply, params, latents, texts, rows, move.timestep, masks)
+  epsilon = predict_rows(apply, params, latents, texts, rows, inputs.timestep, masks)
   epsilon = jnp.concatenate([*earlier, epsilon])
-  epsilon = guide(epsilon[move.uncond], epsilon[move.cond], move.guidance)
-  seen = latents if move.clean is None else move.clean(latents, epsilon)
-  moved = move.update(before, seen, epsilon)
+  epsilon = guide(epsilon[inputs.uncond], epsilon[inputs.cond], inputs.guidance)
+  seen = latents if inputs.clean is None else inputs.clean(latents, epsilon)
+  moved = inputs.update(before, seen, epsilon)
   choose = lambda flags, a, b: jnp.where(flags[:, None, None, None, None], a, b)
-  return choose(move.stored, move.trajectory, choose(move.updated, moved, latents)), latents
+  return choose(inputs.stored, inputs.trajectory, choose(inputs.updated, moved, latents)), latents
 
 
-predict = jax.jit(predict_rows, static_argnums=0)
-step = jax.jit(move_branches, static_argnums=0, donate_argnums=(2, 3))
+def _over_edits(function):
+  """Maps a function of one edit over edits [B, ...], sharded over the mesh axis 'data'."""
 
+  def mapped(apply, mesh, params, *inputs):
+    def edits(params, *inputs):
+      return jax.vmap(functools.partial(function, apply, params), axis_name=EDIT_AXIS)(*inputs)
 
-@functools.cache
-def over_edits(function, mesh):
-  """Maps `predict_rows` or `move_branches` over edits [B, ...], sharded over the mesh axis 'data'."""
-
-  def mapped(apply, params, *inputs):
-    edits = lambda params, *inputs: jax.vmap(
-      functools.partial(function, apply, params), axis_name=EDIT_AXIS
-    )(*inputs)
     specs = (PartitionSpec(), *(PartitionSpec('data') for _ in inputs))
     # shard_map, so that kernels which do not partition under jit run unchanged; no edit sees
     # another.
-    return jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)(
-      params, *inputs
-    )
+    sharded = jax.shard_map(edits, mesh=mesh, in_specs=specs, out_specs=specs[-1], check_vma=False)
+    return sharded(params, *inputs)
 
-  return jax.jit(
-    mapped, static_argnums=0, donate_argnums=(2, 3) if function is move_branches else ()
-  )
+  mapped.__name__ = function.__name__
+  return mapped
+
+
+# (apply, mesh, params, ...): all other arguments of `predict_rows` and `move_branches` gain B.
+predict = jax.jit(_over_edits(predict_rows), static_argnums=(0, 1))
+step = jax.jit(_over_edits(move_branches), static_argnums=(0, 1), donate_argnums=(3, 4))
 
 
 def sample(
-  apply,
-  params,
-  latents,
-  texts,
-  plan,
-  schedule,
-  guidance=7.5,
-  *,
-  masks=None,
-  stored=None,
-  trajectory=None,
-  sampler='ddim',
-  clean=None,
-  visit=None,
-  progress=iter,
+  network, latents, plans, samplers, conditionings, *, mesh=None, visit=None, progress=iter
 ):
-  """Samples all branches of one edit.
+  """Samples all branches of B edits, side by side.
 
   Args:
-    apply: `unet.apply`, kept the same object from call to call so that programs are reused.
-    params: the UNet's parameters.
-    latents: f32[K, F, H, W, C], the start latents of every branch; donated.
-    texts: f[P, T, E], all encoded prompts.
-    plan: `rows.RowPlan` of S steps.
-    schedule: `NoiseSchedule`.
-    guidance: scale of classifier-free guidance.
-    masks: dict of `TokenMasks` (`token_masks.token_masks`) or None.
-    stored: bool[S, K], branches that take `trajectory` after a step, or None.
-    trajectory: f32[S + 1, F, H, W, C], latents of the inversion, cleanest first; needed with
-      `stored`.
-    sampler: 'ddim' or 'obelm' (`diffusion.sampler_updates`).
-    clean: S `StepInputs.clean`, or None.
-    visit: called before every step with its index and the latents f32[K, F, H, W, C], to be copied
-      if kept; or None.
+    network: `Network`.
+    latents: f32[B, K, F, H, W, C], the start latents of every branch. B is a multiple of the mesh's
+      size: the caller pads the tail.
+    plans: B `EditPlan` whose row tables are equal.
+    samplers: B `Sampler` of one number of steps S.
+    conditionings: B `Conditioning`, alike in what they have.
+    mesh: a mesh with the axis 'data'; None: the device of the parameters.
+    visit: called before every step with its index and the latents f32[B, K, F, H, W, C], a copy;
+      or None.
     progress: wraps the iterable of step indices, as tqdm does.
 
   Returns:
-    f32[K, F, H, W, C]; meaningful for the branches that the plan was asked for.
-  """
-  run = functools.partial(predict, apply, params), functools.partial(step, apply, params)
-  # Where the parameters are committed to a device, so is the result of a step. Start latents that
-  # are not would make the second step compile again.
-  beside = jax.tree.leaves(params)[0]
-  if getattr(beside, 'committed', False):
-    latents = jax.device_put(latents, beside.sharding)
-  moves = moves_of(plan.steps, schedule, guidance, latents.shape, stored, trajectory, sampler)
-  if clean is not None:
-    moves = [move._replace(clean=change) for move, change in zip(moves, clean, strict=True)]
-  return _loop(run, latents, texts, plan.steps, moves, masks, progress, visit)
-
-
-def sample_batch(
-  apply,
-  params,
-  latents,
-  texts,
-  plans,
-  schedule,
-  guidances,
-  *,
-  mesh,
-  masks=None,
-  stored=None,
-  trajectories=None,
-  sampler='ddim',
-  progress=iter,
-):
-  """Samples B independent edits side by side, edits outermost, sharded over the mesh axis 'data'.
-
-  Args:
-    latents: f32[B, K, F, H, W, C]; donated. B is a multiple of the mesh's size: the caller pads the
-      tail.
-    texts: f[B, P, T, E].
-    plans: B plans whose row tables are equal.
-    guidances: B scales.
-    masks: dict of `TokenMasks` with leaves [B, F, N, 1] or None.
-    mesh: a mesh with the axis 'data'.
-    stored: bool[S, K], of all edits, or None.
-    trajectories: f32[B, S + 1, F, H, W, C]; needed with `stored`.
-    apply, params, schedule, sampler, progress: as in `sample`.
-
-  Returns:
-    f32[B, K, F, H, W, C].
+    f32[B, K, F, H, W, C]; meaningful for the branches that the plans want.
 
   Raises:
     ValueError: row tables that differ, or a batch that the mesh does not divide.
   """
+  mesh = mesh or mesh_of(network.params)
   if any(plan.phases != plans[0].phases for plan in plans):
     raise ValueError(
       f'plans have the row tables {[plan.phases for plan in plans]}; accepted: equal ones'
@@ -207,103 +191,117 @@ def sample_batch(
     raise ValueError(
       f'{len(plans)} edits on {mesh.size} devices; accepted: a multiple of the number of devices'
     )
-  run = tuple(
-    functools.partial(over_edits(f, mesh), apply, params) for f in (predict_rows, move_branches)
-  )
-  stack = lambda per_edit: jax.tree.map(lambda *leaves: np.stack(leaves), *per_edit)
-  steps = [stack(steps) for steps in zip(*(plan.steps for plan in plans), strict=True)]
-  trajectories = [None] * len(plans) if trajectories is None else trajectories
-  moves = [
-    moves_of(plan.steps, schedule, guidance, latents.shape[1:], stored, trajectory, sampler)
-    for plan, guidance, trajectory in zip(plans, guidances, trajectories, strict=True)
+  given = [
+    inputs_of(plan, sampler, conditioning, latents.shape[1:])
+    for plan, sampler, conditioning in zip(plans, samplers, conditionings, strict=True)
   ]
-  latents = jax.device_put(latents, NamedSharding(mesh, PartitionSpec('data')))
-  return _loop(
-    run, latents, texts, steps, [stack(m) for m in zip(*moves, strict=True)], masks, progress
-  )
-
-
-def moves_of(steps, schedule, guidance, shape, stored=None, trajectory=None, sampler='ddim'):
-  """The `Move` of every step: `rows.Step`s, latents f32[*shape] of all branches; the others as in
-  `sample`.
-  """
-  count = len(steps)
-  timesteps, updates = schedule.timesteps(count), sampler_updates(sampler, schedule.levels(count))
-  stored = np.zeros((count, shape[0]), bool) if stored is None else stored
-  nothing = np.zeros(shape[1:], np.float32)
-  return [
-    StepInputs(
-      *(timesteps[i], updates[i], np.float32(guidance)),
-      *(steps[i].uncond, steps[i].cond, steps[i].updated),
-      *(stored[i], trajectory[count - 1 - i] if stored[i].any() else nothing),
-    )
-    for i in range(count)
-  ]
-
-
-def _loop(run, latents, texts, steps, moves, masks, progress, visit=None):
-  predict, step = run
-  before = jnp.copy(latents)  # as both are donated
-  for i in progress(range(len(steps))):
+  params = jax.device_put(network.params, NamedSharding(mesh, PartitionSpec()))
+  on_mesh = functools.partial(jax.device_put, device=of_edits(mesh))
+  texts = on_mesh(stack_texts([conditioning.texts for conditioning in conditionings]))
+  masks = on_mesh(_stack([conditioning.masks for conditioning in conditionings]))
+  latents = np.asarray(latents, np.float32)
+  # Two arrays, as both are donated.
+  latents, before = on_mesh(latents), on_mesh(latents.copy())
+  for i in progress(range(len(plans[0].steps))):
     if visit:
-      visit(i, latents)
-    *passes, last = steps[i].passes
-    earlier = [predict(latents, texts, rows, moves[i].timestep, masks) for rows in passes]
-    latents, before = step(latents, before, texts, last, moves[i], masks, earlier)
+      visit(i, np.asarray(latents))
+    inputs = _stack([steps[i] for steps in given])
+    *passes, last = _stack([plan.steps[i].passes for plan in plans])
+    earlier = [
+      predict(network.apply, mesh, params, latents, texts, rows, inputs.timestep, masks)
+      for rows in passes
+    ]
+    latents, before = step(
+      network.apply, mesh, params, latents, before, texts, last, inputs, masks, earlier
+    )
     # Progress, interruption and seconds per step are true only if the step is waited for.
     jax.block_until_ready(latents)
   return latents
 
 
-def edit(
-  apply, params, start, texts, layout, schedule, guidance=7.5, *, trajectory=None, **options
+def sample_edits(
+  network, starts, plans, samplers, conditionings, *, mesh=None, visit=None, progress=iter
 ):
-  """Edits one clip: all branches start from the same latents.
+  """Samples B edits, all branches of each from the same latents.
 
   Args:
-    start: f32[F, H, W, C], the inverted latents z_T.
-    layout: `EditPlan`.
-    trajectory: f32[S + 1, F, H, W, C], needed for a layout with stored steps.
-    apply, params, texts, schedule, guidance: as in `sample`.
-    **options: `masks`, `sampler`, `visit` and `progress` of `sample`.
+    network, plans, samplers, conditionings, mesh, visit, progress: as in `sample`.
+    starts: B times f32[F, H, W, C], the inverted latents z_T.
 
   Returns:
-    dict {`Branch`: f32[F, H, W, C]} of the branches that the layout wants; a stored reconstruction
-    is `trajectory[0]`.
-  """
-  latents = np.repeat(np.asarray(start, np.float32)[None], len(layout.branches), axis=0)
-  latents = sample(
-    *(apply, params, latents, texts, layout.plan, schedule, guidance),
-    **dict(stored=layout.stored, trajectory=trajectory, **options),
-  )
-  branches = zip(layout.branches, latents, strict=True)
-  return {branch: latents for branch, latents in branches if branch.kind in layout.wanted}
-
-
-def edit_batch(
-  apply, params, starts, texts, layouts, schedule, guidances, *, mesh, trajectories=None, **options
-):
-  """Edits B clips side by side, each as `edit` would.
-
-  Args:
-    starts: f32[B, F, H, W, C], the inverted latents.
-    texts: f[B, P, T, E].
-    layouts: B `EditPlan` with the same branches, wanted kinds and row tables.
-    trajectories: f32[B, S + 1, F, H, W, C], needed for layouts with stored steps.
-    apply, params, schedule, guidances, mesh: as in `sample_batch`.
-    **options: `masks`, `sampler` and `progress` of `sample_batch`.
-
-  Returns:
-    list of B dicts {`Branch`: f32[F, H, W, C]} of the branches that the layouts want.
+    list of B dicts {`Branch`: f32[F, H, W, C], numpy} of the branches that the plans want; a stored
+    reconstruction is `trajectory[0]`.
 
   Raises:
-    ValueError: see `sample_batch`.
+    ValueError: as `sample`.
   """
-  first = layouts[0]
-  latents = jnp.repeat(jnp.asarray(starts, jnp.float32)[:, None], len(first.branches), axis=1)
-  latents = sample_batch(
-    *(apply, params, latents, texts, [layout.plan for layout in layouts], schedule, guidances),
-    **dict(mesh=mesh, stored=first.stored, trajectories=trajectories, **options),
+  branches = plans[0].branches
+  latents = np.stack([np.asarray(start, np.float32) for start in starts])
+  latents = np.repeat(latents[:, None], len(branches), axis=1)
+  sampled = sample(
+    network, latents, plans, samplers, conditionings, mesh=mesh, visit=visit, progress=progress
   )
-  wanted = [k for k, branch in enumerate(first.branches) if branch.kind in first.wanted]
-  return [{first.branches[k]: edited[k] for k in wanted} for edited in latents]
+  return [
+    {b: edited[k] for k, b in enumerate(branches) if b.kind in plans[0].wanted}
+    for edited in np.asarray(sampled)
+  ]
+
+
+def sample_edit(network, start, plan, sampler, conditioning, *, visit=None, progress=iter):
+  """`sample_edits` of one edit: dict {`Branch`: f32[F, H, W, C], numpy}."""
+  (edited,) = sample_edits(
+    network, [start], [plan], [sampler], [conditioning], visit=visit, progress=progress
+  )
+  return edited
+
+
+def inputs_of(plan, sampler, conditioning, shape):
+  """The `StepInputs` of every step of one edit whose latents are f32[*shape] = [K, F, H, W, C]."""
+  count = len(plan.steps)
+  timesteps = sampler.schedule.timesteps(count)
+  updates = sampler_updates(sampler.kind, sampler.schedule.levels(count))
+  nothing = np.zeros(shape[1:], np.float32)
+  inputs = []
+  for i, planned in enumerate(plan.steps):
+    stored = planned.stored.any()
+    inputs.append(
+      StepInputs(
+        timestep=timesteps[i],
+        update=updates[i],
+        guidance=np.float32(sampler.guidance),
+        uncond=planned.uncond,
+        cond=planned.cond,
+        updated=planned.updated,
+        stored=planned.stored,
+        trajectory=conditioning.trajectory[count - 1 - i] if stored else nothing,
+        clean=conditioning.clean and conditioning.clean[i],
+      )
+    )
+  return inputs
+
+
+def stack_texts(texts):
+  """B times f[P, T, E] as f[B, P, T, E]; fewer prompts are filled up with the first."""
+  most = max(len(text) for text in texts)
+  texts = [np.asarray(text) for text in texts]
+  return np.stack([np.concatenate([t, np.repeat(t[:1], most - len(t), axis=0)]) for t in texts])
+
+
+def mesh_of(params):
+  """A mesh of one device: that of the parameters, or the first of this process."""
+  leaf = jax.tree.leaves(params)[0]
+  device = next(iter(leaf.devices())) if isinstance(leaf, jax.Array) else jax.local_devices()[0]
+  return Mesh(np.array([device]), ('data',))
+
+
+def of_edits(mesh):
+  """The sharding of arrays whose first axis is of edits.
+
+  On one device it is the one that results have: of another, the second step would compile again.
+  """
+  return NamedSharding(mesh, PartitionSpec('data') if mesh.size > 1 else PartitionSpec())
+
+
+def _stack(trees):
+  """Trees of equal structure as one whose leaves gain the axis B."""
+  return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

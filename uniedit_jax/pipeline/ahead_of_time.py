@@ -2,6 +2,7 @@
 be there.
 """
 
+import functools
 import re
 
 import jax
@@ -25,43 +26,42 @@ COLLECTIVES = (
 )
 
 
-def lower_first(
-  model, layout, schedule, clip, texts, dtype, *, window=None, masks=None, sampler='ddim'
-):
-  """Lowers the first program that `sampling.edit` runs: once it is compiled, `edit` finds it.
+def lower_first(model, edit, texts, masks=None):
+  """Lowers the first program that sampling one edit runs: once compiled, sampling finds it.
 
   Args:
     model: `checkpoint.Model` on one device.
-    layout: `plan.EditPlan`.
-    schedule: `NoiseSchedule`.
-    clip: (frames, height, width) in pixels.
+    edit: `CheckedEdit`.
     texts: number P of the texts f32[P, T, E] to come.
-    dtype: compute dtype.
-    window, masks, sampler: as of `model.unet_apply` and `sampling.edit`.
+    masks: dict of `TokenMasks`, or None.
 
   Returns:
     `jax.stages.Lowered`.
   """
-  config, params, plan = model.config, model.params['unet'], layout.plan
-  shape = len(layout.branches), *latent_shape(config, *clip)
-  trajectory = np.broadcast_to(np.float32(0), (len(plan.steps) + 1, *shape[1:]))
-  move = sampling.moves_of(plan.steps, schedule, 1.0, shape, layout.stored, trajectory, sampler)[0]
-  apply, device = unet_apply(config, dtype, window), jax.tree.leaves(params)[0].sharding
-  placed = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
-  latents, texts = placed(_floats(shape)), placed(_texts(config, texts))
-  first, *later = plan.steps[0].passes
+  plan, mesh = edit.plan, sampling.mesh_of(model.params['unet'])
+  params = jax.device_put(model.params['unet'], NamedSharding(mesh, PartitionSpec()))
+  apply = unet_apply(model.config, edit.dtype, edit.window)
+  shape = len(plan.branches), *edit.latent_shape
+  inputs = _inputs(plan, 0, edit.sampler, shape)
+  batched = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
+  of_edit = functools.partial(_of_edits, mesh, 1)
+  latents, texts = of_edit(_floats(shape)), of_edit(_texts(model.config, texts))
+  first, *later = batched(plan.steps[0].passes)
+  inputs, masks = batched(inputs), of_edit(masks)
   if later:
-    return sampling.predict.lower(apply, params, latents, texts, first, move.timestep, masks)
-  return sampling.step.lower(apply, params, latents, latents, texts, first, move, masks, [])
+    return sampling.predict.lower(
+      apply, mesh, params, latents, texts, first, inputs.timestep, masks
+    )
+  return sampling.step.lower(apply, mesh, params, latents, latents, texts, first, inputs, masks, [])
 
 
-def lower_step(config, layout, index, clip, mesh, dtype, per_device=1, masks=None):
-  """Lowers the last pass of a step of `sampling.sample_batch`, which moves the latents too.
+def lower_step(config, plan, index, clip, mesh, dtype, per_device=1, masks=None):
+  """Lowers the last pass of a step of sampling a batch, which moves the latents too.
 
   Args:
     config: `ModelConfig`.
-    layout: `plan.EditPlan` of all edits of the batch.
-    index: which step.
+    plan: `EditPlan` of all edits of the batch.
+    index: of the step.
     clip: (frames, height, width) in pixels.
     mesh: a mesh with the axis 'data' over devices, or over those of a topology.
     dtype: compute dtype.
@@ -71,37 +71,42 @@ def lower_step(config, layout, index, clip, mesh, dtype, per_device=1, masks=Non
   Returns:
     `jax.stages.Lowered`.
   """
-  shape = len(layout.branches), *latent_shape(config, *clip)
-  step = layout.plan.steps[index]
-  trajectory = (
-    np.zeros((len(layout.plan.steps) + 1, *shape[1:]), np.float32) if layout.stored.any() else None
-  )
-  move = sampling.moves_of(
-    layout.plan.steps, config.schedule, 1.0, shape, layout.stored, trajectory
-  )[index]
-
-  placed = lambda x, spec, *edits: jax.ShapeDtypeStruct(
-    (*edits, *np.shape(x)), x.dtype, sharding=NamedSharding(mesh, spec)
-  )
-  of_edits = lambda tree: jax.tree.map(
-    lambda x: placed(x, PartitionSpec('data'), mesh.size * per_device), tree
-  )
+  shape = len(plan.branches), *latent_shape(config, *clip)
+  sampler = sampling.Sampler(config.schedule, len(plan.steps))
+  of_edits = functools.partial(_of_edits, mesh, mesh.size * per_device)
   params = jax.tree.map(
-    lambda leaf: placed(leaf, PartitionSpec()), abstract_part(config, 'unet', dtype)
+    lambda leaf: _placed(leaf, NamedSharding(mesh, PartitionSpec())),
+    abstract_part(config, 'unet', dtype),
   )
-  latents, texts = of_edits(_floats(shape)), of_edits(_texts(config, int(layout.texts.max()) + 1))
-  *first, last = step.passes
+  latents = of_edits(_floats(shape))
+  texts = of_edits(_texts(config, int(plan.texts.max()) + 1))
+  *first, last = plan.steps[index].passes
   earlier = [of_edits(_floats((len(rows.branch), *shape[1:]))) for rows in first]
-  function, apply = sampling.over_edits(sampling.move_branches, mesh), unet_apply(config, dtype)
-  return function.lower(
-    apply, params, latents, latents, texts, of_edits(last), of_edits(move), of_edits(masks), earlier
+  inputs, apply = of_edits(_inputs(plan, index, sampler, shape)), unet_apply(config, dtype)
+  last, masks = of_edits(last), of_edits(masks)
+  return sampling.step.lower(
+    apply, mesh, params, latents, latents, texts, last, inputs, masks, earlier
   )
+
+
+def _inputs(plan, index, sampler, shape):
+  """The `StepInputs` of a step, of any trajectory."""
+  trajectory = np.broadcast_to(np.float32(0), (len(plan.steps) + 1, *shape[1:]))
+  conditioning = sampling.Conditioning(None, trajectory=trajectory)
+  return sampling.inputs_of(plan, sampler, conditioning, shape)[index]
+
+
+def _of_edits(mesh, count, tree):
+  """A tree of one edit as the shapes of a batch on the mesh."""
+  return jax.tree.map(lambda x: _placed(x, sampling.of_edits(mesh), count), tree)
+
+
+def _placed(x, sharding, *edits):
+  return jax.ShapeDtypeStruct((*edits, *np.shape(x)), x.dtype, sharding=sharding)
 
 
 def products_of_rows(config, clip, rows, dtype):
-  """The `cost.Product`s of `rows` rows of plain sampling side by side; other arguments as of
-  `lower_step`.
-  """
+  """The `cost.Product`s of so many rows of plain sampling; arguments as of `lower_step`."""
   apply, shape = unet_apply(config, dtype), latent_shape(config, *clip)
   table = Rows(np.zeros(rows, np.int32), np.zeros(rows, np.int32), None)
   predict = lambda *args: sampling.predict_rows(apply, *args)

@@ -2,7 +2,7 @@
 prompt.
 
 Source and target are looked for in the latents of the reconstruction and of the motion reference,
-which are sampled without masks first. The maps come from predictions beside them: no result
+which are sampled without masks first. The maps come from separate predictions: no result
 changes, and nothing is paid when it is off.
 """
 
@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from uniedit_jax.method import sampling, windows
+from uniedit_jax.method import windows
 from uniedit_jax.method.plan import EditPlan
+from uniedit_jax.method.sampling import sample_edit
 from uniedit_jax.models.tokenizers import split_words
 
 # of the grid whose blocks are read by default: 10 x 16 for LaVie's 40 x 64, 8 x 8 for sprites
@@ -77,45 +78,43 @@ def _read(apply, params, latents, timestep, text, taps, weights):
   return jnp.mean(jnp.stack([jnp.mean(tapped[name], axis=0) @ weights for name in taps]), axis=0)
 
 
-def word_map(
-  apply, params, latents, text, positions, schedule, blocks, grid, window=None, progress=iter
-):
+def word_map(network, latents, text, positions, schedule, blocks, *, window=None, progress=iter):
   """The mean attention to some words over steps, blocks and heads.
 
   Args:
-    apply: `unet.apply`.
-    params: its parameters.
+    network: `Network` of the plain UNet.
     latents: f32[S, F, H, W, C], a clip's latents before each of S denoising steps, noisiest first.
     text: f[T, E], the encoded prompt.
     positions: token positions of the words.
     schedule: `NoiseSchedule`.
-    blocks: attention blocks, all of the grid (H, W) `grid`.
+    blocks: attention blocks, all of one grid of N tokens.
     window: (length, overlap) of the windows that the UNet sees of the clip, or None.
     progress: wraps the iterable of step indices.
 
   Returns:
-    f32[F, H, W] on the grid of the blocks.
+    f32[F, N].
   """
   weights = np.zeros(len(text), np.float32)
   weights[positions] = 1 / len(positions)
   taps = tuple(f'{block}/text_map' for block in blocks)
-  steps, frames = latents.shape[:2]
-  length, overlap = window or (frames, 0)
-  starts = windows.window_starts(frames, length, overlap)
-  shares = windows.window_weights(starts, length, frames)
-  timesteps, total = schedule.timesteps(steps), np.zeros((frames, grid[0] * grid[1]))
+  steps, count = latents.shape[:2]
+  length, overlap = window or (count, 0)
+  starts = windows.window_starts(count, length, overlap)
+  shares = windows.window_weights(starts, length, count)
+  timesteps, total = schedule.timesteps(steps), None
   for i in progress(range(steps)):
     for start, share in zip(starts, shares, strict=True):
       frames = slice(start, start + length)
-      found = _read(apply, params, latents[i, frames], timesteps[i], text, taps, weights)
-      total[frames] += np.asarray(found) * share[:, None] / steps
-  return total.reshape(-1, *grid)
+      seen = latents[i, frames]
+      found = _read(network.apply, network.params, seen, timesteps[i], text, taps, weights)
+      found = np.asarray(found)
+      total = np.zeros((count, found.shape[-1])) if total is None else total
+      total[frames] += found * share[:, None] / steps
+  return total
 
 
 def to_mask(maps, height, width, options):
-  """Maps f32[F, H, W] of a grid to a mask bool[F, height, width]: smoothed, stretched to 0..1 over
-  the clip, cut.
-  """
+  """Maps f32[F, H, W] of a grid to bool[F, height, width]: smoothed, stretched to 0..1, cut."""
   from scipy import ndimage  # late: it takes a quarter of a second
 
   maps = ndimage.gaussian_filter(maps, (0, options.smoothing, options.smoothing), mode='nearest')
@@ -129,7 +128,7 @@ class Search(NamedTuple):
   """Where masks come from.
 
   Attributes:
-    layout: `EditPlan` of what is sampled first, without masks: the reconstruction, and in motion
+    plan: `EditPlan` of what is sampled first, without masks: the reconstruction, and in motion
       editing the motion reference; None where the stored trajectory of direct inversion is all that
       is looked at.
     words: dict {'source' or 'target': (text number, token positions)}: the prompt that a side's
@@ -137,78 +136,69 @@ class Search(NamedTuple):
     options: `MapOptions`.
   """
 
-  layout: EditPlan | None
+  plan: EditPlan | None
   words: dict[str, tuple[int, list[int]]]
   options: MapOptions
 
 
-def layout_to_search(sides, stored, lay_out):
-  """What must be sampled before masks can be looked for.
+def plan_search(sides, stored, plan):
+  """Plans what must be sampled before masks can be looked for.
 
   Args:
     sides: those to find, of 'source' and 'target'.
     stored: whether the reconstruction is a stored trajectory after every step.
-    lay_out: kinds of wanted branches -> `EditPlan` without masks.
+    plan: kinds of wanted branches -> `EditPlan` without masks.
 
   Returns:
-    `Search.layout`.
+    `Search.plan`.
   """
   if 'target' in sides:
-    return lay_out(('reconstruction', 'motion'))
-  return None if stored else lay_out(('reconstruction',))
+    return plan(('reconstruction', 'motion'))
+  return None if stored else plan(('reconstruction',))
 
 
-def find_masks(
-  apply,
-  params,
-  start,
-  texts,
-  search,
-  grids,
-  size,
-  schedule,
-  guidance,
-  *,
-  progress,
-  read=None,
-  window=None,
-  **options,
-):
+def find_masks(network, plain, search, grids, sampler, conditioning, *, window, progress):
   """Finds the foreground of the source and of the motion reference.
 
   Args:
-    apply: `unet.apply`, windowed or not; params: its parameters.
-    start: f32[F, H, W, C], the start latents.
-    texts: f[P, T, E], all encoded prompts.
+    network: `Network` that samples, windowed or not.
+    plain: `Network` of the plain UNet, whose maps are read.
     search: `Search`.
     grids: the (H, W) of every block.
-    size: (height, width) of the masks in pixels.
-    schedule, guidance: as in `sampling.sample`.
+    sampler: `Sampler`.
+    conditioning: `Conditioning` with the inversion's trajectory.
+    window: (length, overlap) of the windows of the clip, or None.
     progress: label -> wrapper of an iterable.
-    read, window: where `apply` is windowed, the plain `unet.apply` and its windows (length,
-      overlap).
-    **options: `trajectory` and `sampler` of `sampling.edit`.
 
   Returns:
-    dict {side: bool[F, height, width]} of the sides that have words.
+    dict {side: f32[F, H, W]}, the maps of the sides that have words, for `to_mask`.
   """
-  if search.layout is None:
-    seen = {'reconstruction': options['trajectory'][:0:-1]}
+  if search.plan is None:
+    seen = {'reconstruction': conditioning.trajectory[:0:-1]}
   else:
     steps = []
-    visit = lambda _, latents: steps.append(np.asarray(latents))
-    sampling.edit(
-      *(apply, params, start, texts, search.layout, schedule, guidance),
-      **dict(visit=visit, progress=progress('look'), **options),
+    sample_edit(
+      network,
+      conditioning.trajectory[-1],
+      search.plan,
+      sampler,
+      conditioning,
+      visit=lambda _, latents: steps.append(latents[0]),
+      progress=progress('look'),
     )
-    seen = {branch.kind: np.stack(steps)[:, k] for k, branch in enumerate(search.layout.branches)}
+    seen = {b.kind: np.stack(steps)[:, k] for k, b in enumerate(search.plan.branches)}
   blocks = default_blocks(grids) if search.options.blocks is None else search.options.blocks
-  found = {}
+  maps = {}
   for side, (text, positions) in search.words.items():
-    latents = seen[{'source': 'reconstruction', 'target': 'motion'}[side]]
-    maps = word_map(
-      *(read or apply, params, latents, texts[text], positions, schedule, blocks, grids[blocks[0]]),
-      *(window, progress(f'{side} mask')),
+    found = word_map(
+      plain,
+      seen[{'source': 'reconstruction', 'target': 'motion'}[side]],
+      conditioning.texts[text],
+      positions,
+      sampler.schedule,
+      blocks,
+      window=window,
+      progress=progress(f'{side} mask'),
     )
-    found[side] = to_mask(maps, *size, search.options)
-  return found
+    maps[side] = found.reshape(-1, *grids[blocks[0]])
+  return maps

@@ -1,7 +1,7 @@
 """Looks inside of an edit while it is sampled: attention maps, spatial queries, and the clips that
 steps point to.
 
-All of it is predicted beside the sampling, at the steps that are asked for, so nothing that is
+All of it is predicted separately, at the steps that are asked for, so nothing that is
 sampled changes.
 """
 
@@ -21,17 +21,17 @@ MAPS = ('spatial_q', 'temporal_map', 'text_map')  # of every chosen block
 
 
 class Inspection(NamedTuple):
-  """What to look at.
+  """The steps and blocks to look at.
 
   Attributes:
     steps: step indices, 0 = noisiest.
     blocks: attention blocks.
-    layout: `EditPlan` of the edit whose plan computes every row (`exact_savings=False`).
+    plan: `EditPlan` of the edit that computes every row (`exact_savings=False`).
   """
 
   steps: tuple[int, ...]
   blocks: tuple[int, ...]
-  layout: EditPlan
+  plan: EditPlan
 
 
 class Look(NamedTuple):
@@ -65,41 +65,40 @@ def faults(steps, blocks, count, most):
   ]
 
 
-def known(layout, step):
-  """bool[K], the branches whose latents are up to date before a step; the plan drops what nobody
-  reads any more.
-  """
+def known(plan, step):
+  """bool[K], the branches whose latents are up to date before a step of a plan that drops rows."""
   if step == 0:
-    return np.ones(len(layout.branches), bool)
-  return layout.plan.steps[step - 1].updated | layout.stored[step - 1]
+    return np.ones(len(plan.branches), bool)
+  return plan.steps[step - 1].updated | plan.steps[step - 1].stored
 
 
-def look(apply, params, latents, texts, inspection, step, schedule, guidance, masks=None):
+def look(network, latents, inspection, step, sampler, conditioning):
   """Looks at one step.
 
   Args:
-    apply: `unet.apply`.
-    params: its parameters.
+    network: `Network`.
     latents: f32[K, F, H, W, C], of every branch before the step.
-    texts: f[P, T, E], all encoded prompts.
     inspection: `Inspection`.
     step: its index.
-    schedule, guidance, masks: as in `sampling.sample`.
+    sampler, conditioning: as in `sampling.sample_edit`.
 
   Returns:
     `Look` of all branches.
   """
-  layout = inspection.layout
-  planned, count = layout.plan.steps[step], len(layout.plan.steps)
+  plan = inspection.plan
+  planned, count = plan.steps[step], len(plan.steps)
   taps = tuple(f'{block}/{name}' for block in inspection.blocks for name in MAPS)
-  timestep, level = schedule.timesteps(count)[step], schedule.levels(count)[step]
+  timestep = sampler.schedule.timesteps(count)[step]
+  level = sampler.schedule.levels(count)[step]
+  apply, params = network
+  texts, masks = conditioning.texts, conditioning.masks
   passes = [
     _predict(apply, params, latents, texts, rows, timestep, masks, taps) for rows in planned.passes
   ]
   epsilon, tapped = jax.tree.map(lambda *parts: np.concatenate(parts), *passes)
-  epsilon = guide(epsilon[planned.uncond], epsilon[planned.cond], guidance)
-  predicted = (np.asarray(latents) - np.sqrt(1 - level) * np.asarray(epsilon)) / np.sqrt(level)
-  by_branch = lambda rows: dict(zip(layout.branches, rows, strict=True))
+  epsilon = guide(epsilon[planned.uncond], epsilon[planned.cond], sampler.guidance)
+  predicted = (latents - np.sqrt(1 - level) * np.asarray(epsilon)) / np.sqrt(level)
+  by_branch = lambda rows: dict(zip(plan.branches, rows, strict=True))
   maps = {
     block: {name: by_branch(tapped[f'{block}/{name}'][planned.cond]) for name in MAPS}
     for block in inspection.blocks
@@ -126,24 +125,21 @@ def _without_heads(name, x):
   return x.mean(axis={'temporal_map': 1, 'text_map': 0}[name])
 
 
-def visitor(apply, params, texts, inspection, layout, schedule, guidance, masks, show):
-  """Makes the `visit` of `sampling.edit`.
+def visitor(network, inspection, plan, sampler, conditioning, show):
+  """Makes the `visit` of `sampling.sample_edit`.
 
   Args:
-    layout: `EditPlan` that is sampled.
+    plan: `EditPlan` that is sampled.
     show: called with the step index and its `Look`, without the branches that are not `known`.
-    apply, params, texts, inspection, schedule, guidance, masks: as in `look`.
+    network, inspection, sampler, conditioning: as in `look`.
   """
 
   def visit(step, latents):
     if step not in inspection.steps:
       return
-    seen = look(apply, params, latents, texts, inspection, step, schedule, guidance, masks)
-    shown = {
-      branch
-      for branch, is_known in zip(layout.branches, known(layout, step), strict=True)
-      if is_known
-    }
+    seen = look(network, latents[0], inspection, step, sampler, conditioning)
+    up_to_date = zip(plan.branches, known(plan, step), strict=True)
+    shown = {branch for branch, is_known in up_to_date if is_known}
     keep = lambda by_branch: {branch: x for branch, x in by_branch.items() if branch in shown}
     maps = {
       block: {name: keep(x) for name, x in by_name.items()} for block, by_name in seen.maps.items()

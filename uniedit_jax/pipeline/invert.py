@@ -1,6 +1,4 @@
-"""The inversion of a clip by a loaded model, alone or many side by side, and the cache of
-inversions.
-"""
+"""The inversion of clips by a loaded model, many side by side, and the cache of inversions."""
 
 import dataclasses
 import functools
@@ -13,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from uniedit_jax.method import inversion, sampling
-from uniedit_jax.method.plan import plan_edit
+from uniedit_jax.method import inversion
+from uniedit_jax.method.plan import BranchInputs, plan_edit
+from uniedit_jax.method.sampling import Conditioning, Network, Sampler, mesh_of, sample_edits
 from uniedit_jax.pipeline.model import batch_denoiser, denoiser, unet_apply
 from uniedit_jax.runtime import files
 
@@ -40,10 +39,18 @@ class Inversion(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class InversionOptions:
-  """How a clip is inverted; the fields of `config.inversion`."""
+  """How a clip is inverted.
 
-  method: str = 'ddim'
-  prompt: str = ''
+  Attributes:
+    method: one of `inversion.METHODS`; None: direct for motion edits of a clip, else ddim.
+    prompt: while inverting; None: the source prompt.
+    guidance: scale of guidance while inverting.
+    inner_steps: fixed_point: repetitions; null_text: most updates a step; None: the method's own.
+    epsilon: null_text: loss below which the first step stops.
+  """
+
+  method: str | None = None
+  prompt: str | None = None
   guidance: float = 1.0
   inner_steps: int | None = None
   epsilon: float = 1e-5
@@ -59,15 +66,11 @@ class InversionOptions:
     return self.inner_steps or inversion.INNER_STEPS.get(self.method, 0)
 
   def stored(self, steps):
-    """Of so many steps, those after which the reconstruction is the inversion's trajectory
-    (`plan.plan_edit`).
-    """
+    """Of so many steps, those after which the reconstruction is the stored trajectory."""
     return {'direct': steps, 'obelm': 1}.get(self.method, 0)
 
   def uncond(self, texts, steps):
-    """The text of every uncond half, for `plan.plan_edit`: optimised ones follow the `texts`
-    prompts.
-    """
+    """The text of every uncond half, for `plan.BranchInputs`; optimised ones follow the prompts."""
     return texts + np.arange(steps) if self.method == 'null_text' else None
 
   def faults(self):
@@ -77,122 +80,140 @@ class InversionOptions:
       faults.append(f'inversion.method is {self.method!r}; accepted: {inversion.METHODS}')
     if self.method == 'null_text' and self.guidance != 1.0:
       faults.append(
-        f'inversion.guidance is {self.guidance}; accepted: 1.0 with method null_text, which repairs an '
-        'unguided inversion'
+        f'inversion.guidance is {self.guidance}; accepted: 1.0 with method null_text, which '
+        'repairs an unguided inversion'
       )
-    if self.inner_steps is not None and (
-      self.method not in inversion.INNER_STEPS or self.inner_steps < 1
-    ):
+    repeats = self.method in inversion.INNER_STEPS
+    if self.inner_steps is not None and (not repeats or self.inner_steps < 1):
       faults.append(
-        f'inversion.inner_steps is {self.inner_steps} with method {self.method!r}; accepted: at least 1, with '
-        f'{" or ".join(inversion.INNER_STEPS)}'
+        f'inversion.inner_steps is {self.inner_steps} with method {self.method!r}; accepted: at '
+        f'least 1, with {" or ".join(inversion.INNER_STEPS)}'
       )
     return faults
 
 
-def invert_clip(
-  model,
-  latents,
-  text,
-  source_prompt,
-  schedule,
-  steps,
-  options,
-  guidance,
-  dtype,
-  cache,
-  progress,
-  window=None,
-):
-  """Inverts a clip, or reads the inversion from the cache.
+class ClipToInvert(NamedTuple):
+  """A clip, and how it is inverted.
+
+  Attributes:
+    latents: f32[F, H, W, C], the encoded clip.
+    texts: dict {prompt: f[T, E]} with '', `options.prompt` and `source_prompt`.
+    source_prompt: what the reconstruction is conditioned on.
+    options: `InversionOptions` with method and prompt.
+    sampler: `Sampler` of the sampling to come: null_text optimises for its guidance, direct
+      measures its drift.
+  """
+
+  latents: np.ndarray
+  texts: dict[str, np.ndarray]
+  source_prompt: str
+  options: InversionOptions
+  sampler: Sampler
+
+
+def invert_clips(model, clips, dtype, cache, progress, *, mesh=None, window=None):
+  """Inverts clips side by side; those in the cache are read from it.
 
   Args:
-    model: `checkpoint.Model`.
-    latents: f32[F, H, W, C], the encoded clip.
-    text: dict {prompt: f[T, E]} with '', `options.prompt` and `source_prompt`.
-    source_prompt: what the reconstruction is conditioned on.
-    schedule: `NoiseSchedule`.
-    steps: number of steps S.
-    options: `InversionOptions`.
-    guidance: guidance of the sampling to come: null_text optimises for it, direct measures its
-      drift.
+    model: `checkpoint.Model`, the UNet's parameters on all devices of the mesh.
+    clips: list of `ClipToInvert` of one schedule, number of steps and kind of options; a clip with
+      null_text is alone. Source prompts are either all null or all not.
     dtype: compute dtype.
     cache: path of the folder of inversions.
     progress: label -> wrapper of an iterable.
-    window: as in `unet_apply`.
+    mesh: a mesh with the axis 'data', which divides the number of clips; None: the model's device.
+    window: as in `model.unet_apply`.
 
   Returns:
-    (`Inversion`, whether it came from the cache).
+    list of (`Inversion`, whether it came from the cache).
   """
-  path = _cache_path(
-    model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window
-  )
-  if path.exists():
-    return _read_inversion(path), True
+  paths = [_cache_path(model, clip, dtype, cache, window) for clip in clips]
+  cached = [path.exists() for path in paths]
+  if all(cached):
+    return [(_read_inversion(path), True) for path in paths]
 
-  params, apply = model.params['unet'], unet_apply(model.config, dtype, window)
-  found = {}
-  found['trajectory'] = _walk(options)(
-    *(
-      denoiser(model.config, dtype, window),
-      params,
-      latents,
-      text[options.prompt],
-      schedule,
-      steps,
-    ),
-    **dict(guidance=options.guidance, null_text=text[''], progress=progress('invert')),
+  params, options, sampler = model.params['unet'], clips[0].options, clips[0].sampler
+  mesh = mesh or mesh_of(params)
+  null = np.stack([clip.texts[''] for clip in clips])
+  # The very same object where the prompt is null: guidance then needs no second half.
+  is_null = not any(clip.options.prompt for clip in clips)
+  text = null if is_null else np.stack([clip.texts[clip.options.prompt] for clip in clips])
+  trajectories = _walk(options)(
+    batch_denoiser(model.config, dtype, mesh, window),
+    params,
+    np.stack([clip.latents for clip in clips]),
+    text,
+    dataclasses.replace(sampler, guidance=options.guidance),
+    null_text=null,
+    progress=progress('invert'),
   )
+  trajectories = np.moveaxis(np.asarray(trajectories), 1, 0)
+  found = [{'trajectory': trajectory} for trajectory in trajectories]
   if options.method == 'null_text':
-    found['null_texts'] = inversion.optimise_null_text(
-      *(denoiser(model.config, dtype, window, remat=True), params, found['trajectory']),
-      *(text[source_prompt], text[''], schedule),
-      **dict(guidance=guidance, inner_steps=options.repetitions, epsilon=options.epsilon),
+    (clip,) = clips
+    found[0]['null_texts'] = inversion.optimise_null_text(
+      denoiser(model.config, dtype, window, remat=True),
+      params,
+      jnp.asarray(trajectories[0]),
+      clip.texts[clip.source_prompt],
+      clip.texts[''],
+      sampler,
+      inner_steps=options.repetitions,
+      epsilon=options.epsilon,
       progress=progress('null text'),
     ).texts
   if options.method == 'direct':
-    texts = jnp.stack([text[''], text[source_prompt]])
-    layout = _free_layout(model, source_prompt, steps)
-    sampled = sampling.edit(
-      *(apply, params, found['trajectory'][-1], texts, layout, schedule, guidance),
+    plan = _free_plan(model, clips[0].source_prompt, sampler.steps)
+    sampled = sample_edits(
+      Network(unet_apply(model.config, dtype, window), params),
+      trajectories[:, -1],
+      [plan] * len(clips),
+      [clip.sampler for clip in clips],
+      [Conditioning(np.stack([c.texts[''], c.texts[c.source_prompt]])) for c in clips],
+      mesh=mesh,
       progress=progress('drift'),
     )
-    (found['free'],) = sampled.values()
-  return _keep_inversion(path, found), False
+    for one, edited in zip(found, sampled, strict=True):
+      (one['free'],) = edited.values()
+  # Those that were there before stay what they are: another batch may round differently. A padded
+  # tail repeats a clip.
+  kept = {}
+  for path, one, is_cached in zip(paths, found, cached, strict=True):
+    if path not in kept:
+      kept[path] = _read_inversion(path) if is_cached else _keep_inversion(path, one)
+  return [(kept[path], is_cached) for path, is_cached in zip(paths, cached, strict=True)]
 
 
 def _walk(options):
   """The function of `inversion` that walks as `options` say."""
   walk = inversion.obelm_invert if options.method == 'obelm' else inversion.ddim_invert
-  return (
-    functools.partial(walk, inner_steps=options.repetitions)
-    if options.method == 'fixed_point'
-    else walk
-  )
+  if options.method == 'fixed_point':
+    return functools.partial(walk, inner_steps=options.repetitions)
+  return walk
 
 
-def _free_layout(model, source_prompt, steps):
+def _free_plan(model, source_prompt, steps):
   """The `EditPlan` of the reconstruction alone, of the texts '' and `source_prompt`."""
-  source, blocks = int(source_prompt != ''), model.config.unet.blocks
-  return plan_edit('appearance', [], steps, source=source, wanted=['reconstruction'], blocks=blocks)
+  inputs = BranchInputs(source=int(source_prompt != ''))
+  blocks = model.config.unet.blocks
+  return plan_edit('appearance', [], steps, inputs, wanted=['reconstruction'], blocks=blocks)
 
 
-def _cache_path(
-  model, latents, source_prompt, schedule, steps, options, guidance, dtype, cache, window
-):
-  """Where the inversion with these arguments of `invert` is kept."""
+def _cache_path(model, clip, dtype, cache, window):
+  """Where the inversion with these arguments of `invert_clips` is kept."""
+  depends = clip.options.method in ('direct', 'null_text')
   facts = {
     'checkpoint': model.hash,
-    'schedule': dataclasses.asdict(schedule),
-    'steps': steps,
-    'options': dataclasses.asdict(options),
+    'schedule': dataclasses.asdict(clip.sampler.schedule),
+    'steps': clip.sampler.steps,
+    'options': dataclasses.asdict(clip.options),
     'dtype': dtype,
     'window': window,
     # The others know nothing of the sampling to come.
-    'sampling': [guidance, source_prompt] if options.method in ('direct', 'null_text') else None,
+    'sampling': [clip.sampler.guidance, clip.source_prompt] if depends else None,
   }
   digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-  digest.update(np.ascontiguousarray(latents))
+  digest.update(np.ascontiguousarray(clip.latents))
   return epath.Path(cache).expanduser() / f'{digest.hexdigest()}.npz'
 
 
@@ -206,63 +227,3 @@ def _keep_inversion(path, found):
   with files.atomic_file(path) as name, open(name, 'wb') as file:
     np.savez(file, **found)
   return Inversion(**found)
-
-
-def invert_clips(model, clips, schedule, steps, dtype, cache, progress, mesh, window=None):
-  """Inverts clips side by side, each as `invert` would; those in the cache are read from it.
-
-  Args:
-    clips: list of dicts of the arguments of `invert` that may differ from clip to clip: 'latents',
-      'text', 'source_prompt', 'options' (alike but for the prompt; not null_text), 'guidance'.
-      Source prompts are either all null or all not.
-    mesh: a mesh with the axis 'data', which divides the number of clips; the UNet's parameters are
-      on all its devices.
-    model, schedule, steps, dtype, cache, progress, window: as in `invert`.
-
-  Returns:
-    list of (`Inversion`, whether it came from the cache).
-  """
-  places = dict(schedule=schedule, steps=steps, dtype=dtype, cache=cache, window=window)
-  fields = ('latents', 'source_prompt', 'options', 'guidance')
-  paths = [_cache_path(model, **places, **{name: clip[name] for name in fields}) for clip in clips]
-  cached = [path.exists() for path in paths]
-  if all(cached):
-    return [(_read_inversion(path), True) for path in paths]
-
-  params, options = model.params['unet'], clips[0]['options']
-  stack = lambda prompt: np.stack([clip['text'][prompt(clip)] for clip in clips])
-  denoise = batch_denoiser(model.config, dtype, mesh, window)
-  trajectories = _walk(options)(
-    *(
-      denoise,
-      params,
-      np.stack([clip['latents'] for clip in clips]),
-      stack(lambda clip: clip['options'].prompt),
-    ),
-    *(schedule, steps),
-    **dict(guidance=options.guidance, null_text=stack(lambda _: ''), progress=progress('invert')),
-  )
-  found = [{'trajectory': trajectory} for trajectory in np.moveaxis(np.asarray(trajectories), 1, 0)]
-  if options.method == 'direct':
-    layout = _free_layout(model, clips[0]['source_prompt'], steps)
-    texts = np.stack([stack(lambda _: ''), stack(lambda clip: clip['source_prompt'])], axis=1)
-    starts = np.stack([one['trajectory'][-1] for one in found])
-    sampled = sampling.edit_batch(
-      *(unet_apply(model.config, dtype, window), params, starts, texts),
-      *([layout] * len(clips), schedule, [clip['guidance'] for clip in clips]),
-      **dict(mesh=mesh, progress=progress('drift')),
-    )
-    found = [
-      one | {'free': free}
-      for one, edited in zip(found, sampled, strict=True)
-      for free in edited.values()
-    ]
-  # Those that were there before stay what they are: another batch may round differently. A padded
-  # tail repeats a clip.
-  inverted = {
-    path: _read_inversion(path) if is_cached else _keep_inversion(path, one)
-    for path, (one, is_cached) in dict(
-      zip(paths, zip(found, cached, strict=True), strict=True)
-    ).items()
-  }
-  return [(inverted[path], is_cached) for path, is_cached in zip(paths, cached, strict=True)]

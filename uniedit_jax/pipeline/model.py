@@ -1,8 +1,4 @@
-"""From frames and prompts to frames: what the entry points, sweeps and notebooks call.
-
-The numbers are made elsewhere (`models`, `inversion`, `editing`); here a loaded `checkpoint.Model`
-meets pixels.
-"""
+"""A loaded `checkpoint.Model` on pixels and prompts: encoding, decoding, the UNet as functions."""
 
 import dataclasses
 import functools
@@ -16,13 +12,15 @@ from uniedit_jax.media import video
 from uniedit_jax.method import windows
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.overrides import EDIT_AXIS
+from uniedit_jax.method.sampling import mesh_of
 from uniedit_jax.models import vae
 from uniedit_jax.models.config import network
 
 
 def resolve_dtype(name):
-  """The compute dtype: 'auto' is bfloat16 where the hardware has it, float16 on older GPUs, float32
-  on CPU.
+  """The compute dtype of 'auto' or a name.
+
+  'auto' is bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPUs.
 
   Raises:
     ValueError: another name, or float16 on a CPU, which has no such matrix products.
@@ -39,13 +37,13 @@ def resolve_dtype(name):
 
 @functools.cache
 def module(config, part, dtype):
-  """The network of a part, the same object in every call so that compiled programs are found again."""
+  """The network of a part: one object, so that compiled programs are found again."""
   return network(config, part, jnp.dtype(dtype))
 
 
 @functools.cache
 def unet_apply(config, dtype, window=None, remat=False, temporal=True):
-  """The UNet's `apply`, as `editing` wants it.
+  """The UNet's `apply`, for `sampling.Network`.
 
   Args:
     config: `ModelConfig`.
@@ -65,16 +63,16 @@ def unet_apply(config, dtype, window=None, remat=False, temporal=True):
 def denoiser(config, dtype, window=None, remat=False):
   """The UNet without routes, as `inversion` wants it; arguments as of `unet_apply`."""
   apply = unet_apply(config, dtype, window, remat)
-  return lambda params, latents, timestep, text: apply({'params': params}, latents, timestep, text)[
-    0
-  ]
+
+  def denoise(params, latents, timestep, text):
+    return apply({'params': params}, latents, timestep, text)[0]
+
+  return denoise
 
 
 @functools.cache
 def batch_denoiser(config, dtype, mesh, window=None):
-  """`denoiser` for B clips side by side, sharded over the mesh axis 'data'; latents and text gain
-  the axis B.
-  """
+  """`denoiser` of latents and texts with the axis B, sharded over the mesh axis 'data'."""
   denoise = denoiser(config, dtype, window)
   clips = jax.vmap(denoise, in_axes=(None, 0, None, 0), axis_name=EDIT_AXIS)
   specs = PartitionSpec(), PartitionSpec('data'), PartitionSpec(), PartitionSpec('data')
@@ -104,45 +102,43 @@ def _encode_tokens(encoder, params, tokens):
   return encoder.apply({'params': params}, tokens).astype(jnp.float32)
 
 
-def encode_clip(model, frames, dtype):
-  """Frames uint8[F, H, W, 3] to latents f32[F, H/8, W/8, C]."""
-  return vae.encode_frames(
-    module(model.config, 'vae', dtype), model.params['vae'], video.to_model(frames)
-  )
-
-
-def decode_clip(model, latents, dtype):
-  """Latents f32[F, H, W, C] to frames uint8[F, 8 H, 8 W, 3]."""
-  # From the host, so that latents of a device and those of the cache are decoded by one program.
-  frames = vae.decode_frames(
-    module(model.config, 'vae', dtype), model.params['vae'], np.asarray(latents)
-  )
-  return video.from_model(np.asarray(frames))
-
-
-def encode_batch(model, clips, dtype, mesh):
-  """`encode_clip` for B clips side by side: uint8[B, F, H, W, 3] to f32[B, F, H/8, W/8, C].
+def encode_clips(model, clips, dtype, mesh=None):
+  """Encodes B clips side by side.
 
   Args:
     model: `checkpoint.Model` whose VAE is on all devices of the mesh.
-    mesh: a mesh with the axis 'data', which divides B.
-    clips, dtype: as in `encode_clip`.
+    clips: uint8[B, F, H, W, 3].
+    dtype: compute dtype.
+    mesh: a mesh with the axis 'data', which divides B; None: the model's device.
+
+  Returns:
+    f32[B, F, H / 8, W / 8, C], numpy.
   """
-  return _frames_on(mesh, vae.encode_frames, model, video.to_model(clips), dtype)
+  return _on_frames(vae.encode_frames, model, video.to_model(clips), dtype, mesh)
 
 
-def decode_batch(model, latents, dtype, mesh):
-  """Latents f32[B, F, H, W, C] to f32[B, F, 8 H, 8 W, 3], for `video.from_model`; see
-  `encode_batch`.
-  """
-  return _frames_on(mesh, vae.decode_frames, model, latents, dtype)
+def decode_clips(model, latents, dtype, mesh=None):
+  """Latents f32[B, F, H, W, C] to frames uint8[B, F, 8 H, 8 W, 3]; see `encode_clips`."""
+  # From the host, so that latents of a device and those of the cache are decoded by one program.
+  decoded = _on_frames(vae.decode_frames, model, np.asarray(latents), dtype, mesh)
+  return np.stack([video.from_model(clip) for clip in decoded])
 
 
-def _frames_on(mesh, function, model, clips, dtype):
+def encode_clip(model, frames, dtype):
+  """`encode_clips` of one clip: uint8[F, H, W, 3] to f32[F, H / 8, W / 8, C]."""
+  return encode_clips(model, frames[None], dtype)[0]
+
+
+def decode_clip(model, latents, dtype):
+  """`decode_clips` of one clip: f32[F, H, W, C] to uint8[F, 8 H, 8 W, 3]."""
+  return decode_clips(model, np.asarray(latents)[None], dtype)[0]
+
+
+def _on_frames(function, model, clips, dtype, mesh):
   """Runs a function of frames on B clips, sharded over the mesh."""
-  return _over_frames(function, module(model.config, 'vae', dtype), mesh)(
-    model.params['vae'], clips
-  )
+  params = model.params['vae']
+  program = _over_frames(function, module(model.config, 'vae', dtype), mesh or mesh_of(params))
+  return np.asarray(program(params, clips))
 
 
 @functools.cache
@@ -158,7 +154,7 @@ def _over_frames(function, network, mesh):
 
 
 def start_noise(seed, shape):
-  """The start latents of a generated clip, f32[F, H, W, C]: the same for the same seed, everywhere."""
+  """The start latents of a generated clip, f32[F, H, W, C]; they depend on the seed alone."""
   return jax.random.normal(jax.random.key(seed), shape, jnp.float32)
 
 

@@ -2,11 +2,19 @@
 
 import base64
 import html
+import importlib.resources
 import re
 
 from uniedit_jax.media import video
 from uniedit_jax.runtime import files
 
+
+def read_static(name):
+  """The text of a file in static/."""
+  return (importlib.resources.files(__package__) / 'static' / name).read_text(encoding='utf-8')
+
+
+STYLE, SCRIPT = read_static('page.css'), read_static('page.js')
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -24,39 +32,6 @@ PAGE = """<!doctype html>
 </html>
 """
 
-STYLE = """:root { color-scheme: light dark; --ink: #1c1e21; --soft: #5f6670; --paper: #fff;
-  --card: #f4f5f7; --line: #dcdfe4; --bar: #3b6fd4; --warn: #fff4d6; --warn-line: #d9a400; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e7e9ec; --soft: #9aa2ad; --paper: #15171a;
-  --card: #1e2125; --line: #33383f; --bar: #6f9bf0; --warn: #33290d; --warn-line: #a67c00; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 90rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.3rem; margin: 0 0 .5rem; }
-h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
-small, dt, th, .none { color: var(--soft); font-weight: normal; }
-dd { margin: 0; }
-summary { cursor: pointer; font-weight: bold; margin-top: 1.5rem; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem;
-  overflow: auto; font-size: 13px; overflow-wrap: normal; }
-table { border-collapse: collapse; }
-th, td { text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-td { font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
-.videos { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr));
-  gap: .8rem; margin: 1rem 0 .5rem; }
-figure { margin: 0; max-width: 40rem; background: var(--card); border: 1px solid var(--line);
-  border-radius: 6px; overflow: hidden; }
-video { display: block; width: 100%; height: auto; background: #000; }
-figcaption { padding: .3rem .6rem; }
-figcaption small { display: block; }
-.controls { display: flex; flex-wrap: wrap; gap: .6rem; align-items: center; position: sticky;
-  bottom: 0; background: var(--paper); padding: .5rem 0; }
-.controls input { flex: 1 1 10rem; min-width: 0; accent-color: var(--bar); }
-button, select { font: inherit; padding: .2rem .7rem; }
-#play { min-width: 5rem; }
-output { font-variant-numeric: tabular-nums; min-width: 6.5rem; }
-"""
-
 CONTROLS = """<div class="controls">
 <button id="play">Play</button>
 <button id="back" aria-label="previous frame">‹</button>
@@ -67,81 +42,6 @@ CONTROLS = """<div class="controls">
 <option value=".5">½×</option><option value="1" selected>1×</option>
 <option value="2">2×</option></select>
 </div>"""
-
-SCRIPT = """
-// The videos on and near the screen play in step, the others rest. The longest of them, the first
-// of equals, leads, so that nothing is cut off; a shorter one waits at its end. Small drifts of the
-// others are worked off by their playback rate; more than a frame, and every jump, stops all of
-// them until each has arrived at the same time.
-const get = id => document.getElementById(id), videos = [...document.querySelectorAll('video')];
-if (videos.length) {
-  const scrub = get('scrub'), rate = get('rate'), near = new Set();
-  let group = [], lead = videos[0], playing = false, goal = null, beat = 0;
-  const fps = () => +lead.dataset.fps, now = () => goal ? goal.time : lead.currentTime;
-  const count = () => Math.max(1, Math.round((lead.duration || 0) * fps()));
-  const frame = () => Math.min(count() - 1, Math.floor(now() * fps() + 1e-3));
-  // The lag of a video whose source has just changed is not known, hence 0.
-  const lag = v => Math.min(lead.currentTime, v.duration) - v.currentTime || 0;
-  const show = () => {
-    scrub.max = count() - 1; scrub.value = frame();
-    get('at').value = `frame ${frame()} / ${count() - 1}`;
-    get('play').textContent = playing ? 'Pause' : 'Play';
-  };
-  const arrive = (v, time) => new Promise(done => {
-    v.addEventListener('seeked', done, {once: true}); setTimeout(done, 1000);
-    v.currentTime = Math.min(time, v.duration);
-  });
-  const move = async time => {
-    const idle = !goal;
-    goal = {time};
-    if (!idle) return;  // the move under way goes on to the new goal
-    cancelAnimationFrame(beat); videos.forEach(v => v.pause());
-    let reached;
-    do {
-      reached = goal; show();
-      // With none near, the lead keeps the time for those that come.
-      const moved = new Set([lead, ...group].filter(v => v.readyState));
-      await Promise.all([...moved].map(v => arrive(v, reached.time)));
-    } while (goal !== reached);
-    goal = null;
-    // To play a video that has ended would start it again.
-    if (playing && group.length) {
-      group.forEach(v => v.ended || v.play().catch(() => {})); tick();
-    }
-  };
-  const tick = () => {
-    if (lead.ended) return move(0);
-    if (group.some(v => Math.abs(lag(v)) > 1 / v.dataset.fps)) return move(lead.currentTime);
-    group.forEach(v => {
-      v.playbackRate = rate.value * (1 + Math.max(-.2, Math.min(.2, 2 * lag(v))));
-    });
-    show(); beat = requestAnimationFrame(tick);
-  };
-  const regroup = () => {
-    const found = videos.filter(v => near.has(v) && v.readyState), time = now();
-    if (found.length === group.length && found.every((v, i) => v === group[i])) return;
-    group = found; lead = group.reduce((a, b) => b.duration > a.duration ? b : a, group[0] || lead);
-    move(time);
-  };
-  const watch = new IntersectionObserver(changes => {
-    changes.forEach(change => near[change.isIntersecting ? 'add' : 'delete'](change.target));
-    regroup();
-  }, {rootMargin: '25%'});
-  videos.forEach(v => {
-    // A page may change the source of an element.
-    v.onloadedmetadata = v.onemptied = () => { regroup(); show(); };
-    watch.observe(v);
-  });
-  const step = n => {
-    playing = false; move((Math.max(0, Math.min(count() - 1, n)) + .5) / fps());
-  };
-  get('play').onclick = () => { playing = !playing; move(now()); };
-  get('back').onclick = () => step(frame() - 1);
-  get('next').onclick = () => step(frame() + 1);
-  scrub.oninput = () => step(+scrub.value);
-  show();
-}
-"""
 
 
 def embed(path):

@@ -47,13 +47,15 @@ class RunLog:
       the end of the first sampling step.
   """
 
-  def __init__(self, warnings=(), announce=logging.info):
+  def __init__(self, warnings=(), announce=logging.info, bars=None):
     """Starts a log.
 
     Args:
       warnings: warnings known from the start.
       announce: called with the name of every phase when it begins.
+      bars: (label, `RunLog`) -> wrapper of an iterable of steps that shows them; None shows none.
     """
+    self._bars = bars
     self.seconds, self.compile_seconds, self.compilations = {}, {}, {}
     self.warnings, self.facts = [], {}
     self._announce, self._phase, self._thread, self._spans = announce, None, None, []
@@ -85,6 +87,17 @@ class RunLog:
   def count_step(self):
     """Marks the end of a sampling step; only the time of the first is recorded."""
     self.facts.setdefault('seconds_to_first_step', round(seconds_of_process(), 3))
+
+  def steps(self, label):
+    """Returns a wrapper of an iterable of steps; those of 'edit' are counted as they end."""
+    wrap = self._bars(label, self) if self._bars else iter
+
+    def counted(iterable):
+      for item in wrap(iterable):
+        yield item
+        self.count_step()
+
+    return counted if label == 'edit' else wrap
 
   @contextlib.contextmanager
   def phase(self, name):

@@ -3,17 +3,20 @@ up.
 """
 
 import dataclasses
-import functools
+import types
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from uniedit_jax.method import sampling as editing
-from uniedit_jax.method.diffusion import NoiseSchedule
+from uniedit_jax.media.video import Clip
 from uniedit_jax.method.injection import Injections
-from uniedit_jax.method.plan import plan_edit
-from uniedit_jax.method.token_masks import token_masks
+from uniedit_jax.method.sampling import Network, Sampler
 from uniedit_jax.metrics import pixel
-from uniedit_jax.pipeline.invert import InversionOptions, invert_clip
+from uniedit_jax.metrics.measures import edits_of
+from uniedit_jax.pipeline.check import check_edit
+from uniedit_jax.pipeline.checked_edit import plan_settings
+from uniedit_jax.pipeline.edit import make_one, prepare
 from uniedit_jax.pipeline.model import (
   decode_clip,
   encode_clip,
@@ -21,6 +24,7 @@ from uniedit_jax.pipeline.model import (
   latent_shape,
   unet_apply,
 )
+from uniedit_jax.pipeline.request import EditRequest
 from uniedit_jax.sprites import reader, sampling
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene
@@ -28,9 +32,8 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene
 # The seeds of the two sets of edits. Presets are tuned on 'validation' only.
 SPLITS = {'benchmark': 1_000_003, 'validation': 2_000_003}
 GROUPS = {'trained': False, 'held out': True}  # of captions: whether the combination is held out
-# of exact targets, and of unedited sources, as the probe reads them
+# of exact targets, and of unedited sources, as they are read
 LEAST_CHANGED, MOST_CHANGED = 0.99, 0.05
-NULL, SOURCE, TARGET = range(3)  # the texts of an edit
 
 
 def task_of(kind):
@@ -45,7 +48,7 @@ def parts(injections):
   ]
 
 
-def methods(injections):
+def methods_of(injections):
   """The settings that an edit is made with: the paper's component table.
 
   They are 'inversion' (nothing is injected), 'structure' and 'content' alone, 'content + motion',
@@ -68,131 +71,69 @@ def methods(injections):
   on = parts(injections)
   chosen = {method: names for method, names in table.items() if set(names) < set(on)}
   pick = lambda names: Injections(**{name: getattr(injections, name) for name in names})
-  return {**{method: pick(names) for method, names in chosen.items()}, 'all': injections}
+  return {method: pick(names) for method, names in chosen.items()} | {'all': injections}
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
+class ScoringTask(NamedTuple):
   """How the edits of one task are made, all methods in one sampling.
 
   Attributes:
-    name: 'motion' or 'appearance'.
-    settings: {method: `Injections`} (`methods`).
-    steps: number of denoising steps S.
-    guidance: scale of classifier-free guidance.
-    schedule: `NoiseSchedule`.
-    inversion: `InversionOptions`; its prompt is not read.
+    request: `EditRequest`; source, prompts and masks are those of each edit.
     captioned: whether inversion and reconstruction have the source's caption as prompt, or else the
       null prompt.
-    blocks: number of attention blocks L.
-    masked: whether masks are given.
-    wanted: kinds of branches that become clips.
+    methods: {method: `Injections`} (`methods_of`); empty for those of the request.
+    phases: `EditPlan.phases` of its edits.
   """
 
-  name: str
-  settings: dict[str, Injections]
-  steps: int
-  guidance: float
-  schedule: NoiseSchedule
-  inversion: InversionOptions
-  captioned: bool
-  blocks: int
-  masked: bool = False
-  wanted: tuple[str, ...] = ('main', 'reconstruction')
+  request: EditRequest
+  captioned: bool = True
+  methods: Mapping[str, Injections] = types.MappingProxyType({})
+  phases: Sequence[dict] = ()
 
-  @property
-  def full(self):
-    """The task with no other setting than 'all'."""
-    return dataclasses.replace(self, settings={'all': self.settings['all']})
+  def check(self, edit, frames, changes=()):
+    """The `CheckedEdit` of a `scenes.Edit`, with one setting a method.
 
-  @functools.cached_property
-  def layout(self):
-    """`EditPlan` of one setting a method and the texts `NULL`, `SOURCE`, `TARGET`; raises what
-    `plan_edit` does.
+    Args:
+      edit: `scenes.Edit`.
+      frames: u8[F, H, W, 3], its source.
+      changes: {dotted field: value} of the request that only this edit has.
+
+    Raises:
+      FaultsError: lists all faults.
     """
-    return plan_edit(
-      *(self.name, list(self.settings.values()), self.steps),
-      source=SOURCE if self.captioned else NULL,
-      targets=[TARGET] * len(self.settings),
-      uncond=self.inversion.uncond(TARGET + 1, self.steps),
-      wanted=self.wanted,
-      stored=self.inversion.stored(self.steps),
-      masked=self.masked,
-      blocks=self.blocks,
-    )
+    source, target = edit.source.caption if self.captioned else '', edit.target.caption
+    fields = {'video': frames, 'source_prompt': source, 'target_prompt': target}
+    fields['inversion.prompt'] = source
+    checked = check_edit(self.request.replace(fields | dict(changes)))
+    settings = tuple(self.methods.values()) or checked.settings
+    return plan_settings(checked, (target,) * len(settings), settings)
 
 
-def invert(model, task, edit, latents, dtype, cache):
-  """Inverts an edit's source.
-
-  Args:
-    model: `checkpoint.Model`.
-    task: `Task` of the edit's kind.
-    edit: `scenes.Edit`.
-    latents: f[F, H, W, C], the encoded source.
-    dtype: compute dtype.
-    cache: path of the folder of inversions.
-
-  Returns:
-    (texts f32[P, T, E] that the layout of the task numbers, `invert.Inversion`).
-  """
-  prompts = ['', edit.source.caption, edit.target.caption]
-  texts = encode_prompts(model, prompts, dtype)
-  source_prompt = prompts[SOURCE if task.captioned else NULL]
-  inverted, _ = invert_clip(
-    *(
-      model,
-      latents,
-      dict(zip(prompts, texts, strict=True)),
-      source_prompt,
-      task.schedule,
-      task.steps,
-    ),
-    *(
-      dataclasses.replace(task.inversion, prompt=source_prompt),
-      task.guidance,
-      dtype,
-      cache,
-      lambda _: iter,
-    ),
-  )
-  return inverted.all_texts(texts), inverted
-
-
-def make_clips(model, task, texts, inverted, target, dtype, masks=None):
+def make_clips(model, task, edit, target, log, changes=()):
   """Makes an edit with every method.
 
   Args:
-    model, task, dtype: as in `invert`, which may have had the same task without masks.
-    texts, inverted: what `invert` returned.
+    model: `checkpoint.Model`.
+    task: `ScoringTask` of the edit's kind.
+    edit: `scenes.Edit`.
     target: u8[F, H, W, 3], the exact clip.
-    masks: dict {'source' and perhaps 'target': bool[F, H, W]} where the task is masked.
+    log: `RunLog`.
+    changes: as in `ScoringTask.check`.
 
   Returns:
-    dict {name: u8[F, H, W, 3]} of 'vae floor' (the exact target, encoded and decoded),
-    'reconstruction', and every method.
+    (dict {name: u8[F, H, W, 3]} of 'vae floor' (the exact target, encoded and decoded),
+    'reconstruction', and every method; `PreparedClip`; masks bool[F, H, W] by side).
   """
-  grids = model.config.unet.grids(*inverted.trajectory.shape[2:4])
-  guided = any(injections.guided.on for injections in task.settings.values())
-  sampled = editing.edit(
-    *(
-      unet_apply(model.config, dtype),
-      model.params['unet'],
-      inverted.trajectory[-1],
-      texts,
-      task.layout,
-    ),
-    *(task.schedule, task.guidance),
-    trajectory=inverted.trajectory,
-    sampler=task.inversion.sampler,
-    masks=token_masks(masks, grids, guided),
-  )
-  named = list(task.settings)
-  latents = {'vae floor': encode_clip(model, target, dtype)} | {
-    named[branch.setting] if branch.kind == 'main' else branch.kind: latents
-    for branch, latents in sampled.items()
-  }
-  return {name: decode_clip(model, x, dtype) for name, x in latents.items()}
+  frames = render(edit.source, model.config.height, model.config.frames).frames
+  checked = task.check(edit, frames, changes)
+  (prepared,) = prepare(model, [checked], [Clip(frames, model.config.fps)], log)
+  # What nobody looks at here is not decoded.
+  made = make_one(model, checked, prepared._replace(round_trip=None, free=None), log)
+  floor = encode_clip(model, target, checked.dtype)
+  clips = {'vae floor': decode_clip(model, floor, checked.dtype)}
+  clips['reconstruction'] = made.clips['reconstruction']
+  clips |= zip(task.methods, map(made.clips.get, edits_of(made.clips)), strict=True)
+  return clips, prepared, made.masks
 
 
 def judge(edit, source, target, clips):
@@ -224,19 +165,10 @@ def judge(edit, source, target, clips):
       'frame_difference': pixel.frame_difference(frames),
       'exact_frame_difference': pixel.frame_difference(exact.frames),
     }
-    rows.append(
-      {
-        **{
-          'kind': edit.kind,
-          'source': edit.source.caption,
-          'target': edit.target.caption,
-          'method': method,
-        },
-        **{'changed': right[edit.attribute], 'success': all(right.values())},
-        **{f'{attribute}_right': value for attribute, value in right.items()},
-        **{measure: round(value, 4) for measure, value in measures.items()},
-      }
-    )
+    row = {'kind': edit.kind, 'source': edit.source.caption, 'target': edit.target.caption}
+    row |= {'method': method, 'changed': right[edit.attribute], 'success': all(right.values())}
+    row |= {f'{attribute}_right': value for attribute, value in right.items()}
+    rows.append(row | {measure: round(value, 4) for measure, value in measures.items()})
   return rows
 
 
@@ -254,7 +186,7 @@ def _grown(masks):
   return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2)).any(axis=(-2, -1))
 
 
-def check_probe(edits, size, frames, progress=iter):
+def check_reader(edits, size, frames, progress=iter):
   """Checks on exact clips that the judge can be trusted.
 
   Args:
@@ -275,24 +207,39 @@ def check_probe(edits, size, frames, progress=iter):
   targets, sources = (float(share) for share in np.mean(changed, axis=0))
   if targets < LEAST_CHANGED or sources > MOST_CHANGED:
     raise RuntimeError(
-      f'the probe cannot be trusted to judge these {len(edits)} edits: it reads {targets:.1%} of the exact targets as '
-      f'changed (accepted: at least {LEAST_CHANGED:.0%}) and {sources:.1%} of the unedited sources (accepted: at most '
-      f'{MOST_CHANGED:.0%})'
+      f'the reader cannot be trusted to judge these {len(edits)} edits: it reads {targets:.1%} of '
+      f'the exact targets as changed (accepted: at least {LEAST_CHANGED:.0%}) and {sources:.1%} of '
+      f'the unedited sources (accepted: at most {MOST_CHANGED:.0%})'
     )
   return {'exact_targets_changed': targets, 'unedited_sources_changed': sources}
 
 
-def read_text_to_video(model, split, group, numbers, *, seed, steps, guidance, dtype):
+class TextToVideo(NamedTuple):
+  """How clips of captions are sampled.
+
+  Attributes:
+    clips: of each group; 0 leaves them out.
+    batch: clips made at once.
+    steps: number of denoising steps S.
+    guidance: scale of classifier-free guidance.
+  """
+
+  clips: int
+  batch: int
+  steps: int
+  guidance: float
+
+
+def read_text_to_video(model, split, group, numbers, *, seed, options, dtype):
   """Samples clips of random captions and reads them.
 
   Args:
     model: `checkpoint.Model`.
     split: a key of `SPLITS`.
     group: a key of `GROUPS`.
-    numbers: which of the group's captions, P of them; caption and noise depend on the number alone.
+    numbers: of P of the group's captions; caption and noise depend on the number alone.
     seed: of the noise.
-    steps: number of denoising steps S.
-    guidance: scale of classifier-free guidance.
+    options: `TextToVideo`.
     dtype: compute dtype.
 
   Returns:
@@ -306,8 +253,11 @@ def read_text_to_video(model, split, group, numbers, *, seed, steps, guidance, d
   noise = np.stack([draw(seed, number).standard_normal(shape, np.float32) for number in numbers])
   texts = encode_prompts(model, ['', *(scene.caption for scene in scenes)], dtype)
   latents = sampling.sample_prompts(
-    *(unet_apply(config, dtype), model.params['unet'], noise, texts[1:], texts[0]),
-    *(config.schedule, steps, guidance),
+    Network(unet_apply(config, dtype), model.params['unet']),
+    noise,
+    texts[1:],
+    texts[0],
+    Sampler(config.schedule, options.steps, options.guidance),
   )
   clips = [decode_clip(model, clip, dtype) for clip in latents]
   return [_right(clip, scene) for clip, scene in zip(clips, scenes, strict=True)]

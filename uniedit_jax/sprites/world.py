@@ -1,6 +1,4 @@
-"""What the sprites world adds to a run of its model: whether a clip belongs to it, and whether an
-edit is right.
-"""
+"""Checks that only the sprites world can make: is a clip of this world, and is an edit right."""
 
 import re
 
@@ -15,15 +13,14 @@ from uniedit_jax.sprites.scenes import ATTRIBUTES
 
 
 def stranger(config, frames):
-  """Tells if a clip is outside of what a model was trained on, as far as that can be told.
+  """Warning text if the clip shows no object of the world; None otherwise or for another model.
 
   Args:
     config: `ModelConfig` of the model.
     frames: uint8[F, H, W, 3].
 
   Returns:
-    A sentence for the record, or None: the model is another one, or the clip shows an object of the
-    sprites world.
+    str or None.
   """
   if config.name != CONFIG.name or _read(frames).visible:
     return None
@@ -33,32 +30,32 @@ def stranger(config, frames):
   )
 
 
-def judge(config, source, edit, prompt):
-  """Judges an edit by what the probe reads from it.
+def judge_of(config):
+  """`judge` where a `ModelConfig` is that of the world's own model, else None."""
+  return judge if config.name == CONFIG.name else None
+
+
+def judge(source, edit, prompt):
+  """Judges an edit by what the reader reads from its pixels.
 
   Args:
-    config: `ModelConfig` of the model.
     source: uint8[F, H, W, 3], or None where there is none.
     edit: uint8[F, H, W, 3].
     prompt: the target prompt.
 
   Returns:
-    dict, empty for other models: 'attributes_right', the share of the attributes that the prompt
+    dict: 'attributes_right', the share of the attributes that the prompt
     names which are read as it says (missing where it names none); 'kept_background_psnr_db' against
     the source, outside of what looks like the object in either clip.
   """
-  if config.name != CONFIG.name:
-    return {}
   reading, named, measures = _read(edit), named_values(prompt), {}
   if named:
-    measures['attributes_right'] = round(
-      float(np.mean([reading.values[k] == v for k, v in named.items()])), 4
-    )
+    right = np.mean([reading.values[k] == v for k, v in named.items()])
+    measures['attributes_right'] = round(float(right), 4)
   if source is not None:
     outside = ~(_read(source).mask | reading.mask)
-    measures['kept_background_psnr_db'] = round(
-      pixel.psnr(_small(source), _small(edit), mask=outside), 4
-    )
+    kept = pixel.psnr(_small(source), _small(edit), mask=outside)
+    measures['kept_background_psnr_db'] = round(kept, 4)
   return measures
 
 
@@ -69,9 +66,7 @@ def named_values(prompt):
 
 
 def _small(frames):
-  """The clip as the probe wants it; one too short is repeated, as most of it shows in a still as
-  well.
-  """
+  """The clip as the reader takes it; a short one is repeated, as a still shows most of it too."""
   small = resize_bilinear(frames, EXTENT, EXTENT)
   return np.repeat(small, 4, axis=0) if len(small) < 4 else small
 

@@ -1,48 +1,37 @@
-"""From the config of a comparison to its edits, each checked for each method, before anything is
-loaded.
-"""
+"""From the config of a comparison to its edits, each checked for each method."""
 
 import dataclasses
+import importlib
 import json
 from typing import Any, NamedTuple
 
-import ml_collections
-
-from experiments.requests import edit as edit_request
-from experiments.requests.edit import read_edit, resolve
+from experiments.requests.edit import check_request, request_of
 from experiments.requests.manifest import read_manifest
 from experiments.requests.sprites import read_world_model
-from experiments.requests.sweep import apply_setting
 from uniedit_jax.media import video
+from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.reports.comparison_format import TASKS, Comparison
+from uniedit_jax.runtime import fields
 from uniedit_jax.runtime.faults import Faults
-from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render
 
 PER_KIND = 20  # edits of the benchmark, of which a comparison has the first
-# What a line of a manifest may say: which clip is edited to what, and not how.
+# A line of a manifest says which clip is edited to what, not how.
 CLIP_FIELDS = (
-  'id',
-  'task',
-  'seed',
-  'video',
-  'image',
-  'generated',
-  'source_prompt',
-  'target_prompt',
-)
+  'id', 'task', 'seed', 'video', 'image', 'generated', 'source_prompt', 'target_prompt',
+)  # fmt: skip
 CLIP_PARTS = ('clip', 'window', 'move', 'mask', 'metrics')
 
 
-class Edit(NamedTuple):
+class ComparedEdit(NamedTuple):
   """An edit that all methods make.
 
   Attributes:
     task: 'motion' or 'appearance'.
     kind: of `scenes.KINDS`, or the task.
-    fields: {dotted field: value} of every method's config.
+    fields: {dotted field: value} of every method's request.
     scene: `scenes.Edit`, or None where the right answer is not known.
   """
 
@@ -56,109 +45,95 @@ class Cell(NamedTuple):
   """An edit by a method.
 
   Attributes:
-    edit, method: their names.
-    config, request: as `experiments.edit` has them.
+    name, method: of the edit and of the method.
+    edit: `CheckedEdit`.
     facts: str, all that the result depends on but the weights.
   """
 
-  edit: str
+  name: str
   method: str
-  config: ml_collections.ConfigDict
-  request: edit_request.Request
+  edit: CheckedEdit
   facts: str
 
 
-class Request(NamedTuple):
+class CompareRequest(NamedTuple):
   """A comparison, checked.
 
   Attributes:
     comparison: `comparison_format.Comparison`.
-    edits: {name: `Edit`}.
+    edits: {name: `ComparedEdit`}.
     cells: list of `Cell`, edit by edit.
-    dtype: compute dtype.
+    checkpoint, dtype, cache: of all edits.
     left_out: names of the methods that need masks which not all edits have.
   """
 
   comparison: Comparison
-  edits: dict[str, Edit]
+  edits: dict[str, ComparedEdit]
   cells: list[Cell]
+  checkpoint: str
   dtype: str
+  cache: str
   left_out: list[str]
 
 
 def read_compare(config, workdir):
-  """Checks a comparison. The scenes of sprites are rendered into the workdir: their clips are
-  checked like any other.
+  """Checks a comparison.
+
+  The scenes of sprites are rendered into the workdir: their clips are checked like any other.
 
   Args:
     config: ConfigDict of configs/compare.py.
     workdir: path.
 
   Returns:
-    `Request`.
+    `CompareRequest`.
 
   Raises:
-    ValueError: lists all faults.
+    FaultsError: lists all faults.
   """
   faults, known = Faults(), list(config.setups)
-  sound = (
-    config.compared
-    and len(set(config.compared)) == len(config.compared)
-    and set(config.compared) <= set(known)
-  )
-  faults.unless(
-    sound, f'compared is {config.compared!r}; accepted: some of {", ".join(known)}, each once'
-  )
+  compared = config.compared
+  sound = compared and len(set(compared)) == len(compared) and set(compared) <= set(known)
+  faults.unless(sound, f'compared is {compared!r}; accepted: some of {", ".join(known)}, each once')
   dtype = faults.attempt(resolve_dtype, config.dtype)
-  edits = (_read_lines if config.manifest else _draw_scenes)(config, workdir / 'edits', faults)
+  read_edits = _read_lines if config.manifest else _draw_scenes
+  edits = read_edits(config, workdir / 'edits', faults)
   faults.stop()
   masked = all(edit.fields.get('mask.source') for edit in edits.values())
-  methods = {
-    name: config.setups[name]
-    for name in config.compared
-    if masked or not config.setups[name].masked
-  }
+  setups = {name: config.setups[name] for name in compared}
+  setups = {name: setup for name, setup in setups.items() if masked or not setup.masked}
   faults.unless(
-    methods,
-    f'compared is {config.compared!r}, all with masks, which not all edits have; accepted: others too',
+    setups,
+    f'compared is {compared!r}, all with masks, which not all edits have; accepted: others too',
   )
-  cells, told = [], {}
+  cells, reported = [], {}
   for name, edit in edits.items():
-    for method, given in methods.items():
+    for method, setup in setups.items():
       own = Faults()
-      cell = own.attempt(_read_cell, config, name, edit, method, given)
-      # What is wrong with a clip is so for every method: it is told once.
-      for fault in (
-        line
-        for text in own
-        for line in text.removeprefix('the run cannot start:\n  - ').split('\n  - ')
-      ):
-        told.setdefault((name, fault), []).append(method)
-      cells.append(cell)
-  every = 'every method'
-  for (name, fault), having in told.items():
-    faults.append(
-      f'{name} by {every if len(having) == len(methods) else ", ".join(having)}: {fault}'
-    )
+      cells.append(own.attempt(_read_cell, config, name, edit, method, setup))
+      # A fault of a clip is one for every method: it is reported once.
+      for fault in own:
+        reported.setdefault((name, fault), []).append(method)
+  for (name, fault), methods in reported.items():
+    by = 'every method' if len(methods) == len(setups) else ', '.join(methods)
+    faults.append(f'{name} by {by}: {fault}')
   comparison = Comparison(
-    {name: given.title for name, given in methods.items()},
-    {
-      name: {
-        'task': edit.task,
-        **{field: edit.fields.get(field, '') for field in ('source_prompt', 'target_prompt')},
-      }
-      for name, edit in edits.items()
-    },
+    {name: setup.title for name, setup in setups.items()},
+    {name: _shown(edit) for name, edit in edits.items()},
   )
   faults += comparison.faults() if not faults else []
   faults.stop()
-  return Request(
-    comparison, edits, cells, dtype, [name for name in config.compared if name not in methods]
-  )
+  left_out = [name for name in compared if name not in setups]
+  return CompareRequest(comparison, edits, cells, config.checkpoint, dtype, config.cache, left_out)
+
+
+def _shown(edit):
+  prompts = {name: edit.fields.get(name, '') for name in ('source_prompt', 'target_prompt')}
+  return {'task': edit.task, **prompts}
 
 
 def _read_lines(config, _, faults):
-  """{name: `Edit`} of the manifest."""
+  """{name: `ComparedEdit`} of the manifest."""
   edits = {}
   for number, line in faults.attempt(read_manifest, config.manifest) or ():
     own = [
@@ -173,14 +148,12 @@ def _read_lines(config, _, faults):
     # A method may come with a clip of its own.
     fields = {'video': '', 'source_prompt': '', 'target_prompt': ''}
     fields |= {name: value for name, value in line.items() if name not in ('id', 'task')}
-    edits[line['id']] = Edit(task, task, fields)
+    edits[line['id']] = ComparedEdit(task, task, fields)
   return edits
 
 
 def _draw_scenes(config, folder, faults):
-  """{name: `Edit`} of the sprites world, their clips and masks rendered into the folder; numbered
-  as the benchmark.
-  """
+  """{name: `ComparedEdit`} of the sprites world; clips and masks are rendered into the folder."""
   model_config = read_world_model(config.checkpoint, faults)
   faults.unless(
     config.split in scoring.SPLITS, f'split is {config.split!r}; accepted: {tuple(scoring.SPLITS)}'
@@ -209,33 +182,29 @@ def _draw_scenes(config, folder, faults):
     fields = {f'mask.{side}': str(folder / name / 'masks' / side) for side in masks}
     fields |= {'video': str(folder / name / 'source')}
     fields |= {'source_prompt': scene.source.caption, 'target_prompt': scene.target.caption}
-    edits[name] = Edit(task, scene.kind, fields, scene)
+    edits[name] = ComparedEdit(task, scene.kind, fields, scene)
   return edits
 
 
-def _read_cell(config, name, edit, method, given):
+def _read_cell(config, name, edit, method, setup):
   """The `Cell` of an edit by a method, with that method's part of the config."""
-  fields = {field: config[field] for field in ('checkpoint', 'dtype', 'seed', 'cache')}
-  fields |= {
-    field: value
-    for field, value in edit.fields.items()
-    if given.masked or not field.startswith('mask.')
-  }
+  file, _, form = setup[edit.task].partition(':')
+  module = importlib.import_module(f'configs.{file.replace("/", ".")}')
+  request, tree = request_of(module.get_config(form or 'full')), setup.changes.to_dict()
+  # The options of a comparison method are one field: those that are not changed are kept.
+  options = tree.pop('baseline', {})
+  changes = fields.flatten(tree) | (
+    {'baseline': (request.baseline or {}) | options} if options else {}
+  )
+  changes |= {field: config[field] for field in ('checkpoint', 'dtype', 'seed', 'cache')}
+  is_ours = lambda field: setup.masked or not field.startswith('mask.')
+  changes |= {field: value for field, value in edit.fields.items() if is_ours(field)}
   # Clips that are not compared cost a method time that it does not need.
-  fields |= {
-    f'outputs.{name}': False for name in ('reconstruction', 'motion_reference', 'gif', 'frames')
-  }
-  one = apply_setting(given[edit.task], fields)
-  request = read_edit(one)
-  facts = {field: value for field, value in resolve(one, request).items() if field != 'cache'}
+  unmade = ('reconstruction', 'motion_reference', 'gif', 'frames')
+  changes |= {f'outputs.{name}': False for name in unmade}
+  checked = check_request(request.replace(changes))
+  facts = {field: value for field, value in checked.as_tree().items() if field != 'cache'}
   if edit.scene:  # the clips lie in the workdir, which may be moved
-    facts |= {
-      'video': dataclasses.astuple(edit.scene),
-      'mask': {**facts['mask'], 'source': given.masked, 'target': ''},
-    }
-  return Cell(name, method, one, request, json.dumps(facts, sort_keys=True))
-
-
-def write_config(cell, folder):
-  """Writes config.json of an edit, as `experiments.edit` does."""
-  write_json(folder / 'config.json', resolve(cell.config, cell.request))
+    mask = {**facts['mask'], 'source': setup.masked, 'target': ''}
+    facts |= {'video': dataclasses.astuple(edit.scene), 'mask': mask}
+  return Cell(name, method, checked, json.dumps(facts, sort_keys=True))

@@ -1,4 +1,4 @@
-"""Checks the config of a benchmark before anything is loaded."""
+"""From the config of a benchmark of speed to a checked dataclass."""
 
 import datetime
 import importlib.metadata
@@ -11,25 +11,36 @@ import jax
 import torch
 
 from configs.benchmark import CASES
-from experiments.requests.edit import read_model
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.models.presets import LAVIE
+from uniedit_jax.pipeline.check import read_model_config
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime.faults import Faults
 
 
 class BenchmarkRequest(NamedTuple):
-  """A checked benchmark.
+  """A checked benchmark; other fields are those of configs/benchmark.py.
 
   Attributes:
     model_config: `ModelConfig`.
     clip: (frames, height, width).
     dtypes: the compute dtypes of ours and of PyTorch.
+    null_text: {'steps', 'inner_steps'}.
   """
 
+  checkpoint: str
   model_config: ModelConfig
   clip: tuple[int, int, int]
   dtypes: tuple[str, str]
+  cases: tuple[str, ...]
+  rows: tuple[int, ...]
+  steps: int
+  null_text: dict[str, int]
+  remat: bool
+  compiled: bool
+  repeats: int
+  curves: bool
+  start_up: bool
 
 
 def read_benchmark(config):
@@ -39,7 +50,7 @@ def read_benchmark(config):
     FaultsError: lists all faults.
   """
   faults = Faults()
-  model_config = read_model(config, faults)[0] if config.checkpoint else LAVIE
+  model_config = read_model_config(config, faults) if config.checkpoint else LAVIE
   dtype = faults.attempt(resolve_dtype, config.dtype)
   peer_dtype = faults.attempt(resolve_dtype, config.peer_dtype or config.dtype, field='peer_dtype')
 
@@ -68,23 +79,25 @@ def read_benchmark(config):
   accepted = 'both on a GPU or both on a CPU'
   faults.unless(ours == peer, f'JAX computes on {ours}, PyTorch on {peer}; accepted: {accepted}')
   faults.stop()
-  size = clip['frames'], clip['height'], clip['width']
-  return BenchmarkRequest(model_config, size, (dtype, peer_dtype))
+  fields = {name: config[name] for name in BenchmarkRequest._fields if name in config}
+  fields |= {'clip': (clip['frames'], clip['height'], clip['width'])}
+  fields |= {'dtypes': (dtype, peer_dtype), 'null_text': config.null_text.to_dict()}
+  return BenchmarkRequest(model_config=model_config, **fields)
 
 
-def resolve_benchmark(config, request):
-  """The config as a dict for config.json."""
-  return {**config.to_dict(), 'clip': request.clip, 'dtypes': request.dtypes}
+def resolve_benchmark(request):
+  """The request as a dict for config.json."""
+  return request._asdict() | {'model_config': request.model_config.name}
 
 
-def facts(config, request):
+def facts(request):
   """Facts for the head of the tables: the work, the machine, versions and date."""
   versions = [f'{name} {importlib.metadata.version(name)}' for name in ('jax', 'jaxlib', 'torch')]
   on_cpu = jax.default_backend() == 'cpu'
   return {
-    'model': config.checkpoint or "random weights of LaVie's size",
+    'model': request.checkpoint or "random weights of LaVie's size",
     'clip': ' x '.join(map(str, request.clip)),
-    'steps': f'{config.steps} steps',
+    'steps': f'{request.steps} steps',
     'dtypes': f'{request.dtypes[0]} (PyTorch: {request.dtypes[1]})',
     'device': _processor() if on_cpu else jax.local_devices()[0].device_kind,
     'versions': ', '.join([*versions, f'Python {platform.python_version()}']),

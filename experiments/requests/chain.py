@@ -1,0 +1,59 @@
+"""From the config of a chain of two edits to a checked dataclass."""
+
+from typing import NamedTuple
+
+from experiments.requests.edit import check_request, request_of
+from uniedit_jax.pipeline.checked_edit import CheckedEdit
+from uniedit_jax.pipeline.request import EditRequest
+from uniedit_jax.runtime.faults import Faults
+
+
+class ChainRequest(NamedTuple):
+  """Two edits, the second of what the first makes.
+
+  Attributes:
+    first: `CheckedEdit`.
+    second: `EditRequest` without a source.
+  """
+
+  first: CheckedEdit
+  second: EditRequest
+
+
+def read_chain(config):
+  """Checks both edits before the first begins: `ChainRequest`.
+
+  Raises:
+    FaultsError: lists all faults.
+  """
+  faults = Faults()
+  motion = faults.attempt(request_of, config.motion, field='motion')
+  second = faults.attempt(request_of, config.appearance, field='appearance')
+  faults.stop()
+  first = faults.attempt(check_request, motion, field='motion')
+  faults.unless(
+    not (second.video or second.image or second.generated),
+    'appearance.video, image or generated is set; accepted: none, as it edits the first edit',
+  )
+  faults.unless(
+    motion.outputs.frames,
+    'motion.outputs.frames is False; accepted: True, as they are edited next',
+  )
+  if motion.video:  # of the same size; a photo or a generated clip is checked in its turn
+    clip = {f'clip.{name}': getattr(motion.clip, name) for name in vars(motion.clip)}
+    stand_in = second.replace({'video': motion.video} | clip)
+    faults.attempt(check_request, stand_in, field='appearance')
+  faults.stop()
+  return ChainRequest(first, second)
+
+
+def check_second(chain, frames):
+  """The `CheckedEdit` of the second edit, of the folder of frames that the first has made."""
+  size = zip(('frames', 'height', 'width'), chain.first.clip.size, strict=True)
+  changes = {f'clip.{name}': value for name, value in size}
+  return check_request(chain.second.replace({'video': frames} | changes))
+
+
+def resolve_chain(chain):
+  """The config as a dict for config.json."""
+  return {'motion': chain.first.as_tree(), 'appearance': chain.second.as_tree()}

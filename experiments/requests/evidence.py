@@ -1,0 +1,51 @@
+"""From the config of a measurement of attention maps to a checked dataclass."""
+
+from typing import NamedTuple
+
+from experiments.requests.sprites import read_world_model
+from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.sprites.scoring import SPLITS
+
+
+class EvidenceRequest(NamedTuple):
+  """A checked config of configs/sprites_evidence.py; timesteps have the least noise first."""
+
+  checkpoint: str
+  dtype: str
+  cache: str
+  seed: int
+  split: str
+  per_motion: int
+  source_prompt: str
+  clear: float
+  timesteps: list[int]
+
+
+def read_evidence(config):
+  """Checks the config: `EvidenceRequest`.
+
+  Raises:
+    FaultsError: lists all faults.
+  """
+  faults = Faults()
+  model_config = read_world_model(config.checkpoint, faults)
+  for name, accepted in (('split', tuple(SPLITS)), ('source_prompt', ('caption', 'null'))):
+    faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
+  for name, least in (('seed', 0), ('per_motion', 1)):
+    faults.unless(config[name] >= least, f'{name} is {config[name]}; accepted: at least {least}')
+  faults.unless(0.5 < config.clear <= 1, f'clear is {config.clear}; accepted: above 0.5, at most 1')
+  if model_config:
+    last, given = model_config.schedule.train_steps - 1, config.timesteps
+    sound = given and all(isinstance(t, int) and 0 <= t <= last for t in given)
+    faults.unless(sound, f'timesteps is {given}; accepted: some of 0 to {last}')
+  dtype = faults.attempt(resolve_dtype, config.dtype)
+  faults.stop()
+  fields = {name: config[name] for name in EvidenceRequest._fields}
+  fields |= {'dtype': dtype, 'timesteps': sorted(set(config.timesteps))}
+  return EvidenceRequest(**fields)
+
+
+def resolve_evidence(request):
+  """The request as a dict for config.json."""
+  return {name: value for name, value in request._asdict().items() if name != 'cache'}

@@ -1,0 +1,283 @@
+"""From an `EditRequest` to a `CheckedEdit`: all that can be wrong is found before anything runs."""
+
+import dataclasses
+
+from uniedit_jax.method import windows
+from uniedit_jax.method.diffusion import NoiseSchedule
+from uniedit_jax.method.plan import BranchInputs, plan_edit
+from uniedit_jax.method.sampling import Sampler
+from uniedit_jax.metrics import clip_model
+from uniedit_jax.models.config import ModelConfig
+from uniedit_jax.pipeline import inspection, sources
+from uniedit_jax.pipeline.checked_edit import (
+  CheckedEdit,
+  plan_settings,
+  resolve_injections,
+  resolve_inversion,
+  shown_prompt,
+)
+from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.pipeline.request import is_array
+from uniedit_jax.runtime import checkpoint, fields, memory
+from uniedit_jax.runtime.faults import Faults
+
+INJECTIONS = 'injections'
+QUICK_CLIP = 8, 128, 128  # frames, height, width of a quick run of a model with larger clips
+ACCEPTED_CHECKPOINT = (
+  'a folder made by `python -m convert.lavie`, or a shipped model: ' + ', '.join(checkpoint.SHIPPED)
+)
+
+
+def check_edit(request, method=None):
+  """Checks a request: the source first, so that no checkpoint is opened before it is fine.
+
+  Args:
+    request: `EditRequest`.
+    method: the comparison method that the request names (`baselines.comparison.read_method`), or
+      None for injections.
+
+  Returns:
+    `CheckedEdit`.
+
+  Raises:
+    FaultsError: lists all faults, each with the field, the value and what is accepted.
+  """
+  faults, warnings = Faults(fields.type_faults(request)), []
+  faults.stop()
+  original, request = request, request.shortened
+  model_config = read_model_config(request, model_faults := Faults())
+  clip = _clip(request, model_config or ModelConfig())
+  _check_source(request, clip, faults)
+  faults += model_faults
+  _check_prompts(request, faults, warnings)
+  _check_sides(request, faults)
+  masks = sources.read_masks(request, clip, faults)
+  blocks = (model_config or ModelConfig()).unet.blocks
+  injections = faults.attempt(resolve_injections, request, request.mask.given, blocks)
+  if injections:
+    _check_injections(request, injections, blocks, faults)
+  inversion = resolve_inversion(request)
+  faults += inversion.faults()
+  faults.unless(
+    request.plan in ('exact', 'naive'), f"plan is {request.plan!r}; accepted: 'exact', 'naive'"
+  )
+  faults.unless(
+    request.rows_per_pass is None or request.rows_per_pass > 0,
+    f'rows_per_pass is {request.rows_per_pass}; accepted: a positive number',
+  )
+  if request.inspect.steps:
+    looked = request.inspect.steps, request.inspect.blocks
+    faults += inspection.faults(*looked, request.steps, blocks)
+  prompts = ['', request.source_prompt, *request.targets, inversion.prompt, shown_prompt(request)]
+  if method:
+    faults += method.faults
+    prompts.append(method.negative_prompt)
+  edit = _check_run(request, model_config, clip, prompts, inversion.sampler, faults)
+  faults.stop()
+  edit = dataclasses.replace(
+    edit, request=original, inversion=inversion, masks=masks, method=method
+  )
+  faults.unless(
+    not (request.inspect.steps and edit.window),
+    f'inspect.steps is {request.inspect.steps} for a clip in windows of {edit.window}; accepted: '
+    '() or fewer frames',
+  )
+  if method:
+    edit = faults.attempt(method.plan_edit, edit)
+  else:
+    settings = (injections,) * len(request.targets)
+    edit = faults.attempt(plan_settings, edit, request.targets, settings)
+  faults.stop()
+  warnings += _check_memory(edit, faults)
+  faults.stop()
+  return dataclasses.replace(edit, warnings=tuple(warnings))
+
+
+def check_generation(request):
+  """Checks a request for plain text-to-video: its clip is the reconstruction of `source_prompt`.
+
+  Raises:
+    FaultsError: lists all faults.
+  """
+  faults = Faults(fields.type_faults(request))
+  original, request = request, request.shortened
+  faults.unless(request.source_prompt.strip(), "prompt is ''; accepted: what the clip shows")
+  model_config = read_model_config(request, faults)
+  clip = _clip(request, model_config or ModelConfig())
+  prompts = ['', request.source_prompt]
+  edit = _check_run(request, model_config, clip, prompts, 'ddim', faults)
+  faults.stop()
+  # An edit of a generated clip samples this very branch as its reconstruction.
+  plan = plan_edit(
+    'appearance',
+    [],
+    request.steps,
+    BranchInputs(source=1),
+    wanted=['reconstruction'],
+    blocks=edit.model_config.unet.blocks,
+  )
+  return dataclasses.replace(edit, request=original, plan=plan)
+
+
+def read_model_config(request, faults):
+  """The `ModelConfig` of the checkpoint, or None where there is none; reads one small file."""
+  path = checkpoint.locate(request.checkpoint) / 'config.json'
+  if request.checkpoint and path.exists():
+    return faults.attempt(ModelConfig.from_json, path.read_text())
+  named = f'no checkpoint at {request.checkpoint!r}' if request.checkpoint else "checkpoint is ''"
+  faults.append(f'{named}; accepted: {ACCEPTED_CHECKPOINT}')
+  return None
+
+
+def _clip(request, model_config):
+  """The `ClipOptions` with the sizes of the model where they are not set."""
+  size = model_config.frames, model_config.height, model_config.width
+  if request.quick and max(size[1:]) > max(QUICK_CLIP[1:]):
+    size = tuple(map(min, size, QUICK_CLIP))
+  chosen = [a if b is None else b for a, b in zip(size, request.clip.size, strict=True)]
+  frames, height, width = chosen
+  return dataclasses.replace(request.clip, frames=frames, height=height, width=width)
+
+
+def _check_run(request, model_config, clip, prompts, kind, faults):
+  """The `CheckedEdit` of what generation and editing share, None where there are faults."""
+  factor = model_config.vae.factor if model_config else 8
+  for name in ('height', 'width'):
+    value = getattr(clip, name)
+    faults.unless(
+      value > 0 and value % factor == 0,
+      f'clip.{name} is {value}; accepted: a positive multiple of {factor}',
+    )
+  faults.unless(clip.frames > 0, f'clip.frames is {clip.frames}; accepted: a positive number')
+  prompts = list(dict.fromkeys(prompts))
+  schedule = tokenizer = parameters = None
+  if model_config:
+    schedule = faults.attempt(_schedule, request, model_config)
+    tokenizer = faults.attempt(checkpoint.read_tokenizer, request.checkpoint, model_config)
+    parameters = faults.attempt(checkpoint.count_parameters, request.checkpoint)
+    for prompt in prompts if tokenizer else ():
+      faults.attempt(tokenizer.encode, [prompt])
+  faults.attempt((schedule or NoiseSchedule()).timesteps, request.steps)
+  dtype = faults.attempt(resolve_dtype, request.dtype)
+  window = faults.attempt(_window, request, model_config or ModelConfig(), max(clip.frames, 1))
+  return CheckedEdit(
+    request=request,
+    model_config=model_config,
+    clip=clip,
+    sampler=Sampler(schedule, request.steps, request.guidance, kind),
+    dtype=dtype,
+    prompts=prompts,
+    tokenizer=tokenizer,
+    parameters=parameters,
+    window=window,
+  )
+
+
+def _schedule(request, model_config):
+  options = dataclasses.asdict(request.schedule).items()
+  changes = {name: value for name, value in options if value is not None}
+  return dataclasses.replace(model_config.schedule, **changes)
+
+
+def _window(request, model_config, frames):
+  """(length, overlap) of the windows of a clip, or None where one window is all of it."""
+  length, overlap = request.window.frames, request.window.overlap
+  length = min(model_config.frames, frames) if length is None else length
+  overlap = length // 2 if overlap is None else overlap
+  starts = windows.window_starts(frames, length, overlap)
+  return (length, overlap) if len(starts) > 1 else None
+
+
+def _check_source(request, clip, faults):
+  given = {name: getattr(request, name) for name in ('video', 'image', 'generated')}
+  given = {
+    name: value
+    for name, value in given.items()
+    if value is not False and (is_array(value) or value)
+  }
+  if len(given) > 1:
+    named = ' and '.join(f'{name} is {value!r}' for name, value in given.items())
+    faults.append(f'{named}; accepted: one of them')
+  if not request.generated:
+    faults += sources.check_source(request, clip)
+    return
+  faults.unless(
+    request.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt"
+  )
+  faults.unless(
+    request.inversion.method in (None, 'ddim'),
+    f'inversion.method is {request.inversion.method!r} with generated=True; accepted: the default, '
+    'as a generated clip needs no inversion',
+  )
+
+
+def _check_prompts(request, faults, warnings):
+  faults.unless(
+    request.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows"
+  )
+  more, targets = request.more_target_prompts, request.targets
+  if not all(map(str.strip, more)) or len(set(targets)) < len(targets):
+    faults.append(
+      f'more_target_prompts is {more!r}; accepted: a tuple of prompts that differ from each other'
+    )
+  if more and (is_array(request.mask.target) or request.mask.target):
+    faults.append(
+      f'mask.target is {request.mask.target!r} with more_target_prompts; accepted: one prompt, or '
+      'no masks'
+    )
+  if request.target_prompt.strip() == request.source_prompt.strip() != '':
+    warnings.append(
+      f'source_prompt equals target_prompt ({request.target_prompt!r}): the edit should change '
+      'nothing'
+    )
+  folder = request.metrics.clip
+  if folder:
+    tokenizer = faults.attempt(clip_model.read_tokenizer, folder, field='metrics.clip')
+    prompts = *targets, request.metrics.source_prompt or request.source_prompt
+    for prompt in prompts if tokenizer else ():
+      faults.attempt(tokenizer.encode, [prompt], field='metrics.clip')
+
+
+def _check_sides(request, faults):
+  """Which sides need masks: both in motion editing, the source's in appearance editing."""
+  masks = {side: getattr(request.mask, side) for side in sources.SIDES}
+  given = [side for side, mask in masks.items() if is_array(mask) or mask]
+  motion = request.task == 'motion'
+  if given == ['target'] or (motion and len(given) == 1):
+    missing = next(side for side in sources.SIDES if side not in given)
+    faults.append(f"mask.{missing} is '' but mask.{given[0]} is given; accepted: both or neither")
+  if not is_array(masks['target']) and masks['target'] == sources.AUTO and not motion:
+    faults.append(
+      f"mask.target is 'auto' with task {request.task!r}, which samples no target first; "
+      "accepted: '', a file"
+    )
+
+
+def _check_injections(request, injections, blocks, faults):
+  faults += injections.faults(request.steps, blocks)
+  for name in () if request.mask.given else ('motion_query', 'background', 'guided'):
+    faults.unless(
+      not getattr(injections, name).on, f'{name}.steps needs masks; accepted: set mask.source'
+    )
+  reads_motion = injections.motion.on or injections.motion_query.on
+  faults.unless(
+    request.task == 'motion' or not reads_motion,
+    f"motion.steps is {injections.motion.steps} with task 'appearance', which has no motion "
+    'branch; accepted: (0, 0)',
+  )
+
+
+def _check_memory(edit, faults):
+  """Compares what sampling needs with what the device has: a list of warnings."""
+  if edit.fits:
+    return []
+  available, rows = memory.available(), edit.most_rows
+  gib = lambda number: f'{number / 2**30:.1f} GiB'
+  message = (
+    f'{rows} rows a pass need about {gib(edit.bytes_of(rows))} and the device has {gib(available)}'
+  )
+  fitting = [r for r in range(1, rows) if edit.bytes_of(r) <= available]
+  if edit.request.rows_per_pass is None and fitting and not edit.method:  # these are not split
+    faults.append(f'rows_per_pass is not set: {message}; accepted: rows_per_pass={fitting[-1]}')
+    return []
+  return [f'{message}; fewer frames, a smaller clip or dtype=bfloat16 would need less']

@@ -1,0 +1,97 @@
+"""The source clip and the masks of a request: files, stills, or frames in memory."""
+
+import dataclasses
+import importlib.resources
+import os
+
+import numpy as np
+from etils import epath
+
+from uniedit_jax.media import camera, masks, video
+from uniedit_jax.media.frames import crop_middle, resize_bilinear
+from uniedit_jax.method.token_masks import resize_nearest
+from uniedit_jax.pipeline.request import is_array
+
+# Clips that come with the package go by name (write ./name for a file called so).
+SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
+AUTO = 'auto'
+SIDES = 'source', 'target'
+
+
+def locate_clip(path):
+  """The path of a video, or that of a name in `SHIPPED_CLIPS`."""
+  if str(path) in SHIPPED_CLIPS:
+    return epath.Path(importlib.resources.files('uniedit_jax')) / SHIPPED_CLIPS[str(path)]
+  return path
+
+
+def check_source(request, clip):
+  """What is wrong with the source of a request, as a list of sentences.
+
+  Args:
+    request: `EditRequest` that is not generated.
+    clip: `ClipOptions` with all sizes.
+  """
+  if request.image:
+    return camera.check_image(request.image, request.move, *clip.size)
+  if not is_array(request.video):
+    return video.check_clip(locate_clip(request.video), **dataclasses.asdict(clip))
+  try:
+    frames = _as_frames(request.video)
+  except (TypeError, ValueError) as error:
+    return [f'video is no clip ({error}); accepted: a path, u8[F, H, W, 3] or a list of pictures']
+  if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+    return [f'video is {frames.dtype}{list(frames.shape)}; accepted: uint8[F, H, W, 3]']
+  faults = []
+  if clip.fit not in ('stretch', 'crop'):
+    faults.append(f"fit is {clip.fit!r}; accepted: 'stretch', 'crop'")
+  if min(*clip.size, clip.stride) < 1 or clip.start < 0:
+    faults.append(f'clip is {clip}; accepted: positive sizes and stride, start from 0')
+  elif len(frames) < (needed := clip.start + (clip.frames - 1) * clip.stride + 1):
+    faults.append(f'video has {len(frames)} frames; accepted: at least {needed} for {clip}')
+  return faults
+
+
+def read_source(edit):
+  """The source clip of a checked edit: `video.Clip`, or None where it is generated."""
+  request, clip = edit.request, edit.clip
+  if request.generated:
+    return None
+  if request.image:
+    frames = camera.film_image(request.image, request.move, *clip.size)
+    return video.Clip(frames, edit.model_config.fps)
+  if not is_array(request.video):
+    return video.read_clip(locate_clip(request.video), **dataclasses.asdict(clip))
+  frames = _as_frames(request.video)[clip.start :: clip.stride][: clip.frames]
+  if clip.fit == 'crop':
+    frames = crop_middle(frames, clip.height, clip.width, axis=1)
+  fps = edit.model_config.fps / clip.stride
+  return video.Clip(resize_bilinear(frames, clip.height, clip.width), fps)
+
+
+def read_masks(request, clip, faults):
+  """The masks that are given, dict {side: bool[F, H, W], or None where there are faults}."""
+  given = {side: getattr(request.mask, side) for side in SIDES}
+  return {
+    side: faults.attempt(_read_mask, mask, clip, field=f'mask.{side}')
+    for side, mask in given.items()
+    if is_array(mask) or mask not in ('', AUTO)
+  }
+
+
+def _read_mask(mask, clip):
+  if not is_array(mask):
+    return masks.read_masks(os.fspath(mask), **dataclasses.asdict(clip))
+  mask = np.asarray(mask)
+  if mask.dtype != bool or mask.ndim != 3 or len(mask) < clip.frames:
+    raise ValueError(
+      f'{mask.dtype}{list(mask.shape)}; accepted: bool[F, H, W] with a mask for each of the '
+      f'{clip.frames} frames'
+    )
+  return resize_nearest(mask[: clip.frames], clip.height, clip.width)
+
+
+def _as_frames(frames):
+  """u8[F, H, W, 3] of an array, or of a list of PIL images or arrays."""
+  to_array = lambda f: np.asarray(f.convert('RGB') if hasattr(f, 'convert') else f)
+  return frames if isinstance(frames, np.ndarray) else np.stack([to_array(f) for f in frames])
