@@ -64,12 +64,12 @@ def test_a_motion_edit_leaves_everything(motion_run):
   assert not np.array_equal(clips['edit'], clips['motion_reference'])
   assert metrics['reconstruction_psnr_db'] > 0 and metrics['vae_round_trip_psnr_db'] > 0
   assert [phase['rows'] for phase in run_record['phases']] == [3, 5] and run_record['rows'] == 8
-  assert run_record['compilations']['edit'] >= 2 and set(run_record['seconds']) >= {
-    'load',
-    'invert',
-    'edit',
-    'decode',
-  }
+  # The steps of 3 and of 5 rows are two programs, the first of which was compiled beside the load.
+  assert run_record['compilations']['edit'] <= 1
+  # The steps of the inversion and of the drift, and three that stack latents and texts: six were
+  # the inversion's second step compiled again.
+  assert run_record['compilations']['invert'] <= 5
+  assert set(run_record['seconds']) >= {'load', 'invert', 'edit', 'decode'}
   assert run_record['peak_memory_bytes'] > 1e8 and run_record['checkpoint_hash']
   resolved = json.loads((workdir / 'config.json').read_text())
   assert resolved['structure']['steps'] == [0, 1] and resolved['clip']['frames'] == 4

@@ -195,7 +195,7 @@ def sample(
     inputs_of(plan, sampler, conditioning, latents.shape[1:])
     for plan, sampler, conditioning in zip(plans, samplers, conditionings, strict=True)
   ]
-  params = jax.device_put(network.params, NamedSharding(mesh, PartitionSpec()))
+  params = jax.device_put(network.params, of_all(mesh))
   on_mesh = functools.partial(jax.device_put, device=of_edits(mesh))
   texts = on_mesh(stack_texts([conditioning.texts for conditioning in conditionings]))
   masks = on_mesh(_stack([conditioning.masks for conditioning in conditionings]))
@@ -297,9 +297,15 @@ def mesh_of(params):
 def of_edits(mesh):
   """The sharding of arrays whose first axis is of edits.
 
-  On one device it is the one that results have: of another, the second step would compile again.
+  Between steps arrays keep it only if the parameters are of `of_all`, and on one device only if it
+  is that too; else the second step compiles again.
   """
-  return NamedSharding(mesh, PartitionSpec('data') if mesh.size > 1 else PartitionSpec())
+  return NamedSharding(mesh, PartitionSpec('data')) if mesh.size > 1 else of_all(mesh)
+
+
+def of_all(mesh):
+  """The sharding of arrays that every device of the mesh holds, such as the parameters."""
+  return NamedSharding(mesh, PartitionSpec())
 
 
 def _stack(trees):

@@ -8,7 +8,6 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from uniedit_jax.method import sampling
 from uniedit_jax.method.rows import Rows
@@ -39,7 +38,7 @@ def lower_first(model, edit, texts, masks=None):
     `jax.stages.Lowered`.
   """
   plan, mesh = edit.plan, sampling.mesh_of(model.params['unet'])
-  params = jax.device_put(model.params['unet'], NamedSharding(mesh, PartitionSpec()))
+  params = jax.device_put(model.params['unet'], sampling.of_all(mesh))
   apply = unet_apply(model.config, edit.dtype, edit.window)
   shape = len(plan.branches), *edit.latent_shape
   inputs = _inputs(plan, 0, edit.sampler, shape)
@@ -75,7 +74,7 @@ def lower_step(config, plan, index, clip, mesh, dtype, per_device=1, masks=None)
   sampler = sampling.Sampler(config.schedule, len(plan.steps))
   of_edits = functools.partial(_of_edits, mesh, mesh.size * per_device)
   params = jax.tree.map(
-    lambda leaf: _placed(leaf, NamedSharding(mesh, PartitionSpec())),
+    lambda leaf: _placed(leaf, sampling.of_all(mesh)),
     abstract_part(config, 'unet', dtype),
   )
   latents = of_edits(_floats(shape))

@@ -13,7 +13,15 @@ from etils import epath
 
 from uniedit_jax.method import inversion
 from uniedit_jax.method.plan import BranchInputs, plan_edit
-from uniedit_jax.method.sampling import Conditioning, Network, Sampler, mesh_of, sample_edits
+from uniedit_jax.method.sampling import (
+  Conditioning,
+  Network,
+  Sampler,
+  mesh_of,
+  of_all,
+  of_edits,
+  sample_edits,
+)
 from uniedit_jax.pipeline.model import batch_denoiser, denoiser, unet_apply
 from uniedit_jax.runtime import files
 
@@ -140,8 +148,8 @@ def invert_clips(model, clips, dtype, cache, progress, *, mesh=None, window=None
   text = null if is_null else np.stack([clip.texts[clip.options.prompt] for clip in clips])
   trajectories = _walk(options)(
     batch_denoiser(model.config, dtype, mesh, window),
-    params,
-    np.stack([clip.latents for clip in clips]),
+    jax.device_put(params, of_all(mesh)),
+    jax.device_put(np.stack([clip.latents for clip in clips]), of_edits(mesh)),
     text,
     dataclasses.replace(sampler, guidance=options.guidance),
     null_text=null,
