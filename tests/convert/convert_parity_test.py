@@ -179,7 +179,7 @@ def test_the_result_alone_is_enough_to_edit(sd, tmp_path, torch, unet_state):
   config.checkpoint, config.video = str(tmp_path / 'out'), str(tmp_path / 'clip')
   config.target_prompt, config.steps, config.cache = 'a fox', 1, str(tmp_path / 'cache')
   config.clip.update(frames=4, height=32, width=48)
-  clips = edit.run(config, read_edit(config), tmp_path / 'edit')
+  clips = edit.run(read_edit(config), tmp_path / 'edit')
   assert clips['edit'].shape == (4, 32, 48, 3) and clips['edit'].std() > 1
   assert video.probe(tmp_path / 'edit' / 'edit.mp4').frames == 4
 
