@@ -1,4 +1,4 @@
-"""What each injection does to a motion edit: sweeps of its ranges, all settings beside one
+"""Sweeps that show what each injection does to a motion edit. All settings share one
 reconstruction.
 
   python -m experiments.sweep --config=configs/ablate_injection.py --sweep=components \

@@ -1,5 +1,5 @@
-"""How fast, beside PyTorch: LaVie's size with random weights, on which speed does not depend; for a
-GPU.
+"""Speed against PyTorch at LaVie's size on a GPU. Weights are random, as speed does not depend on
+them.
 
   python -m experiments.benchmark --config=configs/benchmark_lavie.py --workdir=out/benchmark_lavie
 

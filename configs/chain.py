@@ -5,9 +5,9 @@
     --config.motion.video=clip.mp4 --config.motion.target_prompt="a cat is waving its paw" \
     --config.appearance.target_prompt="a cat is waving its paw, oil painting" --workdir=out/chain
 
-Both at once fail (limitations of the paper), so each is an edit of its own, with a folder of its
-own. Unless they are set, the second takes checkpoint and cache of the first, and the first's edit
-is its clip.
+One edit cannot change motion and look together (limitations of the paper), so each is an edit with
+its own folder. Unless they are set, the second takes checkpoint and cache of the first, and the
+first's edit is its clip.
 """
 
 import ml_collections

@@ -209,8 +209,9 @@ def sprites_edit(task, preset='paper'):
 
 
 def training():
-  """What both parts of the sprites model share. A stage is a number of steps with one kind of
-  batch.
+  """The fields that both parts of the sprites model share.
+
+  A stage is a number of training steps on batches of one composition.
   """
   config = ml_collections.ConfigDict()
   config.init = ''  # '' = random parameters; or a checkpoint to go on from: a folder, or a name

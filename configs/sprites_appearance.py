@@ -1,5 +1,5 @@
-"""An appearance edit that needs nothing but this repository: the shipped model edits a shipped clip
-of its own world.
+"""An appearance edit that needs nothing but this repository: the shipped model edits the shipped
+clip.
 
   python -m experiments.edit --config=configs/sprites_appearance.py --workdir=out/sprites_appearance
 

@@ -72,7 +72,9 @@ def read_request(config):
     ValueError: lists all faults.
   """
   faults, request = Faults(), request_of(config, own=OWN)
-  model_config = read_model_config(request, faults) if request.checkpoint else ModelConfig()
+  model_config = (
+    read_model_config(request.checkpoint, faults) if request.checkpoint else ModelConfig()
+  )
   faults.stop()
   names = ('frames', 'height', 'width')
   clip = tuple(getattr(request.clip, name) or getattr(model_config, name) for name in names)

@@ -48,8 +48,7 @@ def make(edit, workdir, model, log, ahead=False):
   """
   with log.phase('read'):
     source = read_source(edit)
-    if source and (warning := world.stranger(model.config, source.frames)):
-      log.warn(warning)
+    world.warn_of_stranger(model.config, source, log)
   if edit.method:
     prepared, made = edit.method.make(model, edit, source, log)
   else:

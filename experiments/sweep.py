@@ -70,8 +70,7 @@ def run(sweep, workdir):
 def _make(one, model, workdir, number, log):
   """Makes the settings of a pass: their rows of results.csv."""
   source, rows = read_source(one.edit), []
-  if source and (warning := world.stranger(model.config, source.frames)):
-    log.warn(warning)
+  world.warn_of_stranger(model.config, source, log)
   (prepared,) = pipeline_edit.prepare(model, [one.edit], [source], log)
   judge = world.judge_of(model.config)
   for setting, clips, measures in make_settings(one, model, prepared, log, judge):

@@ -184,8 +184,7 @@ def edits(source, settings):
 
 def _prepare(model, edit, log):
   clip = read_source(edit)
-  if clip and (warning := world.stranger(model.config, clip.frames)):
-    log.warn(warning)
+  world.warn_of_stranger(model.config, clip, log)
   (prepared,) = pipeline_edit.prepare(model, [edit], [clip], log)
   return prepared
 

@@ -163,6 +163,6 @@ def _is_full(error, folder):
   """Whether an error means that nothing more can be written."""
   if getattr(error, 'errno', None) in FULL:
     return True
-  # A program that writes for us, as the video encoder does, says so in words of its own.
+  # The video encoder is another program, whose errors have no errno.
   local = pathlib.Path(folder)
   return local.exists() and shutil.disk_usage(local).free < LEAST_FREE

@@ -1,4 +1,4 @@
-"""What a batch will do, and what became of it."""
+"""The plan of a batch before it runs, and the summary of its results."""
 
 import collections
 import json
@@ -19,7 +19,7 @@ BODY = """<p>@counts@</p><div class="scroll"><table>@rows@</table></div>
 
 
 def plan(batch, chunks, processes):
-  """What a run would do, as text: buckets, programs, memory, edits of each process.
+  """Describes a run in text: its buckets, programs and memory, and the edits of each process.
 
   Args:
     batch: `BatchRequest`.

@@ -50,7 +50,7 @@ def read_benchmark(config):
     FaultsError: lists all faults.
   """
   faults = Faults()
-  model_config = read_model_config(config, faults) if config.checkpoint else LAVIE
+  model_config = read_model_config(config.checkpoint, faults) if config.checkpoint else LAVIE
   dtype = faults.attempt(resolve_dtype, config.dtype)
   peer_dtype = faults.attempt(resolve_dtype, config.peer_dtype or config.dtype, field='peer_dtype')
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from experiments.requests.edit import request_of
 from uniedit_jax.method.diffusion import NoiseSchedule
-from uniedit_jax.models.config import ModelConfig
+from uniedit_jax.pipeline.check import read_model_config
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime import checkpoint
 from uniedit_jax.runtime.faults import Faults
@@ -39,12 +39,7 @@ class ScoringRequest(NamedTuple):
 
 def read_world_model(folder, faults):
   """The `ModelConfig` of a checkpoint of the sprites world, or None; adds to `faults`."""
-  model_config = None
-  if folder and (path := checkpoint.locate(folder) / 'config.json').exists():
-    model_config = faults.attempt(ModelConfig.from_json, path.read_text())
-  else:
-    accepted = f'a folder, or one of: {", ".join(checkpoint.SHIPPED)}'
-    faults.append(f'no checkpoint at {folder!r}; accepted: {accepted}')
+  model_config = read_model_config(folder, faults)
   if model_config:
     if tokenizer := faults.attempt(checkpoint.read_tokenizer, folder, model_config):
       faults.attempt(tokenizer.encode, [Scene().caption], field='checkpoint')

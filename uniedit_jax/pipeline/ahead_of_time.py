@@ -13,7 +13,7 @@ from uniedit_jax.method import sampling
 from uniedit_jax.method.rows import Rows
 from uniedit_jax.models.config import abstract_params
 from uniedit_jax.pipeline.model import latent_shape, unet_apply
-from uniedit_jax.runtime import cost
+from uniedit_jax.runtime import cost, sharding
 
 COLLECTIVES = (
   'all-gather',
@@ -38,7 +38,7 @@ def lower_first(model, edit, texts, masks=None):
     `jax.stages.Lowered`.
   """
   plan, mesh = edit.plan, sampling.mesh_of(model.params['unet'])
-  params = jax.device_put(model.params['unet'], sampling.of_all(mesh))
+  params = sharding.replicate(model.params['unet'], mesh)
   apply = unet_apply(model.config, edit.dtype, edit.window)
   shape = len(plan.branches), *edit.latent_shape
   inputs = _inputs(plan, 0, edit.sampler, shape)

@@ -17,7 +17,7 @@ from uniedit_jax.pipeline.checked_edit import (
   shown_prompt,
 )
 from uniedit_jax.pipeline.model import resolve_dtype
-from uniedit_jax.pipeline.request import is_array
+from uniedit_jax.pipeline.request import is_auto, is_given
 from uniedit_jax.runtime import checkpoint, fields, memory
 from uniedit_jax.runtime.faults import Faults
 
@@ -45,7 +45,7 @@ def check_edit(request, method=None):
   faults, warnings = Faults(fields.type_faults(request)), []
   faults.stop()
   original, request = request, request.shortened
-  model_config = read_model_config(request, model_faults := Faults())
+  model_config = read_model_config(request.checkpoint, model_faults := Faults())
   clip = _clip(request, model_config or ModelConfig())
   _check_source(request, clip, faults)
   faults += model_faults
@@ -102,7 +102,7 @@ def check_generation(request):
   faults = Faults(fields.type_faults(request))
   original, request = request, request.shortened
   faults.unless(request.source_prompt.strip(), "prompt is ''; accepted: what the clip shows")
-  model_config = read_model_config(request, faults)
+  model_config = read_model_config(request.checkpoint, faults)
   clip = _clip(request, model_config or ModelConfig())
   prompts = ['', request.source_prompt]
   edit = _check_run(request, model_config, clip, prompts, 'ddim', faults)
@@ -119,12 +119,12 @@ def check_generation(request):
   return dataclasses.replace(edit, request=original, plan=plan)
 
 
-def read_model_config(request, faults):
-  """The `ModelConfig` of the checkpoint, or None where there is none; reads one small file."""
-  path = checkpoint.locate(request.checkpoint) / 'config.json'
-  if request.checkpoint and path.exists():
+def read_model_config(folder, faults):
+  """The `ModelConfig` of a checkpoint, or None where there is none; reads one small file."""
+  path = checkpoint.locate(folder) / 'config.json'
+  if folder and path.exists():
     return faults.attempt(ModelConfig.from_json, path.read_text())
-  named = f'no checkpoint at {request.checkpoint!r}' if request.checkpoint else "checkpoint is ''"
+  named = f'no checkpoint at {folder!r}' if folder else "checkpoint is ''"
   faults.append(f'{named}; accepted: {ACCEPTED_CHECKPOINT}')
   return None
 
@@ -189,12 +189,9 @@ def _window(request, model_config, frames):
 
 
 def _check_source(request, clip, faults):
-  given = {name: getattr(request, name) for name in ('video', 'image', 'generated')}
-  given = {
-    name: value
-    for name, value in given.items()
-    if value is not False and (is_array(value) or value)
-  }
+  given = {name: getattr(request, name) for name in ('video', 'image')}
+  given = {name: value for name, value in given.items() if is_given(value)}
+  given |= {'generated': True} if request.generated else {}
   if len(given) > 1:
     named = ' and '.join(f'{name} is {value!r}' for name, value in given.items())
     faults.append(f'{named}; accepted: one of them')
@@ -220,7 +217,7 @@ def _check_prompts(request, faults, warnings):
     faults.append(
       f'more_target_prompts is {more!r}; accepted: a tuple of prompts that differ from each other'
     )
-  if more and (is_array(request.mask.target) or request.mask.target):
+  if more and is_given(request.mask.target):
     faults.append(
       f'mask.target is {request.mask.target!r} with more_target_prompts; accepted: one prompt, or '
       'no masks'
@@ -241,12 +238,12 @@ def _check_prompts(request, faults, warnings):
 def _check_sides(request, faults):
   """Which sides need masks: both in motion editing, the source's in appearance editing."""
   masks = {side: getattr(request.mask, side) for side in sources.SIDES}
-  given = [side for side, mask in masks.items() if is_array(mask) or mask]
+  given = [side for side, mask in masks.items() if is_given(mask)]
   motion = request.task == 'motion'
   if given == ['target'] or (motion and len(given) == 1):
     missing = next(side for side in sources.SIDES if side not in given)
     faults.append(f"mask.{missing} is '' but mask.{given[0]} is given; accepted: both or neither")
-  if not is_array(masks['target']) and masks['target'] == sources.AUTO and not motion:
+  if is_auto(masks['target']) and not motion:
     faults.append(
       f"mask.target is 'auto' with task {request.task!r}, which samples no target first; "
       "accepted: '', a file"

@@ -16,7 +16,7 @@ from uniedit_jax.pipeline.found_masks import MapOptions, Search, differing_words
 from uniedit_jax.pipeline.inspection import Inspection
 from uniedit_jax.pipeline.invert import InversionOptions
 from uniedit_jax.pipeline.model import latent_shape
-from uniedit_jax.pipeline.request import ClipOptions, EditRequest, is_array
+from uniedit_jax.pipeline.request import ClipOptions, EditRequest, is_auto
 from uniedit_jax.runtime import memory
 from uniedit_jax.runtime.faults import Faults
 
@@ -144,9 +144,10 @@ class CheckedEdit:
   @property
   def source_key(self):
     """A string that edits share whose settings can be sampled side by side from one inversion."""
-    kept = {name: value for name, value in self.as_tree().items() if name not in FREE}
+    tree = self.as_tree()
+    kept = {name: value for name, value in tree.items() if name not in FREE}
     if self.search:  # these masks depend on how the motion reference is made
-      kept |= {name: self.as_tree()[name] for name in ('target_prompt', 'structure')}
+      kept |= {name: tree[name] for name in ('target_prompt', 'structure')}
     return json.dumps(kept, sort_keys=True)
 
   def as_tree(self):
@@ -264,7 +265,7 @@ def _plan_search(edit, plan):
   """
   request, mask = edit.request, edit.request.mask
   given = {side: getattr(mask, side) for side in sources.SIDES}
-  sides = [side for side, m in given.items() if not is_array(m) and m == sources.AUTO]
+  sides = [side for side, m in given.items() if is_auto(m)]
   if not sides:
     return None
   options = MapOptions(mask.blocks, mask.threshold, mask.smoothing)

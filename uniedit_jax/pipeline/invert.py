@@ -18,12 +18,11 @@ from uniedit_jax.method.sampling import (
   Network,
   Sampler,
   mesh_of,
-  of_all,
   of_edits,
   sample_edits,
 )
 from uniedit_jax.pipeline.model import batch_denoiser, denoiser, unet_apply
-from uniedit_jax.runtime import files
+from uniedit_jax.runtime import files, sharding
 
 
 class Inversion(NamedTuple):
@@ -148,7 +147,7 @@ def invert_clips(model, clips, dtype, cache, progress, *, mesh=None, window=None
   text = null if is_null else np.stack([clip.texts[clip.options.prompt] for clip in clips])
   trajectories = _walk(options)(
     batch_denoiser(model.config, dtype, mesh, window),
-    jax.device_put(params, of_all(mesh)),
+    sharding.replicate(params, mesh),
     jax.device_put(np.stack([clip.latents for clip in clips]), of_edits(mesh)),
     text,
     dataclasses.replace(sampler, guidance=options.guidance),

@@ -1,6 +1,5 @@
 """A loaded `checkpoint.Model` on pixels and prompts: encoding, decoding, the UNet as functions."""
 
-import dataclasses
 import functools
 
 import jax
@@ -10,7 +9,6 @@ from jax.sharding import PartitionSpec
 
 from uniedit_jax.media import video
 from uniedit_jax.method import windows
-from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.overrides import EDIT_AXIS
 from uniedit_jax.method.sampling import mesh_of
 from uniedit_jax.models import vae
@@ -166,12 +164,3 @@ def latent_shape(config, frames, height, width, **_):
     width // config.vae.factor,
     config.unet.latent_channels,
   )
-
-
-def with_overrides(schedule: NoiseSchedule, overrides):
-  """The schedule with the fields of a dict that are not None.
-
-  Raises:
-    ValueError: the result is no schedule.
-  """
-  return dataclasses.replace(schedule, **{k: v for k, v in overrides.items() if v is not None})

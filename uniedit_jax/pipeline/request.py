@@ -15,6 +15,7 @@ from uniedit_jax.pipeline.invert import InversionOptions
 from uniedit_jax.runtime import fields
 
 QUICK_STEPS = 5
+AUTO = 'auto'  # instead of a mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ class MaskOptions:
   @property
   def given(self):
     """Whether there are masks."""
-    return is_array(self.source) or self.source != ''
+    return is_given(self.source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,6 +245,16 @@ class EditRequest:
     if self.baseline is None:
       del tree['baseline']
     return tree
+
+
+def is_given(value):
+  """Whether a source or mask is given at all."""
+  return is_array(value) or value != ''
+
+
+def is_auto(mask):
+  """Whether a mask is to be found from cross-attention."""
+  return not is_array(mask) and mask == AUTO
 
 
 def is_array(value):

@@ -10,11 +10,10 @@ from etils import epath
 from uniedit_jax.media import camera, masks, video
 from uniedit_jax.media.frames import crop_middle, resize_bilinear
 from uniedit_jax.method.token_masks import resize_nearest
-from uniedit_jax.pipeline.request import is_array
+from uniedit_jax.pipeline.request import is_array, is_auto, is_given
 
 # Clips that come with the package go by name (write ./name for a file called so).
 SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
-AUTO = 'auto'
 SIDES = 'source', 'target'
 
 
@@ -75,7 +74,7 @@ def read_masks(request, clip, faults):
   return {
     side: faults.attempt(_read_mask, mask, clip, field=f'mask.{side}')
     for side, mask in given.items()
-    if is_array(mask) or mask not in ('', AUTO)
+    if is_given(mask) and not is_auto(mask)
   }
 
 

@@ -30,6 +30,12 @@ def stranger(config, frames):
   )
 
 
+def warn_of_stranger(config, source, log):
+  """Warns in a `RunLog` if a source, `video.Clip` or None, is a `stranger`."""
+  if source and (warning := stranger(config, source.frames)):
+    log.warn(warning)
+
+
 def judge_of(config):
   """`judge` where a `ModelConfig` is that of the world's own model, else None."""
   return judge if config.name == CONFIG.name else None
