@@ -1,4 +1,4 @@
-"""How fast, beside PyTorch: the model that comes with the package, on any machine.
+"""Speed against PyTorch: the model that comes with the package, on any machine.
 
   python -m experiments.benchmark --config=configs/benchmark.py --workdir=out/benchmark
 

@@ -85,7 +85,7 @@ def leave_clips(edit, workdir, prepared, made):
   write_clips(workdir, made.clips, fps, gif=outputs.gif, frames=outputs.frames)
   write_masks(workdir, made.clips, fps, made.masks)
   judge = world.judge_of(edit.model_config)
-  measures = pipeline_edit.measure(edit, prepared, made, edit.targets, judge)
+  measures = pipeline_edit.measure_edit(edit, prepared, made, edit.targets, judge)
   write_json(workdir / 'metrics.json', measures)
   return measures, list(filter(None, [distrust(measures, edit.inversion.method)]))
 

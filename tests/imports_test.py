@@ -111,7 +111,7 @@ def test_commands_do_not_import_the_insides_of_other_commands():
 def test_torch_only_in_functions_of_convert(module):
   if (
     within(module, 'experiments.benchmark') or module == 'experiments.requests.benchmark'
-  ):  # what is timed beside ours, and its timing
+  ):  # what is compared with ours, and its timing
     return
   for name, top in imports(MODULES[module]):
     if name.split('.')[0] in ('torch', 'diffusers', 'torchvision'):

@@ -14,8 +14,8 @@ its authors' settings for a style; for an attribute `--config.baseline.self_shar
 --config.baseline.cross_share=0.5`, for a change of a large part 0.1 with
 `--config.baseline.replace=True`. It needs a source prompt.
 
-Deviations: no blend of self-attention by a mask (its shape edits, which start from a tuned model
-besides) and no blend of latents, both off by default there; shares hold for all words. The clip's
+Deviations: no blend of self-attention by a mask (its shape edits, which also start from a tuned
+model) and no blend of latents, both off by default there; shares hold for all words. The clip's
 latents are the mean of the posterior.
 
 Backbone: as there, the image model inside of the text-to-video model: no temporal attention, norms

@@ -73,9 +73,9 @@ def test_an_edit_leaves_what_every_edit_does(folder, plain, method):
     json.loads((workdir / name).read_text()) for name in ('metrics.json', 'run.json')
   )
   assert metrics['edit_source_psnr_db'] > 0 and metrics['vae_round_trip_psnr_db'] > 0
-  _, rows, beside = METHODS[method]
+  _, rows, cost = METHODS[method]
   assert request.plan.row_counts == rows and kept['rows'] == sum(rows) and kept['method'] == method
-  assert kept['beside_the_rows'] == beside
+  assert kept['additional_cost'] == cost
   # Its config.json repeats it.
   again = read_edit(rerun.get_config(workdir / 'config.json')).as_tree()
   assert not begin(workdir, again) or not (workdir / 'DONE').exists()

@@ -28,31 +28,31 @@ def frames_of(setup):
 
 def test_reads_of_the_source():
   setup = setup_of(steps=50, frames=8, inverted=1)
-  layout = FateZero().plan(setup)
+  plan = FateZero().plan(setup)
   # The conditional half alone; the source has one row and no guidance.
   for step, expected in (
     (0, ['reconstruction:source', 'main:null', 'main:target']),
     (40, ['main:null', 'main:target']),
   ):
-    assert row_names(layout, TEXTS, step) == expected
+    assert row_names(plan, TEXTS, step) == expected
   reader, source, blocks = 'main:target', 'reconstruction:source', (2, 13)
-  assert trace(layout, TEXTS) == {
+  assert trace(plan, TEXTS) == {
     ('spatial_q', reader, source): ((0, 40), blocks),
     ('spatial_k', reader, source): ((0, 40), blocks),
     ('text_maps', reader, source): ((0, 40), blocks),
   }
-  assert sum(layout.row_counts) == 3 * 40 + 2 * 10
+  assert sum(plan.row_counts) == 3 * 40 + 2 * 10
   assert FateZero().cost(setup) == {'inversion_rows': 50}
   # The source takes stored latents in every step.
-  assert layout.stored.tolist() == [[True, False]] * 50
+  assert plan.stored.tolist() == [[True, False]] * 50
 
 
 def test_shares_count_as_the_authors_do():
   # int(50 * .3) = 15; text attention counts one step more: int(51 * .5) = 25; int(11 * .9) = 9.
   assert FateZero(self_share=0.3, cross_share=0.5).stops(50) == (15, 25)
   assert FateZero(self_share=0.9, cross_share=0.9).stops(10) == (9, 9)
-  layout = FateZero(self_share=0.3, cross_share=0.5).plan(setup_of(steps=50, inverted=1))
-  steps_of = {slot: steps for (slot, *_), (steps, _) in trace(layout, TEXTS).items()}
+  plan = FateZero(self_share=0.3, cross_share=0.5).plan(setup_of(steps=50, inverted=1))
+  steps_of = {slot: steps for (slot, *_), (steps, _) in trace(plan, TEXTS).items()}
   assert steps_of == {'spatial_q': (0, 15), 'spatial_k': (0, 15), 'text_maps': (0, 25)}
 
 
@@ -106,13 +106,13 @@ def test_maps_are_those_of_inversion(tiny, clip, image_apply):
   """With equal prompts and full shares, all controlled maps equal those of the inversion call."""
   trajectory, texts = clip
   setup = setup_small(target=1)
-  layout = FateZero(1.0, 1.0).plan(setup)
+  plan = FateZero(1.0, 1.0).plan(setup)
   taps = tuple(
     f'{block}/{kind}' for block in range(4) for kind in ('spatial_q', 'spatial_k', 'text_map')
   )
   params = {'params': tiny.params}
   i, timestep = 1, SCHEDULE.timesteps(STEPS)[1]
-  (rows,) = layout.steps[i].passes
+  (rows,) = plan.steps[i].passes
   latents = jnp.stack([trajectory[STEPS - 1 - i], trajectory[STEPS - i]])
   one = lambda branch, text, routes: image_apply(
     params, latents[branch], timestep, jnp.asarray(texts)[text], routes, None, taps
@@ -143,8 +143,8 @@ def test_the_text_to_video_model_may_be_used_whole(tiny, clip):
   trajectory, texts = clip
   one = jax.jit(lambda x, t, text: tiny.apply({'params': tiny.params}, x, t, text)[0])
   x = sample_plainly(one, trajectory[-1], (texts[0], texts[2]), STEPS)
-  layout = FateZero(0.0, 0.0, temporal=True).plan(setup_small())
-  found = fatezero.sample(*inputs_of(tiny.apply, tiny.params, trajectory, texts, layout))
+  plan = FateZero(0.0, 0.0, temporal=True).plan(setup_small())
+  found = fatezero.sample(*inputs_of(tiny.apply, tiny.params, trajectory, texts, plan))
   assert agreement(found[MAIN], x) < UNET
 
 
@@ -152,8 +152,8 @@ def test_the_source_is_one_level_cleaner_than_the_edit(tiny, clip, image_apply):
   trajectory, texts = clip
 
   def run(method, trajectory):
-    layout = method.plan(setup_small())
-    return fatezero.sample(*inputs_of(image_apply, tiny.params, trajectory, texts, layout))[MAIN]
+    plan = method.plan(setup_small())
+    return fatezero.sample(*inputs_of(image_apply, tiny.params, trajectory, texts, plan))[MAIN]
 
   # Step i reads level S - 1 - i; a share of .4 is step 0 alone, and the edit starts from level S.
   for method, felt in ((FateZero(1.0, 1.0), {0, 1, 2, 3}), (FateZero(0.4, 0.4), {2, 3})):

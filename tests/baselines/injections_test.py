@@ -28,12 +28,12 @@ def request(module, form='full', **fields):
 
 def test_masactrl_reads_what_its_authors_say():
   texts = ['null', 'target']
-  layout = request(masactrl).plan
+  plan = request(masactrl).plan
   # Source and edit start alike, so that in step 0 one row stands for three.
-  assert row_names(layout, texts, 0) == ['reconstruction:null', 'main:target']
-  assert row_names(layout, texts, 1) == ['reconstruction:null', 'main:null', 'main:target']
+  assert row_names(plan, texts, 0) == ['reconstruction:null', 'main:target']
+  assert row_names(plan, texts, 1) == ['reconstruction:null', 'main:null', 'main:target']
   late = (4, 50), (10, 16)
-  assert trace(layout, texts) == {
+  assert trace(plan, texts) == {
     (f'spatial_{tensor}', f'main:{text}', 'reconstruction:null'): late
     for tensor in 'kv'
     for text in texts
@@ -42,9 +42,9 @@ def test_masactrl_reads_what_its_authors_say():
 
 def test_masactrl_reads_the_same_half_where_the_source_has_a_prompt():
   texts = ['null', 'source', 'target']
-  layout = request(masactrl, source_prompt='a big red square on grass, photo').plan
+  plan = request(masactrl, source_prompt='a big red square on grass, photo').plan
   late = (4, 50), (10, 16)
-  assert trace(layout, texts) == {
+  assert trace(plan, texts) == {
     (f'spatial_{tensor}', f'main:{target}', f'reconstruction:{source}'): late
     for tensor in 'kv'
     for target, source in (('null', 'null'), ('target', 'source'))
@@ -88,8 +88,8 @@ def edited(tiny):
   texts = rng.standard_normal((3, 7, 16)).astype(np.float32)
 
   def run(injections, target):
-    layout = plan_small([injections], source=1, targets=[target], exact_savings=False)
-    return edit_of(tiny, start, texts, layout, sampler_of(NoiseSchedule(), STEPS))
+    plan = plan_small([injections], source=1, targets=[target], exact_savings=False)
+    return edit_of(tiny, start, texts, plan, sampler_of(NoiseSchedule(), STEPS))
 
   return start, texts, run
 

@@ -22,9 +22,9 @@ setup_small = functools.partial(setup_of, steps=STEPS, frames=3, blocks=4, inver
 
 def test_what_is_read():
   setup = setup_of(steps=20, frames=4, inverted=1)
-  layout = Rerender().plan(setup)
+  plan = Rerender().plan(setup)
   source, halves = 'reconstruction:source', ['main:null', 'main:target']
-  assert [row_names(layout, TEXTS, step) for step in (0, 15, 16)] == [
+  assert [row_names(plan, TEXTS, step) for step in (0, 15, 16)] == [
     [source, *halves],
     [source, *halves],
     halves,
@@ -34,10 +34,10 @@ def test_what_is_read():
     'spatial_k': ((0, 10), (8, 16)),
     'residual': ((0, 16), (8, 9)),
   }
-  assert trace(layout, TEXTS) == {
+  assert trace(plan, TEXTS) == {
     (slot, half, source): window for slot, window in windows.items() for half in halves
   }
-  assert sum(layout.row_counts) == 56
+  assert sum(plan.row_counts) == 56
   assert Rerender().cost(setup) == {'inversion_rows': 20, 'optical_flows': 6}
 
 
@@ -106,9 +106,9 @@ def edit(tiny, clip):
   image_apply = functools.partial(tiny.apply, temporal=False)
   nothing_moves = np.tile(np.arange(16, dtype=np.int32), (3, 1)), np.ones((3, 4, 4, 1), np.float32)
 
-  def run(layout, method=None, trajectory=clip[0]):
+  def run(plan, method=None, trajectory=clip[0]):
     clean = method and method.clean_edits(setup_small(), SCHEDULE, *nothing_moves)
-    inputs = inputs_of(image_apply, tiny.params, trajectory, clip[1], layout, clean=clean)
+    inputs = inputs_of(image_apply, tiny.params, trajectory, clip[1], plan, clean=clean)
     return np.asarray(plug_and_play.sample(*inputs)[MAIN])
 
   return run

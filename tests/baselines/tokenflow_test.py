@@ -23,20 +23,20 @@ setup_small = functools.partial(setup_of, steps=STEPS, blocks=4, inverted=1)
 
 
 def test_what_is_read():
-  layout = TokenFlow(segment=4).plan(setup_of(steps=50, frames=16, inverted=1))
+  plan = TokenFlow(segment=4).plan(setup_of(steps=50, frames=16, inverted=1))
   source, halves = 'reconstruction:source', ('main:null', 'main:target')
-  assert row_names(layout, TEXTS, 0) == row_names(layout, TEXTS, 49) == [source, *halves]
+  assert row_names(plan, TEXTS, 0) == row_names(plan, TEXTS, 49) == [source, *halves]
   windows = {
     'spatial_q': ((0, 25), (8, 16)),
     'spatial_k': ((0, 25), (8, 16)),
     'residual': ((0, 40), (8, 9)),
     'flow': ((0, 50), (0, 16)),
   }
-  assert trace(layout, TEXTS) == {
+  assert trace(plan, TEXTS) == {
     (slot, half, source): window for slot, window in windows.items() for half in halves
   }
-  assert layout.stored.tolist() == [[True, False]] * 50
-  assert sum(layout.row_counts) == 150
+  assert plan.stored.tolist() == [[True, False]] * 50
+  assert sum(plan.row_counts) == 150
 
 
 def test_keyframes_are_drawn_anew_and_see_each_other():
@@ -106,8 +106,8 @@ def clip():
 @pytest.fixture(scope='module')
 def edit(tiny, clip, flow_apply):
   def run(method, trajectory=clip[0], **fields):
-    layout = method.plan(setup_small(frames=trajectory.shape[1], **fields))
-    inputs = inputs_of(flow_apply, tiny.params, trajectory, clip[1], layout)
+    plan = method.plan(setup_small(frames=trajectory.shape[1], **fields))
+    inputs = inputs_of(flow_apply, tiny.params, trajectory, clip[1], plan)
     return np.asarray(plug_and_play.sample(*inputs)[MAIN])
 
   return run
@@ -119,12 +119,12 @@ def test_a_single_frame_is_plug_and_play(tiny, clip, image_apply, edit):
   own = own_routes(3, 4)
   own = own._replace(comparison=ComparisonOverride(residual=own.spatial_q))
   routes = [plug_and_play.plug(own, setup, i, shares) for i in range(STEPS)]
-  layout = plan_of_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
+  plan = plan_of_rows([plug_and_play.rows_of(setup)] * STEPS, routes)
 
-  def sample(layout):
-    return plug_and_play.sample(*inputs_of(image_apply, tiny.params, trajectory, clip[1], layout))
+  def sample(plan):
+    return plug_and_play.sample(*inputs_of(image_apply, tiny.params, trajectory, clip[1], plan))
 
-  expected = sample(layout)[MAIN]
+  expected = sample(plan)[MAIN]
   assert agreement(edit(TokenFlow(segment=1), trajectory), expected) < UNET
   # Features are felt: attention in the first two steps, the residual in the third as well.
   assert int(STEPS * 0.5) == 2 and int(STEPS * 0.8) == 3

@@ -55,11 +55,11 @@ def tuned(tiny, clip, denoise):
 def test_frames_see_the_first_and_the_one_before():
   assert sparse_causal_frames(4).tolist() == [[0, 0], [0, 0], [0, 1], [0, 2]]
   setup = setup_of(steps=5, frames=4, blocks=16)
-  layout = TuneAVideo().plan(setup)
+  plan = TuneAVideo().plan(setup)
   texts = ['null', 'source', 'target']
-  assert trace(layout, texts) == {}  # no row reads another
-  for i, step in enumerate(layout.steps):
-    assert row_names(layout, texts, i) == ['main:null', 'main:target']
+  assert trace(plan, texts) == {}  # no row reads another
+  for i, step in enumerate(plan.steps):
+    assert row_names(plan, texts, i) == ['main:null', 'main:target']
     (rows,) = step.passes
     assert rows.routes.comparison.frames.shape == (2, 16, 4, 2)  # all rows, all blocks
     assert (rows.routes.comparison.frames == sparse_causal_frames(4)).all()
@@ -139,9 +139,9 @@ def test_sampling_is_that_of_the_model_with_these_frames(tiny, clip, denoise):
   setup, method = setup_of(steps=3, frames=3, blocks=4), TuneAVideo()
   sampler, state = sampling.Sampler(SCHEDULE, 3, 1.0), (tiny.params, method.routes(setup))
   start = ddim_invert(denoise, state, z, texts[0], sampler)[-1]
-  layout = method.plan(setup)
+  plan = method.plan(setup)
   sample = functools.partial(edit_of, tiny, start, texts, sampler=sampler)
-  (found,) = sample(plan=layout).values()
+  (found,) = sample(plan=plan).values()
   x = start
   one = jax.jit(denoise)
   for i, timestep in enumerate(SCHEDULE.timesteps(3)):

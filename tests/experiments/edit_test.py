@@ -64,7 +64,7 @@ def test_a_motion_edit_leaves_everything(motion_run):
   assert not np.array_equal(clips['edit'], clips['motion_reference'])
   assert metrics['reconstruction_psnr_db'] > 0 and metrics['vae_round_trip_psnr_db'] > 0
   assert [phase['rows'] for phase in run_record['phases']] == [3, 5] and run_record['rows'] == 8
-  # The steps of 3 and of 5 rows are two programs, the first of which was compiled beside the load.
+  # The steps of 3 and of 5 rows are two programs, the first of which was compiled during the load.
   assert run_record['compilations']['edit'] <= 1
   # The steps of the inversion and of the drift, and three that stack latents and texts: six were
   # the inversion's second step compiled again.

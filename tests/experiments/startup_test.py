@@ -93,7 +93,7 @@ def test_the_first_program_is_ready_before_it_is_needed(folder, programs, module
     (prepared,) = pipeline_edit.prepare(model, [checked], [read_source(checked)], log)
   *earlier, last = (len(rows.branch) for rows in checked.plan.steps[0].passes)
   name, counts = ('jit(predict_rows)', {*earlier}) if earlier else ('jit(move_branches)', {last})
-  assert log.compilations['beside'] == programs.count(name) == 1
+  assert log.compilations['background'] == programs.count(name) == 1
   pipeline_edit.make_clips(model, [checked], [prepared], log)
   assert programs.count(name) == len(counts)
 
@@ -126,8 +126,8 @@ def test_what_threads_compile_is_no_part_of_a_phase():
     thread = threading.Thread(target=log.on_event, args=(PROGRAM_EVENT, 3.0))
     thread.start()
     thread.join()
-  assert log.compile_seconds == {'edit': 0.25, 'beside': 3.0} and log.compilations == {
+  assert log.compile_seconds == {'edit': 0.25, 'background': 3.0} and log.compilations == {
     'edit': 1,
-    'beside': 1,
+    'background': 1,
   }
   assert log.compiled == 0.25

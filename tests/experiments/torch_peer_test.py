@@ -70,15 +70,15 @@ def test_whole_edits_agree(peer, sampling, model, rng, task, stored):
 
   settings = [preset('paper', task, False, STEPS, model.config.blocks)]
   blocks, schedule = model.config.blocks, NoiseSchedule()
-  layout = plan_of(task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=blocks)
+  plan = plan_of(task, settings, STEPS, source=1, targets=[2], stored=stored, blocks=blocks)
   start = rng.standard_normal((4, 8, 8, 4), np.float32)
   texts = rng.standard_normal((3, 5, model.config.text_width), np.float32)
   trajectory = rng.standard_normal((STEPS + 1, *start.shape), np.float32) if stored else None
-  starts = np.repeat(start[None], len(layout.branches), 0)
+  starts = np.repeat(start[None], len(plan.branches), 0)
   (expected,) = sample(
     Network(model.apply, model.params),
     starts[None],
-    [layout],
+    [plan],
     [Sampler(schedule, STEPS)],
     [Conditioning(texts, trajectory=trajectory)],
   )
@@ -86,12 +86,12 @@ def test_whole_edits_agree(peer, sampling, model, rng, task, stored):
     peer.make_unet(model.config, model.params),
     first(starts),
     torch.from_numpy(texts),
-    layout,
+    plan,
     schedule,
     guidance=7.5,
     trajectory=first(trajectory) if stored else None,
   )
-  main = [branch.kind for branch in layout.branches].index('main')
+  main = [branch.kind for branch in plan.branches].index('main')
   assert agreement(last(found[main]), jax.device_get(expected)[main]) < EDIT
 
 

@@ -1,4 +1,4 @@
-"""The limits of agreement, in one place; loosening one needs a reason beside it."""
+"""The limits of agreement, in one place; loosening one needs a reason next to it."""
 
 import numpy as np
 

@@ -7,27 +7,27 @@ from uniedit_jax.method.injection import SLOTS
 COMPARISON_READS = 'text_maps', 'residual', 'flow'
 
 
-def row_names(layout, texts, step):
+def row_names(plan, texts, step):
   """'<branch>:<text>' of every row of a step; `texts` names the texts."""
-  (rows,) = layout.steps[step].passes
+  (rows,) = plan.steps[step].passes
   return [
-    f'{layout.branches[k].kind}:{texts[t]}' for k, t in zip(rows.branch, rows.text, strict=True)
+    f'{plan.branches[k].kind}:{texts[t]}' for k, t in zip(rows.branch, rows.text, strict=True)
   ]
 
 
-def trace(layout, texts):
+def trace(plan, texts):
   """Lists all reads of other rows.
 
   Args:
-    layout: `EditPlan` whose steps have one pass.
+    plan: `EditPlan` whose steps have one pass.
     texts: the name of every text.
 
   Returns:
     dict {(slot, reader, source): (steps, blocks)}, half-open ranges; rows by `row_names`.
   """
   found = {}
-  for i, step in enumerate(layout.steps):
-    names = row_names(layout, texts, i)
+  for i, step in enumerate(plan.steps):
+    names = row_names(plan, texts, i)
     (rows,) = step.passes
     comparison = getattr(rows.routes, 'comparison', None)
     sources = {slot: getattr(rows.routes, slot, None) for slot in SLOTS}

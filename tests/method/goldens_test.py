@@ -1,6 +1,6 @@
 """Routing and whole edits against the original: every key of `sites` and `edit`.
 
-All cases of a file are settings of one layout and so share the rows of the reconstruction.
+All cases of a file are settings of one plan and so share the rows of the reconstruction.
 """
 
 import jax

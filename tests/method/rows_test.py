@@ -52,7 +52,7 @@ def table(phases):
 
 
 def planned(name, task, masked, steps=50, settings=1, **options):
-  """The layout of a preset; text 0 is the null prompt, `source=1` a source prompt, 2, 3, ... the
+  """The plan of a preset; text 0 is the null prompt, `source=1` a source prompt, 2, 3, ... the
   targets.
   """
   options = {'source': 0, 'targets': range(2, 2 + settings)} | options
@@ -125,10 +125,10 @@ def test_stored_reconstruction_is_computed_only_to_be_read():
 
 
 def test_a_reconstruction_that_is_stored_at_first_is_sampled_from_there():
-  layout = planned('release', 'appearance', False, stored=1, wanted=('main', 'reconstruction'))
-  assert layout.stored[:, 0].tolist() == [True] + [False] * 49
-  assert not layout.stored[:, 1].any()
-  assert [bool(step.updated[0]) for step in layout.steps] == [False] + [True] * 49
+  plan = planned('release', 'appearance', False, stored=1, wanted=('main', 'reconstruction'))
+  assert plan.stored[:, 0].tolist() == [True] + [False] * 49
+  assert not plan.stored[:, 1].any()
+  assert [bool(step.updated[0]) for step in plan.steps] == [False] + [True] * 49
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 5])
@@ -238,10 +238,10 @@ def check(routes, texts, wanted, start, stored=None, minimal=True, **options):
 
 def inputs(name, task, masked, steps=12, **options):
   """What `plan_rows` takes for a preset of few steps."""
-  layout = planned(name, task, masked, steps, **options)
+  plan = planned(name, task, masked, steps, **options)
   settings = [preset(name, task, masked, steps)] * options.get('settings', 1)
-  wanted = [b.kind in options.get('wanted', ('main',)) for b in layout.branches]
-  return compose(layout.branches, settings, steps, masked=masked), layout.texts, wanted
+  wanted = [b.kind in options.get('wanted', ('main',)) for b in plan.branches]
+  return compose(plan.branches, settings, steps, masked=masked), plan.texts, wanted
 
 
 @pytest.mark.parametrize('source', [0, 1])

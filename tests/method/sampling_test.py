@@ -74,8 +74,8 @@ NOTHING = fit(Injections())
 plan_small = functools.partial(plan_of, steps=STEPS, blocks=BLOCKS, source=1, targets=(2, 3, 4))
 
 
-def run(model, clip, layout, masks=None, **options):
-  found = edit_of(model, *clip, layout, sampler_of(SCHEDULE, STEPS), masks=masks, **options)
+def run(model, clip, plan, masks=None, **options):
+  found = edit_of(model, *clip, plan, sampler_of(SCHEDULE, STEPS), masks=masks, **options)
   return {branch: np.asarray(latents) for branch, latents in found.items()}
 
 
@@ -164,10 +164,10 @@ def test_plan_equals_computing_every_row(tiny, clip, masks, name, task, masked, 
 
 
 def test_masks_without_masked_routes_change_nothing(tiny, clip, masks):
-  layout = plan_small(
+  plan = plan_small(
     'appearance', [small_preset('release', 'appearance', False)], exact_savings=False
   )
-  assert_agree(run(tiny, clip, layout, masks), run(tiny, clip, layout), 10 * MODULE)
+  assert_agree(run(tiny, clip, plan, masks), run(tiny, clip, plan), 10 * MODULE)
 
 
 def test_passes_equal_one_pass(tiny, clip, masks):
@@ -225,11 +225,11 @@ def test_changed_values_add_no_program(tiny, clip, masks):
   start, texts = clip
 
   def sample(injections, masks, guidance=7.5, schedule=SCHEDULE, source=1, texts=texts):
-    layout = plan_small(
+    plan = plan_small(
       'appearance', [fit(injections)], masked=True, exact_savings=False, source=source
     )
     sampler = sampler_of(schedule, STEPS, guidance)
-    edit_of(tiny, start, texts, layout, sampler, masks=masks)
+    edit_of(tiny, start, texts, plan, sampler, masks=masks)
     return sampling.step._cache_size()
 
   structure = lambda steps, blocks: StructureControl(steps, blocks)
@@ -248,9 +248,9 @@ def test_changed_values_add_no_program(tiny, clip, masks):
 def test_committed_parameters_make_one_program(tiny, clip):
   start, texts = clip
   moved = reference.Model(tiny.config, jax.device_put(tiny.params, jax.devices()[1]))
-  layout = plan_small('appearance', [NOTHING], exact_savings=False)
+  plan = plan_small('appearance', [NOTHING], exact_savings=False)
   before = sampling.step._cache_size()
-  edit_of(moved, start, texts, layout, sampler_of(SCHEDULE, STEPS))
+  edit_of(moved, start, texts, plan, sampler_of(SCHEDULE, STEPS))
   assert sampling.step._cache_size() == before + 1
 
 
@@ -281,7 +281,7 @@ def test_obelm_reconstruction_comes_back_whatever_main_does(tiny, clip, masks):
   schedule = NoiseSchedule('scaled_linear', 0.00085, 0.012)
   walk = sampler_of(schedule, STEPS, 1.0)
   trajectory = np.asarray(obelm_invert(tiny.denoise, tiny.params, start, texts[0], walk))
-  layout = plan_small(
+  plan = plan_small(
     'appearance',
     [small_preset('paper', 'appearance', False)],
     source=0,
@@ -289,17 +289,17 @@ def test_obelm_reconstruction_comes_back_whatever_main_does(tiny, clip, masks):
     stored=1,
   )
   obelm, ddim = (sampler_of(schedule, STEPS, kind=kind) for kind in ('obelm', 'ddim'))
-  found = edit_of(tiny, trajectory[-1], texts, layout, obelm, trajectory=trajectory)
+  found = edit_of(tiny, trajectory[-1], texts, plan, obelm, trajectory=trajectory)
   assert agreement(found[R], start) < UNET
   assert agreement(found[M], start) > 0.1
-  drifted = edit_of(tiny, trajectory[-1], texts, layout, ddim, trajectory=trajectory)
+  drifted = edit_of(tiny, trajectory[-1], texts, plan, ddim, trajectory=trajectory)
   assert agreement(drifted[R], start) > 1e-2
 
 
 def test_progress_wraps_the_steps(tiny, clip, masks):
   seen = []
-  layout = plan_small('appearance', [NOTHING])
-  run(tiny, clip, layout, masks, progress=lambda steps: (seen.append(i) or i for i in steps))
+  plan = plan_small('appearance', [NOTHING])
+  run(tiny, clip, plan, masks, progress=lambda steps: (seen.append(i) or i for i in steps))
   assert seen == list(range(STEPS))
 
 
@@ -310,7 +310,7 @@ def batch(tiny, clip, count):
   starts = np.stack([start] * count) + rng.standard_normal((count, *start.shape)).astype(np.float32)
   prompts = rng.standard_normal((count, *texts.shape)).astype(np.float32)
   windows = [(0, 4), (0, 2), (1, 4), (2, 3)]
-  layouts = [
+  plans = [
     plan_small(
       'appearance',
       [
@@ -324,7 +324,7 @@ def batch(tiny, clip, count):
     )
     for i in range(count)
   ]
-  return starts, prompts, layouts, [masks_of(tiny, 10 + i) for i in range(count)]
+  return starts, prompts, plans, [masks_of(tiny, 10 + i) for i in range(count)]
 
 
 @pytest.fixture(scope='module')
@@ -333,18 +333,18 @@ def mesh():
 
 
 def test_sharded_batch_equals_single_edits(tiny, clip, mesh):
-  starts, prompts, layouts, masks = batch(tiny, clip, 8)  # two edits on each device
+  starts, prompts, plans, masks = batch(tiny, clip, 8)  # two edits on each device
   expected = np.stack(
     [
-      run(tiny, (start, texts), layout, mask)[M]
-      for start, texts, layout, mask in zip(starts, prompts, layouts, masks, strict=True)
+      run(tiny, (start, texts), plan, mask)[M]
+      for start, texts, plan, mask in zip(starts, prompts, plans, masks, strict=True)
     ]
   )
   latents = np.repeat(starts[:, None], 2, axis=1)
   found = sampling.sample(
     sampling.Network(tiny.apply, tiny.params),
     latents,
-    layouts,
+    plans,
     [sampler_of(SCHEDULE, STEPS)] * 8,
     [sampling.Conditioning(*given) for given in zip(prompts, masks, strict=True)],
     mesh=mesh,
@@ -359,7 +359,7 @@ def test_a_batch_has_its_own_guidance_and_trajectories(tiny, clip, mesh):
   trajectories = (
     np.random.default_rng(7).standard_normal((4, STEPS + 1, *clip[0].shape)).astype(np.float32)
   )
-  layouts = [
+  plans = [
     plan_small(
       'motion', [fit(Injections(content=ContentPreservation((0, 4), blocks)))], stored=STEPS
     )
@@ -370,14 +370,14 @@ def test_a_batch_has_its_own_guidance_and_trajectories(tiny, clip, mesh):
   found = sampling.sample_edits(
     sampling.Network(tiny.apply, tiny.params),
     starts,
-    layouts,
+    plans,
     [sampler_of(SCHEDULE, STEPS, guidance) for guidance in guidances],
     [sampling.Conditioning(texts, trajectory=trajectory) for texts, trajectory in given],
     mesh=mesh,
   )
-  for i, (start, texts, layout) in enumerate(zip(starts, prompts, layouts, strict=True)):
+  for i, (start, texts, plan) in enumerate(zip(starts, prompts, plans, strict=True)):
     sampler = sampler_of(SCHEDULE, STEPS, guidances[i])
-    alone = edit_of(tiny, start, texts, layout, sampler, trajectory=trajectories[i])
+    alone = edit_of(tiny, start, texts, plan, sampler, trajectory=trajectories[i])
     assert_agree(found[i], alone, UNET)
 
 

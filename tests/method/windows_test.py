@@ -56,7 +56,7 @@ def test_a_model_of_single_frames_does_not_notice_windows(rng):
 def test_one_window_is_the_plain_model_and_rows_cross_in_all(tiny, rng):
   latents = rng.standard_normal((2, 5, 4, 4, 4)).astype(np.float32)
   texts = rng.standard_normal((3, 7, 16)).astype(np.float32)
-  layout = plan_of(
+  plan = plan_of(
     'appearance',
     [Injections(StructureControl((0, 1), (0, 4)))],
     1,
@@ -65,7 +65,7 @@ def test_one_window_is_the_plain_model_and_rows_cross_in_all(tiny, rng):
     targets=[2],
     wanted=('main',),
   )
-  (rows,) = layout.steps[0].passes
+  (rows,) = plan.steps[0].passes
   jitted = jax.jit(predict_rows, static_argnums=0)
   predict = lambda apply, latents: np.asarray(jitted(apply, tiny.params, latents, texts, rows, 7))
   whole = predict(tiny.apply, latents)

@@ -48,7 +48,9 @@ def test_directional_similarity():
 
 
 def test_all_measures_of_two_edits(model, clips):
-  measures = clip_scores.measure(model, clips, 'a cat', {'edit': 'a fox', 'edit_2': 'a hen'})
+  measures = clip_scores.measure_clip_metrics(
+    model, clips, 'a cat', {'edit': 'a fox', 'edit_2': 'a hen'}
+  )
   kinds = {'text_alignment_framemean', 'frame_accuracy'}
   consistency = {'frame_consistency_allpairs', 'frame_consistency_consecutive'}
   against = {'source_similarity_framemean', 'directional_similarity_framemean'}
@@ -74,12 +76,14 @@ def test_all_measures_of_two_edits(model, clips):
 
 
 def test_what_inputs_do_not_allow_is_left_out(model, clips):
-  without_prompt = clip_scores.measure(model, clips, '', {'edit': 'a fox'})
+  without_prompt = clip_scores.measure_clip_metrics(model, clips, '', {'edit': 'a fox'})
   assert not [name for name in without_prompt if 'accuracy' in name or 'directional' in name]
   assert f'source_clip_text_alignment_framemean_{NAME}' in without_prompt
-  same = clip_scores.measure(model, clips, 'a fox', {'edit': 'a fox'})
+  same = clip_scores.measure_clip_metrics(model, clips, 'a fox', {'edit': 'a fox'})
   assert set(same) == set(without_prompt)
-  generated = clip_scores.measure(model, {'edit': clips['edit']}, 'a cat', {'edit': 'a fox'})
+  generated = clip_scores.measure_clip_metrics(
+    model, {'edit': clips['edit']}, 'a cat', {'edit': 'a fox'}
+  )
   assert all(name.startswith('edit_') and 'source' not in name for name in generated)
 
 

@@ -30,20 +30,20 @@ from uniedit_jax.reports.inspection import draw_queries, draw_temporal_maps, dra
 SAMPLER = Sampler(SCHEDULE, STEPS, 3.0)
 
 
-def look_inside(tiny, clip, layout, every_row, masks, trajectory=None):
+def look_inside(tiny, clip, plan, every_row, masks, trajectory=None):
   """Samples, and collects the latents before every step and the looks at all steps."""
   start, texts = clip
   inspected = inspection.Inspection(tuple(range(STEPS)), (1, 3), every_row)
   latents, looks = [], {}
   network = Network(tiny.apply, tiny.params)
   conditioning = Conditioning(texts, masks, trajectory)
-  visit = inspection.visitor(network, inspected, layout, SAMPLER, conditioning, looks.__setitem__)
+  visit = inspection.visitor(network, inspected, plan, SAMPLER, conditioning, looks.__setitem__)
 
   def both(step, now):
     latents.append(now[0])
     visit(step, now)
 
-  found = sample_edit(network, start, layout, SAMPLER, conditioning, visit=both)
+  found = sample_edit(network, start, plan, SAMPLER, conditioning, visit=both)
   return found, latents, looks
 
 
@@ -56,21 +56,21 @@ def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_p
     masked=True,
     **options,
   )
-  layout = lay(rows_per_pass=rows_per_pass)
+  plan = lay(rows_per_pass=rows_per_pass)
   found, latents, looks = look_inside(
-    tiny, clip, layout, lay(rows_per_pass=rows_per_pass, exact_savings=False), masks
+    tiny, clip, plan, lay(rows_per_pass=rows_per_pass, exact_savings=False), masks
   )
-  plain = edit_of(tiny, *clip, layout, SAMPLER, masks=masks)
+  plain = edit_of(tiny, *clip, plan, SAMPLER, masks=masks)
   for branch, frames in plain.items():
     np.testing.assert_array_equal(found[branch], frames)
   levels = SCHEDULE.levels(STEPS)
   latents.append(
-    np.stack([found.get(branch, latents[-1][k]) for k, branch in enumerate(layout.branches)])
+    np.stack([found.get(branch, latents[-1][k]) for k, branch in enumerate(plan.branches)])
   )
   compared = 0
   for step in range(STEPS):
-    updated = layout.steps[step].updated
-    for k, branch in enumerate(layout.branches):
+    updated = plan.steps[step].updated
+    for k, branch in enumerate(plan.branches):
       if branch in looks[step].predicted and updated[k]:
         level, now = levels[step], latents[step][k]
         noise = (now - np.sqrt(level) * looks[step].predicted[branch]) / np.sqrt(1 - level)

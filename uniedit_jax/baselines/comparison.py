@@ -105,7 +105,7 @@ class Comparison(NamedTuple):
         progress=log.steps,
       )
       sampled, facts = self.options.edit(run)
-    log.facts |= facts | {'beside_the_rows': self.options.cost(setup)}
+    log.facts |= facts | {'additional_cost': self.options.cost(setup)}
     with log.phase('decode'):
       clips = {name_of(b): decode_clip(model, x, edit.dtype) for b, x in sampled.items()}
       round_trip()  # it counts as decoding

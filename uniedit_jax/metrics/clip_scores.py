@@ -11,7 +11,7 @@ from uniedit_jax.metrics import clip_model
 STILL = 1e-6  # shorter differences have no direction
 
 
-def measure(model, clips, source_prompt, targets):
+def measure_clip_metrics(model, clips, source_prompt, targets):
   """All measures that the inputs allow.
 
   Args:

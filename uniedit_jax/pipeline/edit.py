@@ -246,7 +246,7 @@ def make_one(model, edit, prepared, log, sheets=None):
   return made
 
 
-def measure(edit, clip, made, targets, judge=None):
+def measure_edit(edit, clip, made, targets, judge=None):
   """Computes every measure whose inputs exist.
 
   Args:
@@ -266,7 +266,7 @@ def measure(edit, clip, made, targets, judge=None):
   wanted = dict(zip(edits_of(made.clips), targets, strict=True))
   if edit.request.metrics.clip:
     model = clip_model.load(edit.request.metrics.clip)
-    measures |= clip_scores.measure(model, made.clips, edit.metrics_prompt, wanted)
+    measures |= clip_scores.measure_clip_metrics(model, made.clips, edit.metrics_prompt, wanted)
   for name, target in wanted.items() if judge else ():
     judged = judge(made.clips.get('source'), made.clips[name], target)
     measures |= {f'{name}_{key}': value for key, value in judged.items()}

@@ -94,7 +94,7 @@ def make_settings(one, model, prepared, log, judge=None):
   Args:
     one: `SettingsPass`.
     model, prepared, log: as in `edit.make_one`.
-    judge: as in `edit.measure`.
+    judge: as in `edit.measure_edit`.
 
   Yields:
     (number of the setting; its clips 'source', 'reconstruction', 'motion_reference' and 'edit', as
@@ -108,7 +108,7 @@ def make_settings(one, model, prepared, log, judge=None):
     made = pipeline_edit.EditedClips(
       shared | {kind: clip for kind, clip in own.items() if clip is not None}, masks
     )
-    measures = pipeline_edit.measure(one.edit, prepared, made, [target], judge)
+    measures = pipeline_edit.measure_edit(one.edit, prepared, made, [target], judge)
     yield setting, made.clips, measures
 
 

@@ -20,7 +20,7 @@ COMPILE_EVENTS = (
   '/jax/core/compile/jaxpr_trace_duration',
   '/jax/core/compile/jaxpr_to_mlir_module_duration',
 )
-BESIDE = 'beside'  # the key of compilation by threads, concurrent with phases
+BACKGROUND = 'background'  # the key of compilation by threads, concurrent with phases
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'transformers')
 _LOGS = weakref.WeakSet()
 
@@ -41,7 +41,7 @@ class RunLog:
     seconds: {phase: seconds without compilation}.
     compile_seconds: {phase: seconds of tracing, lowering and compiling}.
     compilations: {phase: number of programs}. Both count compilation by other threads under
-      'beside'.
+      'background'.
     warnings: list of str.
     facts: dict of other entries, such as 'seconds_to_first_step': from the start of the process to
       the end of the first sampling step.
@@ -68,7 +68,7 @@ class RunLog:
     if event not in COMPILE_EVENTS or not self._phase:
       return
     phase, spans = (
-      (self._phase, self._spans) if threading.get_ident() == self._thread else (BESIDE, [])
+      (self._phase, self._spans) if threading.get_ident() == self._thread else (BACKGROUND, [])
     )
     # Events are reported at their end, and those of inner functions lie inside: count the union of
     # the spans.
@@ -82,7 +82,7 @@ class RunLog:
   @property
   def compiled(self):
     """Seconds of compilation in phases so far."""
-    return sum(seconds for phase, seconds in self.compile_seconds.items() if phase != BESIDE)
+    return sum(seconds for phase, seconds in self.compile_seconds.items() if phase != BACKGROUND)
 
   def count_step(self):
     """Marks the end of a sampling step; only the time of the first is recorded."""
