@@ -6,11 +6,12 @@
     --config.appearance.target_prompt="a cat is waving its paw, oil painting" --workdir=out/chain
 
 One edit cannot change motion and look together (limitations of the paper), so each is an edit with
-its own folder. Unless they are set, the second takes checkpoint and cache of the first, and the
-first's edit is its clip.
+its own folder. The first's edit is the second's clip, and so the first's target prompt is what the
+second's source shows. Unless they are set, the second takes checkpoint and cache of the first.
 """
 
 import ml_collections
+from ml_collections.config_dict import placeholder
 
 from configs import common
 
@@ -21,6 +22,8 @@ def get_config(form='full'):
   config.motion = common.edit_of_form(form, task='motion')
   config.appearance = common.edit_of_form(form, task='appearance')
   config.appearance.video = ''  # the first edit
-  config.appearance.checkpoint = config.motion.get_ref('checkpoint')
-  config.appearance.cache = config.motion.get_ref('cache')
+  # the first's target prompt, or '' where the first has the null prompt for its source
+  config.appearance.source_prompt = placeholder(str)
+  for name in ('checkpoint', 'cache'):
+    config.appearance[name] = config.motion.get_oneway_ref(name)
   return config.lock()

@@ -33,14 +33,14 @@ HEADINGS = {
 }
 
 
-def run(inversions, workdir):
+def run(requests, workdir):
   """Inverts and edits every clip with every method."""
   log, workdir = progress.shown_log(), epath.Path(workdir)
-  first = next(iter(inversions.methods.values()))
+  first = next(iter(requests.values()))
   model = load(first.checkpoint, first.dtype, first.cache, log)
   edits = draw_edits(scoring.SPLITS[first.split], first.per_kind)
   rows = []
-  for method, request in inversions.methods.items():
+  for method, request in requests.items():
     with log.phase(method):
       make = functools.partial(_measure, model, request, workdir / 'inversions')
       make(edits[0])  # compiles

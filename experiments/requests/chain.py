@@ -5,30 +5,23 @@ from typing import NamedTuple
 from experiments.requests.edit import check_request, request_of
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.request import EditRequest
+from uniedit_jax.runtime import fields
 from uniedit_jax.runtime.faults import Faults
 
 
 class ChainRequest(NamedTuple):
-  """Two edits, the second of what the first makes.
-
-  Attributes:
-    first: `CheckedEdit`.
-    second: `EditRequest` without a source.
-  """
+  """Two edits, the second of what the first makes: it has no source yet."""
 
   first: CheckedEdit
   second: EditRequest
 
 
 def read_chain(config):
-  """Checks both edits before the first begins: `ChainRequest`.
-
-  Raises:
-    FaultsError: lists all faults.
-  """
+  """Checks both edits before the first begins: `ChainRequest`; raises FaultsError of all faults."""
   faults = Faults()
   motion = faults.attempt(request_of, config.motion, field='motion')
-  second = faults.attempt(request_of, config.appearance, field='appearance')
+  faults.stop()
+  second = faults.attempt(_second_request, config.appearance, motion, field='appearance')
   faults.stop()
   first = faults.attempt(check_request, motion, field='motion')
   faults.unless(
@@ -45,6 +38,23 @@ def read_chain(config):
     faults.attempt(check_request, stand_in, field='appearance')
   faults.stop()
   return ChainRequest(first, second)
+
+
+def _second_request(config, first):
+  """The `EditRequest` of the second edit, whose source is what the first's target prompt says.
+
+  Where the first has the null prompt, the second inverts with it too; only measures and the search
+  for masks then read what its source shows.
+  """
+  tree = config.to_dict()
+  if tree['source_prompt'] is None:
+    tree['source_prompt'] = first.target_prompt if first.source_prompt else ''
+  second = fields.of_tree(EditRequest, tree)
+  if second.source_prompt:
+    return second
+  given = {'metrics': second.metrics.source_prompt, 'mask': second.mask.source_prompt}
+  shown = {part: prompt or first.target_prompt for part, prompt in given.items()}
+  return second.replace({f'{part}.source_prompt': prompt for part, prompt in shown.items()})
 
 
 def check_second(chain, frames):

@@ -61,7 +61,7 @@ def test_short_forms_are_sound():
   tasks = (
     read_scoring(sprites_benchmark.get_config('quick')).tasks['motion'],
     read_masks(sprites_masks.get_config('quick')).masked['appearance'],
-    read_inversions(sprites_inversions.get_config('quick')).methods['obelm'].tasks['motion'],
+    read_inversions(sprites_inversions.get_config('quick'))['obelm'].tasks['motion'],
   )
   assert [task.request.shortened.steps for task in tasks] == [5, 5, 5]
   assert [stage['steps'] for stage in read_training(sprites_model.get_config('quick')).stages] == [
@@ -99,11 +99,29 @@ def test_fields_of_parts_are_locked_too():
     config.structure.step = (0, 1)
 
 
+def test_the_second_edit_of_a_chain_takes_what_is_not_set_from_the_first():
+  config = chain.get_config('sprites')
+  config.motion.target_prompt = 'a big red square jumping in the middle on grass, photo'
+  config.appearance.target_prompt = 'a big red square jumping in the middle on grass, night'
+  config.motion.source_prompt = ''
+  null = read_chain(config).second
+  assert null.source_prompt == ''
+  assert null.metrics.source_prompt == null.mask.source_prompt == config.motion.target_prompt
+  config.appearance.source_prompt = 'a red square on grass, photo'
+  config.appearance.cache = 'elsewhere'
+  given = read_chain(config)
+  assert given.second.source_prompt == 'a red square on grass, photo'
+  assert (given.second.cache, given.second.metrics.source_prompt) == ('elsewhere', '')
+  assert given.first.request.cache != 'elsewhere'
+
+
 def test_a_quick_chain_of_sprites_keeps_its_clips(tmp_path):
   config = chain.get_config('sprites,quick')
   config.motion.target_prompt = 'a big red square jumping in the middle on grass, photo'
   config.appearance.target_prompt = 'a big red square jumping in the middle on grass, night'
   edits = read_chain(config)
+  # The source of the second edit shows what the first was asked for.
+  assert edits.second.source_prompt == config.motion.target_prompt
   video.write_frames(tmp_path, sources.read_source(edits.first).frames)
   second = check_second(edits, str(tmp_path))
   for edit in (edits.first, second):
