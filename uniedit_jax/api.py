@@ -17,12 +17,13 @@ import html
 import tempfile
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from etils import epath
 
 from uniedit_jax.media import video
 from uniedit_jax.pipeline import edit as pipeline_edit
-from uniedit_jax.pipeline.check import check_edit
+from uniedit_jax.pipeline.check import check_edit, read_model_config
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.model import encode_prompts, resolve_dtype
 from uniedit_jax.pipeline.passes import make_settings, plan_passes, refuse_comparison
@@ -30,6 +31,7 @@ from uniedit_jax.pipeline.request import EditRequest
 from uniedit_jax.pipeline.sources import read_source
 from uniedit_jax.reports import page, sweep
 from uniedit_jax.runtime import checkpoint, progress
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.sprites import world
 
@@ -41,11 +43,7 @@ HEIGHT = 640  # of a page inside of a notebook, pixels
 
 
 class Page(NamedTuple):
-  """A page of videos that play in step; a notebook shows it.
-
-  Attributes:
-    html: str, self-contained.
-  """
+  """A page of videos that play in step, `html`: str, self-contained; a notebook shows it."""
 
   html: str
 
@@ -58,14 +56,7 @@ class Page(NamedTuple):
 
 
 class Inverted(NamedTuple):
-  """An inverted clip, ready to be edited; made by `invert`.
-
-  Attributes:
-    edit: `CheckedEdit` that it was inverted for.
-    model: `checkpoint.Model`.
-    prepared: `PreparedClip`.
-    log: `RunLog`.
-  """
+  """An inverted clip, ready to be edited; made by `invert` for its `CheckedEdit`."""
 
   edit: CheckedEdit
   model: checkpoint.Model
@@ -105,15 +96,12 @@ class Edit(NamedTuple):
 
 
 def load(checkpoint='sprites', dtype='auto', cache='~/.cache/uniedit_jax'):
-  """Loads a checkpoint.
+  """Loads a checkpoint: `checkpoint.Model`.
 
   Args:
     checkpoint: a folder made by a converter, or the name of a shipped model.
     dtype: 'auto', 'float32', 'bfloat16' or 'float16'.
     cache: folder of compiled programs.
-
-  Returns:
-    `checkpoint.Model`.
 
   Raises:
     FileNotFoundError, ValueError: there is no checkpoint, or no such dtype here.
@@ -122,19 +110,17 @@ def load(checkpoint='sprites', dtype='auto', cache='~/.cache/uniedit_jax'):
 
 
 def invert(model, request):
-  """Inverts the clip of a request, or finds the inversion in the cache.
+  """Inverts the clip of an `EditRequest`, or finds the inversion in the cache: `Inverted`.
 
   Args:
     model: `load(request.checkpoint)`.
     request: `EditRequest`.
 
-  Returns:
-    `Inverted`.
-
   Raises:
-    FaultsError: lists all faults of the request.
+    FaultsError: lists all faults of the request; or it is one of another model.
   """
   refuse_comparison(request)
+  _check_model(model, request)
   edit = check_edit(request)
   log = progress.shown_log(edit.warnings)
   with pipeline_edit.compiling(edit, model, log):
@@ -142,15 +128,12 @@ def invert(model, request):
 
 
 def edit(source, changes=None):
-  """Edits a clip.
+  """Edits an `Inverted` clip: `Edit`.
 
   Args:
     source: `Inverted`.
     changes: dict {dotted field: value} of what differs from the request that the clip was inverted
       for. Changes that need another inversion make or find it.
-
-  Returns:
-    `Edit`.
 
   Raises:
     FaultsError: lists all faults.
@@ -159,7 +142,7 @@ def edit(source, changes=None):
 
 
 def edits(source, settings):
-  """Edits a clip with several settings, side by side as far as memory allows.
+  """Edits an `Inverted` clip with several settings, side by side as far as memory allows.
 
   An interrupt (Ctrl-C, the stop button of a notebook) ends this and keeps what is finished.
 
@@ -182,6 +165,26 @@ def edits(source, settings):
   return made
 
 
+def _check_model(model, request):
+  """Raises FaultsError if a request names another checkpoint or dtype than those that are loaded.
+
+  What is no checkpoint and no dtype is left to `check_edit`, which lists all faults.
+  """
+  faults, name = Faults(), request.checkpoint
+  known = isinstance(name, str) and read_model_config(name, Faults())
+  if known and checkpoint.read_hash(name) != model.hash:
+    faults.append(
+      f'checkpoint is {name!r}, but another one is loaded, named {model.config.name!r}; accepted: '
+      f'the loaded one, or load({name!r}) first'
+    )
+  loaded = jax.tree.leaves(model.params['unet'])[0].dtype.name
+  dtype = Faults().attempt(resolve_dtype, request.dtype)
+  faults.unless(
+    dtype in (None, loaded), f'dtype is {dtype!r}; accepted: {loaded!r}, as the model is loaded'
+  )
+  faults.stop()
+
+
 def _prepare(model, edit, log):
   clip = read_source(edit)
   world.warn_of_stranger(model.config, clip, log)
@@ -190,10 +193,12 @@ def _prepare(model, edit, log):
 
 
 def _edits(source, settings):
-  loaded = source.edit.request.checkpoint, source.edit.dtype
-  for one in plan_passes(source.edit.request, settings):
-    if (needed := (one.edit.request.checkpoint, one.edit.dtype)) != loaded:
-      raise ValueError(f'checkpoint, dtype are {needed}; accepted: {loaded}, which are loaded')
+  request = source.edit.request
+  for changes in settings:
+    of_model = {name: changes[name] for name in ('checkpoint', 'dtype') if name in changes}
+    if changed := Faults().attempt(request.replace, of_model):
+      _check_model(source.model, changed)
+  for one in plan_passes(request, settings):
     if one.edit.source_key == source.edit.source_key:
       texts = encode_prompts(source.model, one.edit.prompts, one.edit.dtype)
       texts = source.prepared.inversion.all_texts(texts)
@@ -206,16 +211,7 @@ def _edits(source, settings):
 
 
 def show(clips, fps=8, title='Clips'):
-  """Shows clips next to each other, playing in step.
-
-  Args:
-    clips: dict {label: u8[F, H, W, 3]}.
-    fps: frame rate.
-    title: str.
-
-  Returns:
-    `Page`.
-  """
+  """Shows clips, a dict {label: u8[F, H, W, 3]}, next to each other and playing in step: `Page`."""
   with tempfile.TemporaryDirectory() as folder:
     figures, path = [], epath.Path(folder) / 'page.html'
     for number, (label, clip) in enumerate(clips.items()):
@@ -229,14 +225,7 @@ def show(clips, fps=8, title='Clips'):
 
 
 def compare(several):
-  """Compares edits of a clip: their measures, and what their requests differ in.
-
-  Args:
-    several: list of `Edit`.
-
-  Returns:
-    `Page`.
-  """
+  """Compares several `Edit` of a clip, their measures and what their requests differ in: `Page`."""
   differing, rows = sweep.differing([one.config for one in several]), []
   with tempfile.TemporaryDirectory() as folder:
     for number, one in enumerate(several):

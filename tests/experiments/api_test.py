@@ -59,8 +59,16 @@ def test_changes_name_fields(source, edited):
     ValueError, match=r"'structure.step' is no field of EditRequest; did you mean 'structure.steps'"
   ):
     api.edit(source, {'structure.step': (0, 1)})
-  with pytest.raises(ValueError, match='checkpoint, dtype are'):
+  with pytest.raises(ValueError, match="dtype is 'bfloat16'; accepted: 'float32'"):
     api.edit(source, {'dtype': 'bfloat16'})
+
+
+def test_a_request_of_another_checkpoint_is_refused(source):
+  request = source.edit.request.replace({'checkpoint': 'sprites', 'target_prompt': 'a red square'})
+  with pytest.raises(ValueError, match="checkpoint is 'sprites', but another one is loaded, named"):
+    api.invert(source.model, request)
+  with pytest.raises(ValueError, match="accepted: the loaded one, or load\\('sprites'\\) first"):
+    api.edit(source, {'checkpoint': 'sprites', 'target_prompt': 'a red square'})
 
 
 def test_a_change_of_the_inversion_inverts_anew(folder, source, monkeypatch):

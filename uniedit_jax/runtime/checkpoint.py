@@ -157,15 +157,12 @@ def count_parameters(folder):
 
 
 def load(folder, dtype='float32', parts=PARTS):
-  """Loads a checkpoint, its parts in parallel, onto the first local device.
+  """Loads a `Model`, its parts in parallel, onto the first local device.
 
   Args:
     folder: path, local or remote, or a name in `SHIPPED`.
     dtype: every floating-point parameter is cast to it while it is read.
     parts: which of `PARTS` to load.
-
-  Returns:
-    `Model`.
 
   Raises:
     FileNotFoundError: the folder is no checkpoint; lists what is missing and how to make one.
@@ -182,10 +179,6 @@ def load(folder, dtype='float32', parts=PARTS):
       f'{", ".join(SHIPPED)}'
     )
   config = ModelConfig.from_json((folder / 'config.json').read_text())
-  manifest = _read_manifest(folder)
-  # The config counts twice; hashes of existing caches depend on it.
-  digests = [config.to_json(), config.to_json()]
-  digests += [manifest[part]['sha256'] for part in sorted(manifest)]
   tokenizer = read_tokenizer(folder, config) if 'text' in parts else None
   # Tests compare shipped parameters with the model, and tracing it for its shapes takes seconds.
   shipped = folder in SHIPPED.values()
@@ -193,7 +186,17 @@ def load(folder, dtype='float32', parts=PARTS):
   with concurrent.futures.ThreadPoolExecutor() as threads:
     read = threads.map(functools.partial(restore, folder, dtype=dtype), parts, abstract)
     params = dict(zip(parts, read, strict=True))
-  return Model(config, params, tokenizer, hashlib.sha256('\n'.join(digests).encode()).hexdigest())
+  return Model(config, params, tokenizer, read_hash(folder))
+
+
+def read_hash(folder):
+  """`Model.hash` of a checkpoint, from its two small files."""
+  folder = locate(folder)
+  config = ModelConfig.from_json((folder / 'config.json').read_text()).to_json()
+  manifest = _read_manifest(folder)
+  # The config counts twice; hashes of existing caches depend on it.
+  digests = [config, config, *(manifest[part]['sha256'] for part in sorted(manifest))]
+  return hashlib.sha256('\n'.join(digests).encode()).hexdigest()
 
 
 def restore(folder, part, abstract, dtype='float32'):
