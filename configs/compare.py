@@ -6,8 +6,10 @@
 A line of the manifest is an edit: `{"id": "1", "task": "motion", "video": "cat.mp4",
 "target_prompt": "a cat jumps"}`. It may have source_prompt, mask.source, mask.target and the fields
 of its clip too, which every method gets. Methods with masks are left out unless every edit has
-them. What is finished is kept: the same command goes on where it was stopped, and once
-`experiments.user_study` has results in <workdir>/user_study, it puts them into the tables.
+them. Any field of a method's edits is a flag:
+`--config.setups.uniedit_paper.changes.structure.steps="(0,15)"`. What is finished is kept: the same
+command goes on where it was stopped, and once `experiments.user_study` has results in
+<workdir>/user_study, it puts them into the tables.
 """
 
 import ml_collections

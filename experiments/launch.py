@@ -10,6 +10,15 @@ from ml_collections import config_flags
 from uniedit_jax.runtime.workdir import begin, mark_done
 
 
+def define_flags():
+  """Defines --config and --workdir, both required."""
+  config = config_flags.DEFINE_config_file('config', lock_config=True)
+  flags.mark_flag_as_required('config')
+  return config, flags.DEFINE_string(
+    'workdir', None, 'Folder for all that the run leaves behind.', required=True
+  )
+
+
 def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
   """Defines --config and --workdir, and runs unless the folder holds this very run already.
 
@@ -19,11 +28,7 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
     results: names of the files in the workdir that the user is pointed to.
     resolve: request -> dict for config.json, all that the results depend on.
   """
-  config_flag = config_flags.DEFINE_config_file('config', lock_config=True)
-  workdir_flag = flags.DEFINE_string(
-    'workdir', None, 'Folder for all that the run leaves behind.', required=True
-  )
-  flags.mark_flag_as_required('config')
+  config_flag, workdir_flag = define_flags()
 
   def main(_):
     logging.set_verbosity(logging.WARNING)

@@ -15,17 +15,14 @@ import sys
 import jax
 from absl import app, flags, logging
 from etils import epath
-from ml_collections import config_flags
 
 from experiments.batch_edit import run as batch_run
 from experiments.batch_edit import summary
+from experiments.launch import define_flags
 from experiments.requests.batch import read_batch
 from uniedit_jax.runtime import sharding
 
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Folder for all that the run leaves behind.', required=True
-)
+_CONFIG, _WORKDIR = define_flags()
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print what would be done, and end.')
 
 

@@ -10,27 +10,27 @@ after an interruption, or a change of some of the methods. The results of a user
 """
 
 import hashlib
+import re
 import sys
 
-from absl import app, flags, logging
+from absl import app, logging
 from etils import epath
-from ml_collections import config_flags
 
 from experiments.compare.cells import make_cell
-from experiments.requests.compare import read_compare
+from experiments.launch import define_flags
+from experiments.requests.compare import read_compare, set_changes
+from experiments.requests.manifest import read_value
 from uniedit_jax.pipeline.edit import load
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.reports.comparison import write_comparison_report
 from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import once, write_json
 
+CHANGE = re.compile(r'--?config\.setups\.([^.=]+)\.changes\.([^=]+)=(.*)', re.DOTALL)
+
 
 def run(request, workdir):
-  """Makes what is missing, and writes comparison.json and results.json.
-
-  Args:
-    request: `CompareRequest`.
-    workdir: path.
+  """Makes what is missing of a `CompareRequest`, and writes comparison.json and results.json.
 
   Raises:
     RuntimeError: lists the edits that failed; all others are made first.
@@ -60,18 +60,28 @@ def run(request, workdir):
   write_json(workdir / 'run.json', log.as_dict() | facts)
 
 
+def split_changes(arguments):
+  """Splits off the arguments that change fields of a method, which no config lists beforehand.
+
+  Returns:
+    (the other arguments, list of (method, dotted field, value)).
+  """
+  found = [CHANGE.fullmatch(argument) for argument in arguments]
+  others = [given for given, match in zip(arguments, found, strict=True) if not match]
+  return others, [(*match.groups()[:2], read_value(match[3])) for match in found if match]
+
+
 def launch():
   """Makes what is missing, and writes the tables and the page."""
-  config_flag = config_flags.DEFINE_config_file('config', lock_config=True)
-  workdir_flag = flags.DEFINE_string(
-    'workdir', None, 'Folder for all that the run leaves behind.', required=True
-  )
-  flags.mark_flag_as_required('config')
+  config_flag, workdir_flag = define_flags()
+  # Here, as config_flags reads sys.argv itself.
+  sys.argv, changes = split_changes(sys.argv)
 
   def main(_):
     logging.set_verbosity(logging.WARNING)
     config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
     try:
+      set_changes(config, changes)
       request = read_compare(config, workdir)
       write_json(workdir / 'config.json', config.to_dict())
       run(request, workdir)

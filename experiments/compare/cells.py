@@ -16,13 +16,7 @@ NOT_THE_EDIT = ('load', 'write')  # phases that are no part of an edit's cost
 
 
 def make_cell(cell, compared, model, workdir):
-  """Makes and measures an edit.
-
-  Args:
-    cell: `Cell`.
-    compared: `ComparedEdit`.
-    model: `checkpoint.Model`.
-    workdir: path.
+  """Makes and measures the `Cell` of a `ComparedEdit`.
 
   Returns:
     list of two dicts, of the source and of the edit: 'edit', 'task', 'kind', 'method', 'seconds'

@@ -11,6 +11,7 @@ from experiments.requests.sprites import read_world_model
 from uniedit_jax.media import video
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.reports.clips import write_mask
 from uniedit_jax.reports.comparison_format import TASKS, Comparison
 from uniedit_jax.runtime import fields
 from uniedit_jax.runtime.faults import Faults
@@ -57,14 +58,9 @@ class Cell(NamedTuple):
 
 
 class CompareRequest(NamedTuple):
-  """A comparison, checked.
+  """A comparison, checked; its edits by name, and its cells edit by edit.
 
-  Attributes:
-    comparison: `comparison_format.Comparison`.
-    edits: {name: `ComparedEdit`}.
-    cells: list of `Cell`, edit by edit.
-    checkpoint, dtype, cache: of all edits.
-    left_out: names of the methods that need masks which not all edits have.
+  `left_out` names the methods that need masks which not all edits have.
   """
 
   comparison: Comparison
@@ -77,19 +73,9 @@ class CompareRequest(NamedTuple):
 
 
 def read_compare(config, workdir):
-  """Checks a comparison.
+  """Checks a comparison: `CompareRequest`; raises FaultsError that lists all faults.
 
   The scenes of sprites are rendered into the workdir: their clips are checked like any other.
-
-  Args:
-    config: ConfigDict of configs/compare.py.
-    workdir: path.
-
-  Returns:
-    `CompareRequest`.
-
-  Raises:
-    FaultsError: lists all faults.
   """
   faults, known = Faults(), list(config.setups)
   compared = config.compared
@@ -125,6 +111,24 @@ def read_compare(config, workdir):
   faults.stop()
   left_out = [name for name in compared if name not in setups]
   return CompareRequest(comparison, edits, cells, config.checkpoint, dtype, config.cache, left_out)
+
+
+def set_changes(config, changes):
+  """Sets (method, dotted field, value) in `setups.<method>.changes` of a comparison's config.
+
+  Raises:
+    FaultsError: methods that the config does not have.
+  """
+  faults, known = Faults(), list(config.setups)
+  for method, field, value in changes:
+    if method not in known:
+      faults.append(f'setups.{method} has changes; accepted: {", ".join(known)}')
+      continue
+    for part in reversed(field.split('.')):
+      value = {part: value}
+    with config.unlocked():
+      config.setups[method].changes.update(value)
+  faults.stop()
 
 
 def _shown(edit):
@@ -176,9 +180,7 @@ def _draw_scenes(config, folder, faults):
     video.write_frames(folder / name / 'source', source.frames)
     video.write_mp4(folder / name / 'exact_target.mp4', target.frames, model_config.fps)
     for side, mask in masks.items():
-      video.write_frames(
-        folder / name / 'masks' / side, mask[..., None].repeat(3, -1).astype('uint8') * 255
-      )
+      write_mask(folder / name / 'masks' / side, mask)
     fields = {f'mask.{side}': str(folder / name / 'masks' / side) for side in masks}
     fields |= {'video': str(folder / name / 'source')}
     fields |= {'source_prompt': scene.source.caption, 'target_prompt': scene.target.caption}

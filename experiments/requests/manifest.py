@@ -77,12 +77,13 @@ def _read_csv(text, faults):
       faults.append(f'line {reader.line_num}: another number of cells than heads')
       continue
     values = {
-      name: value if name == 'id' else _literal(value) for name, value in row.items() if value
+      name: value if name == 'id' else read_value(value) for name, value in row.items() if value
     }
     yield reader.line_num, values
 
 
-def _literal(text):
+def read_value(text):
+  """The value of a text: Python's, lists as tuples, or the text itself."""
   try:
     return _tuples(ast.literal_eval(text))
   except (ValueError, SyntaxError):

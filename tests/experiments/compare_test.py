@@ -2,7 +2,6 @@
 
 import json
 
-import ml_collections
 import numpy as np
 import pytest
 
@@ -10,7 +9,7 @@ from configs import compare, compare_sprites
 from experiments import edit
 from experiments.compare import __main__ as entry
 from experiments.compare import cells
-from experiments.requests.compare import read_compare
+from experiments.requests.compare import read_compare, set_changes
 from tests.helpers import tiny_run
 from tests.sprites.evaluate_test import TINY, write_checkpoint
 from uniedit_jax.media import video
@@ -39,15 +38,33 @@ def config_of(folder, **changes):
   for name in METHODS:
     given |= {f'setups.{name}.changes.steps': 2, f'setups.{name}.changes.inspect.blocks': (0,)}
   given |= {'edits.appearance': 0}
-  with config.unlocked():
-    for path, value in (given | changes).items():
-      part, (*parents, name) = config, path.replace('__', '.').split('.')
-      for parent in parents:
-        if parent not in part:
-          part[parent] = ml_collections.ConfigDict()
-        part = part[parent]
-      part[name] = value
+  given = {path.replace('__', '.'): value for path, value in (given | changes).items()}
+  _, of_methods = entry.split_changes([f'--config.{path}={value}' for path, value in given.items()])
+  set_changes(config, of_methods)
+  config.update_from_flattened_dict(
+    {path: value for path, value in given.items() if '.changes.' not in path}
+  )
   return config
+
+
+def test_flags_change_fields_of_a_method():
+  flags = ['--config.setups.plain.changes.mask.source=a.npz', '--config.seed=1']
+  flags += ['--config.setups.plain.changes.structure.steps=(0,15)', '-v']
+  others, changes = entry.split_changes(flags)
+  assert others == ['--config.seed=1', '-v']
+  config = compare.get_config()
+  set_changes(config, changes)
+  assert config.setups.plain.changes.to_dict() == {
+    'mask': {'source': 'a.npz'},
+    'structure': {'steps': (0, 15)},
+  }
+  with pytest.raises(ValueError, match=r'setups.plein has changes; accepted: fatezero, masactrl'):
+    set_changes(config, [('plein', 'steps', 5)])
+
+
+def test_a_change_of_an_unknown_field_names_the_nearest(folder, tmp_path):
+  with pytest.raises(ValueError, match=r"by plain: 'stepz' is no field .* mean 'steps'"):
+    read_compare(config_of(folder, setups__plain__changes__stepz=2), tmp_path)
 
 
 def run(config, workdir):
