@@ -88,17 +88,9 @@ class CameraMove:
 
 
 def poses(move, frames):
-  """The camera pose of every frame; frame j is at time j / (F - 1).
+  """The camera pose of every frame, f64[F, 4]: centre x and y, zoom, degrees.
 
-  Args:
-    move: `CameraMove`.
-    frames: number of frames F.
-
-  Returns:
-    f64[F, 4]: centre x and y, zoom, degrees.
-
-  Raises:
-    ValueError: the move has faults; all of them are in the message.
+  Frame j is at time j / (F - 1). Raises ValueError with all faults of the `CameraMove`.
   """
   if faults := move.faults():
     raise ValueError('; '.join(faults))
@@ -154,15 +146,7 @@ def scales(poses, picture, height, width):
 
 
 def render(image, poses, height, width):
-  """Films a picture.
-
-  Args:
-    image: uint8[H, W, 3].
-    poses: f[F, 4], one camera pose for each frame.
-    height, width: size of the frames.
-
-  Returns:
-    uint8[F, height, width, 3].
+  """Films a picture uint8[H, W, 3] with a pose f[F, 4] for each frame: uint8[F, height, width, 3].
 
   Raises:
     ValueError: `image` is no such array, or a centre is not inside the picture.
@@ -197,15 +181,7 @@ def check_image(path, move, frames, height, width):
 
 
 def film_image(path, move, frames, height, width):
-  """Reads a still and films it.
-
-  Args:
-    path: a file that PIL reads, local or remote.
-    move: `CameraMove`.
-    frames, height, width: number of frames F, and their size in pixels.
-
-  Returns:
-    uint8[F, height, width, 3].
+  """Reads a still, local or remote, and films it by a `CameraMove`: uint8[F, height, width, 3].
 
   Raises:
     FileNotFoundError: `path` does not exist.
@@ -245,11 +221,12 @@ def _key_frame_faults(keys):
     return [f'move.key_frames is {keys!r}; accepted: two or more of (time, x, y, zoom, degrees)']
   faults = []
   for i, key in enumerate(keys):
-    given, five = (
-      f'move.key_frames[{i}] is {key!r}',
-      isinstance(key, tuple | list) and len(key) == 5,
-    )
-    if not five or not all(map(_is_number, key)) or key[3] <= 0:
+    given = f'move.key_frames[{i}] is {key!r}'
+    if (
+      not (isinstance(key, tuple | list) and len(key) == 5)
+      or not all(map(_is_number, key))
+      or key[3] <= 0
+    ):
       faults.append(f'{given}; accepted: numbers (time, x, y, zoom > 0, degrees)')
     elif not (0 < key[1] < 1 and 0 < key[2] < 1):
       faults.append(f'{given}, whose centre leaves the image; accepted: 0 < x < 1, 0 < y < 1')

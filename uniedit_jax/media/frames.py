@@ -45,12 +45,7 @@ def crop_middle(frames, height, width, axis=0):
 def resize_bilinear(frames, height, width):
   """Bilinear resize without antialiasing, half-pixel centres; within 1 level of cv2.INTER_LINEAR.
 
-  Args:
-    frames: uint8[*b, H, W, C].
-    height, width: the new size.
-
-  Returns:
-    uint8[*b, height, width, C].
+  uint8[*b, H, W, C] to uint8[*b, height, width, C].
   """
   if frames.shape[-3:-1] == (height, width):
     return frames
@@ -71,13 +66,9 @@ def _neighbours(size, new):
 
 
 def read_image(path):
-  """Reads the first picture of a file, turned upright, on white where it is transparent.
+  """Reads the first picture of a file, local or remote: uint8[H, W, 3].
 
-  Args:
-    path: a file that PIL reads, local or remote.
-
-  Returns:
-    uint8[H, W, 3].
+  It is turned upright, on white where it is transparent.
 
   Raises:
     FileNotFoundError: `path` does not exist.

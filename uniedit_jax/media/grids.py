@@ -8,13 +8,7 @@ from uniedit_jax.runtime import files
 
 
 def side_by_side(clips):
-  """Puts clips next to each other, each under its label.
-
-  Args:
-    clips: dict from label to uint8[F, H, W, 3], all of one shape.
-
-  Returns:
-    uint8[F, H', W', 3].
+  """Puts clips {label: uint8[F, H, W, 3]} next to each other under their labels: u8[F, H', W', 3].
 
   Raises:
     ValueError: no clips, or shapes differ.

@@ -12,7 +12,7 @@ from PIL import Image
 from uniedit_jax.media.frames import crop_middle, pictures_in
 from uniedit_jax.media.video import EVERY_FRAME
 from uniedit_jax.method.token_masks import resize_nearest
-from uniedit_jax.runtime.files import exists, local_copy
+from uniedit_jax.runtime.files import local_copy
 
 ACCEPTED = 'a folder with one png per frame, an .npz file or a mask video'
 
@@ -36,66 +36,42 @@ def read_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
 
   Raises:
     FileNotFoundError: `path` does not exist.
-    ValueError: any other fault that `check_masks` lists; all of them are in the message.
+    ValueError: the file is unreadable, holds too few masks, or all of them are 0 or all are 1.
   """
   with local_copy(path) as name:
-    faults, masks = _inspect(path, name, frames, height, width, start, stride, fit)
-    if faults:
-      raise (ValueError if exists(path) else FileNotFoundError)('; '.join(faults))
-  return masks
-
-
-def check_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
-  """Lists the faults of a call of `read_masks` with these arguments.
-
-  Returns:
-    list of str, empty if there are none: the file is missing or unreadable, holds too few masks, or
-    all of them are 0 or all are 1.
-  """
-  with local_copy(path) as name:
-    return _inspect(path, name, frames, height, width, start, stride, fit)[0]
-
-
-def overlay(frames, mask, colour=(255, 64, 64)):
-  """Tints the foreground, to check masks by eye.
-
-  Args:
-    frames: uint8[F, H, W, 3].
-    mask: bool[F, H, W].
-    colour: RGB, 0 to 255, mixed half and half with the foreground.
-
-  Returns:
-    uint8[F, H, W, 3].
-  """
-  tinted = (frames.astype(np.uint16) + np.asarray(colour, np.uint16)) // 2
-  return np.where(mask[..., None], tinted.astype(np.uint8), frames)
-
-
-def _inspect(path, name, frames, height, width, start, stride, fit):
-  """The faults of a call of `read_masks`, and bool[F, height, width] if there are none."""
-  if not os.path.exists(name):
-    return [f'masks is {path!s}, which does not exist here; accepted: {ACCEPTED}'], None
-  try:
-    masks = _binarise(_load(name))
-  except (OSError, ValueError, RuntimeError) as error:
-    return [f'masks is {path!s}, which cannot be read ({error}); accepted: {ACCEPTED}'], None
+    if not os.path.exists(name):
+      raise FileNotFoundError(f'masks is {path!s}, which does not exist here; accepted: {ACCEPTED}')
+    try:
+      masks = _binarise(_load(name))
+    except (OSError, ValueError, RuntimeError) as error:
+      fault = f'masks is {path!s}, which cannot be read ({error}); accepted: {ACCEPTED}'
+      raise ValueError(fault) from error
   if min(frames, stride, height, width) < 1 or start < 0:
     sizes = f'frames={frames}, height={height}, width={width}, start={start}, stride={stride}'
-    fault = f'masks cannot be checked against {sizes}; accepted: positive numbers, start from 0'
-    return [fault], None
+    raise ValueError(
+      f'masks cannot be checked against {sizes}; accepted: positive numbers, start from 0'
+    )
   needed = start + (frames - 1) * stride + 1
   if len(masks) < needed:
     wish = f'start={start}, frames={frames} with stride={stride} needs {needed}'
-    return [f'masks has {len(masks)} masks, but {wish}: one for each frame of the source'], None
+    raise ValueError(f'masks has {len(masks)} masks, but {wish}: one for each frame of the source')
   masks = masks[start::stride][:frames]
   if fit == 'crop':
     masks = crop_middle(masks, height, width, axis=1)
   masks = resize_nearest(masks, height, width)
   if masks.all() or not masks.any():
     value, ground = (1, 'foreground') if masks.all() else (0, 'background')
-    fault = f'masks is {value} in every pixel of every frame (all {ground}); accepted: both values'
-    return [fault + ', polarity 1 or white = foreground, 0 or black = background'], None
-  return [], masks
+    raise ValueError(
+      f'masks is {value} in every pixel of every frame (all {ground}); accepted: both values, '
+      'polarity 1 or white = foreground, 0 or black = background'
+    )
+  return masks
+
+
+def overlay(frames, mask, colour=(255, 64, 64)):
+  """Tints the foreground bool[F, H, W] of uint8[F, H, W, 3], mixed half and half with a colour."""
+  tinted = (frames.astype(np.uint16) + np.asarray(colour, np.uint16)) // 2
+  return np.where(mask[..., None], tinted.astype(np.uint8), frames)
 
 
 def _load(path):

@@ -63,17 +63,13 @@ def probe(path, limit=None):
     return _probe(path, name, limit)
 
 
-def check_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch', fps=None):
-  """Lists the faults of a call of `read_clip` with these arguments, without converting a frame.
-
-  Returns:
-    list of str, empty if there are none. Each names the field, its value and what is accepted.
-  """
+def check_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch'):
+  """Lists the faults of a call of `read_clip` with these arguments, without converting a frame."""
   with local_copy(path or '') as name:
-    return _inspect(path, name, frames, height, width, start, stride, fit, fps)[0]
+    return _inspect(path, name, frames, height, width, start, stride, fit)[0]
 
 
-def read_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch', fps=None):
+def read_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch'):
   """Reads every `stride`-th frame from index `start` on, and resizes them to height x width.
 
   Args:
@@ -84,7 +80,6 @@ def read_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch', 
     start: index of the first frame.
     stride: distance of the frames in the source.
     fit: 'stretch' changes the aspect ratio; 'crop' first cuts out the middle with the right one.
-    fps: frame rate of the source; None takes the file's own, and 8 for a folder.
 
   Returns:
     `Clip` with uint8[F, height, width, 3] and the rate of the source divided by `stride`.
@@ -94,7 +89,7 @@ def read_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch', 
     ValueError: any other fault that `check_clip` lists; all of them are in the message.
   """
   with local_copy(path or '') as name:
-    faults, info = _inspect(path, name, frames, height, width, start, stride, fit, fps)
+    faults, info = _inspect(path, name, frames, height, width, start, stride, fit)
     if faults:
       raise (ValueError if exists(path) else FileNotFoundError)('; '.join(faults))
     if os.path.isdir(name):
@@ -109,7 +104,7 @@ def read_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch', 
     raise ValueError(
       f'video is {os.fspath(path)!r}, of which only {len(out)} of {frames} frames could be decoded'
     )
-  return Clip(np.stack(out), (info.fps if fps is None else float(fps)) / stride)
+  return Clip(np.stack(out), info.fps / stride)
 
 
 def to_model(frames):
@@ -120,8 +115,7 @@ def to_model(frames):
 def from_model(frames):
   """f[F, H, W, 3], nominally in [-1, 1], to uint8[F, H, W, 3]; values outside are clamped.
 
-  Raises:
-    ValueError: some values are not finite.
+  Raises ValueError if some values are not finite.
   """
   frames = np.asarray(frames).astype(np.float32)
   if not np.isfinite(frames).all():
@@ -229,7 +223,7 @@ def _probe(path, name, limit):
   return VideoInfo(int(counts[-1]), height, width, fps or FOLDER_FPS)
 
 
-def _inspect(path, name, frames, height, width, start, stride, fit, fps):
+def _inspect(path, name, frames, height, width, start, stride, fit):
   """The faults of a call of `read_clip`, and the `VideoInfo` if the file could be probed."""
   faults = whole_number_faults(frames=frames) + whole_number_faults(0, start=start)
   faults += whole_number_faults(stride=stride)
@@ -237,8 +231,6 @@ def _inspect(path, name, frames, height, width, start, stride, fit, fps):
   faults += whole_number_faults(height=height, width=width)
   if fit not in ('stretch', 'crop'):
     faults.append(f"fit is {fit!r}; accepted: 'stretch', 'crop'")
-  if fps is not None and not fps > 0:
-    faults.append(f'fps is {fps!r}; accepted: None or a number > 0')
   try:
     info = _probe(path, name, needed)
   except (FileNotFoundError, ValueError) as fault:

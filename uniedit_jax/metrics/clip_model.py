@@ -44,9 +44,8 @@ class ClipModel(NamedTuple):
 def read_tokenizer(folder):
   """The tokenizer of a converted model, without its weights.
 
-  Raises:
-    FileNotFoundError: `convert.clip` did not make the folder.
-    ValueError: the config is damaged, or the vocabulary does not fit it.
+  Raises FileNotFoundError if `convert.clip` did not make the folder, ValueError if the config is
+  damaged or the vocabulary does not fit it.
   """
   folder = epath.Path(folder).expanduser()
   files = ('config.json', 'manifest.json', PART)
@@ -58,10 +57,9 @@ def read_tokenizer(folder):
 
 @functools.lru_cache(maxsize=1)
 def load(folder):
-  """Loads the `ClipModel` of a folder in float32 on the first local device, and keeps the last one.
+  """Loads a `ClipModel` in float32 on the first local device, and keeps the last one.
 
-  Raises:
-    FileNotFoundError, ValueError: as `read_tokenizer`; or the parameters do not match the config.
+  Raises as `read_tokenizer`, and ValueError if the parameters do not match the config.
   """
   tokenizer, path = read_tokenizer(folder), absolute(folder)
   config = _read_config(path)

@@ -68,12 +68,7 @@ def frame_accuracy(frames, target, source):
 def directional_similarity(source, edit, source_prompt, target_prompt):
   """Mean cosine of a frame's change and the prompt's change (Gal et al. 2021, StyleGAN-NADA).
 
-  Args:
-    source, edit: f32[F, D].
-    source_prompt, target_prompt: f32[D].
-
-  Returns:
-    float in [-1, 1]; a frame that did not change counts as 0.
+  Clips are f32[F, D], prompts f32[D]; the result is in [-1, 1]; an unchanged frame counts as 0.
   """
   changes, change = edit - source, target_prompt - source_prompt
   lengths = np.linalg.norm(changes, axis=-1) * np.linalg.norm(change)

@@ -22,22 +22,9 @@ STEPS = 6  # of each level
 LUMA = (0.299, 0.587, 0.114)
 
 
-def optical_flow(frames):
-  """Flow between consecutive frames of f32[F, H, W, 3] in [0, 1] from `shrink`.
-
-  Returns:
-    (forward f32[F - 1, H, W, 2] from each frame to the next, backward f32[F - 1, H, W, 2]).
-  """
-  frames = jnp.asarray(frames)
-  return flow_between(frames[:-1], frames[1:])
-
-
 @jax.jit
 def flow_between(first, second):
-  """Flow between P pairs of frames, in both directions.
-
-  Args:
-    first, second: f32[P, H, W, 3] in [0, 1].
+  """Flow between P pairs of frames f32[P, H, W, 3] in [0, 1], in both directions.
 
   Returns:
     (f32[P, H, W, 2] from the first to the second, f32[P, H, W, 2] from the second to the first).
@@ -56,14 +43,9 @@ def shrink(frames):
 
 
 def warp(frame, flow):
-  """Pulls a frame back along a flow, bilinearly; places outside read the nearest edge.
+  """Pulls f32[H, W, C] back along a flow f32[H, W, 2], bilinearly: at p the value at p + flow[p].
 
-  Args:
-    frame: f32[H, W, C].
-    flow: f32[H, W, 2].
-
-  Returns:
-    f32[H, W, C]: at p the value of `frame` at p + flow[p].
+  Places outside read the nearest edge.
   """
   height, width = frame.shape[:2]
   y, x = _places(flow)
@@ -77,13 +59,10 @@ def warp(frame, flow):
 
 
 def visible(flow, back):
-  """The pixels whose flow can be trusted: bool[H, W].
+  """The pixels bool[H, W] whose flow f32[H, W, 2] to another frame, and back, can be trusted.
 
   A pixel counts if it stays inside the frame and the flow back ends where it began, by the bound of
   Sundaram et al. 2010: |flow + back|^2 < 0.01 (|flow|^2 + |back|^2) + 0.5.
-
-  Args:
-    flow, back: f32[H, W, 2] from one frame to another and back.
   """
   back = warp(back, flow)
   square = lambda x: jnp.sum(x * x, axis=-1)

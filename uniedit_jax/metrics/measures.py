@@ -67,14 +67,9 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
 
 
 def distrust(measures, method):
-  """Warns of an edit whose inversion lost the source, and names the setting to change.
+  """Warns, by `measure_clips`, of an edit whose inversion lost the source, and says what to change.
 
-  Args:
-    measures: dict of `measure_clips`.
-    method: of the inversion.
-
-  Returns:
-    str, or None if the edit can be trusted or there is no reconstruction.
+  None if the edit can be trusted or there is no reconstruction.
   """
   floor = measures.get('vae_round_trip_psnr_db')
   names = ('free_running_reconstruction_psnr_db', 'reconstruction_psnr_db')

@@ -32,25 +32,21 @@ def motion_of(frames):
     accepted = 'accepted: uint8[F, H, W, 3], F at least 2'
     raise ValueError(f'frames are {frames.dtype}{list(frames.shape)}; {accepted}')
   small = flow.shrink(frames)
-  forward, backward = flow.optical_flow(small)
+  forward, backward = flow.flow_between(small[:-1], small[1:])
   return Motion(small, np.asarray(forward), np.asarray(_visible(forward, backward)))
 
 
 def warp_error(motion, along=None):
   """Change between frames that the flow does not explain, 0 to 1 (Lai et al. 2018, but L1).
 
-  Mean of |frame[t] - warp(frame[t + 1], flow)| over the pixels whose flow can be trusted.
+  Mean of |frame[t] - warp(frame[t + 1], flow)| over the pixels whose flow can be trusted; None if
+  there are none.
 
   Args:
     motion: `Motion` of the clip.
-    along: `Motion` whose flow and trusted pixels are used; default `motion`. With that of the
-      source, the error is low if the edit moves as the source does, which a motion edit should not.
-
-  Returns:
-    float, or None where no pixel can be trusted.
-
-  Raises:
-    ValueError: the shapes of the two differ.
+    along: `Motion` of equal shape whose flow and trusted pixels are used; default `motion`. With
+      that of the source, the error is low if the edit moves as the source does, which a motion edit
+      should not.
   """
   along = motion if along is None else along
   _same_shapes(motion, along)
@@ -67,19 +63,11 @@ def magnitude(motion):
 
 
 def direction(a, b):
-  """Agreement of the motion of two clips, place by place: 1 the same, -1 opposite, 0 unrelated.
+  """Agreement of the `Motion` of two clips, place by place: 1 the same, -1 opposite, 0 unrelated.
 
   Sum of u . v over the sum of |u| |v|, where u and v are the flows at a pixel: the cosine, weighted
-  by the lengths of both.
-
-  Args:
-    a, b: `Motion`s of clips of one shape.
-
-  Returns:
-    float in [-1, 1], or None where the two never move at the same place.
-
-  Raises:
-    ValueError: the shapes of the two differ.
+  by the lengths of both. None where the two never move at the same place; raises ValueError if
+  shapes differ.
   """
   _same_shapes(a, b)
   u, v = a.forward.astype(np.float64), b.forward.astype(np.float64)

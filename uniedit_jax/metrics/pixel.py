@@ -1,6 +1,7 @@
 """Measures on pixels: fidelity to another clip (PSNR, SSIM) and steadiness over time. numpy only.
 
-Clips are uint8[F, H, W, C], or f[F, H, W, C] in [0, 1]; both kinds may be mixed.
+Clips are uint8[F, H, W, C], or f[F, H, W, C] in [0, 1]; both kinds may be mixed. All measures raise
+ValueError for other clips.
 """
 
 import numpy as np
@@ -12,12 +13,7 @@ WINDOW, SIGMA = 11, 1.5  # of SSIM
 def psnr(a, b, mask=None):
   """Peak signal-to-noise ratio in dB, from the squared error averaged over the whole clip.
 
-  Args:
-    a, b: clips of one shape.
-    mask: bool[F, H, W]; only pixels where it is True count. None counts all.
-
-  Returns:
-    float; float('inf') for equal clips.
+  Only pixels of the mask bool[F, H, W] count, if one is given. Equal clips give float('inf').
 
   Raises:
     ValueError: shapes differ, floats lie outside [0, 1], or the mask selects nothing.
@@ -34,20 +30,14 @@ def psnr(a, b, mask=None):
 
 
 def ssim(a, b, mask=None):
-  """Structural similarity (Wang et al. 2004), 1 for equal clips.
+  """Structural similarity (Wang et al. 2004), 1 for equal clips, in [-1, 1].
 
   Gaussian window of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); mean over all windows inside the
-  frame, all channels (not luma only) and frames.
-
-  Args:
-    a, b: clips of one shape, H and W at least 11.
-    mask: bool[F, H, W]; only windows whose pixels are all True count. None counts all.
-
-  Returns:
-    float in [-1, 1], or None if no window lies within the mask.
+  frame, all channels (not luma only) and frames. With a mask bool[F, H, W] only windows count whose
+  pixels are all True; None if there are none.
 
   Raises:
-    ValueError: shapes differ, frames are too small, or floats lie outside [0, 1].
+    ValueError: shapes differ, frames are smaller than the window, or floats lie outside [0, 1].
   """
   a, b = _pair(a, b)
   if min(a.shape[1:3]) < WINDOW:
@@ -67,11 +57,7 @@ def ssim(a, b, mask=None):
 
 
 def frame_difference(frames):
-  """Mean absolute difference of consecutive frames, 0 to 1: motion and flicker; 0 for one frame.
-
-  Raises:
-    ValueError: not a clip, or floats outside [0, 1].
-  """
+  """Mean absolute difference of consecutive frames, 0 to 1: motion and flicker; 0 for one frame."""
   frames = _unit(frames)
   if len(frames) < 2:
     return 0.0
@@ -83,9 +69,6 @@ def flicker(frames):
 
   It is 0 for stills and fades. Motion counts too, though less than in `frame_difference`: compare
   with the source's flicker.
-
-  Raises:
-    ValueError: not a clip, or floats outside [0, 1].
   """
   frames = _unit(frames)
   if len(frames) < 3:

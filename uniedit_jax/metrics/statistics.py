@@ -8,16 +8,10 @@ RESAMPLES = 2000
 
 
 def interval(values, resamples=RESAMPLES, groups=None):
-  """Mean of n values and the 95 % interval of bootstrapped means.
+  """Mean of n values and the 95 % interval of bootstrapped means: (mean, low, high).
 
-  Args:
-    values: n numbers.
-    resamples: number of resamples.
-    groups: n labels. Values of one label are not independent, as edits of one clip, and are drawn
-      together. None draws every value independently.
-
-  Returns:
-    (mean, low, high); the interval of a single value, or group, is the mean.
+  Values of one label in `groups` are not independent, as edits of one clip, and are drawn together;
+  None draws every value independently. The interval of a single value, or group, is the mean.
   """
   values = np.asarray(values, float)
   group = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -28,16 +22,11 @@ def interval(values, resamples=RESAMPLES, groups=None):
 
 
 def crossed_interval(values, raters, items, resamples=RESAMPLES):
-  """Mean and 95 % interval of ratings, which share raters and items and so are not independent.
+  """Mean and 95 % interval of n ratings, which share raters and items and so are not independent.
 
   Every resample draws all raters with replacement, and independently all items; the weight of a
   value is the count of its rater times the count of its item. The interval then holds for other
   raters and other items, and is conservative; a single rater, or item, adds nothing to it.
-
-  Args:
-    values: n numbers.
-    raters, items: rater and item of each value; n hashable values.
-    resamples: number of resamples.
 
   Returns:
     (mean, low, high).
@@ -70,11 +59,7 @@ def rate(flags):
 
 
 def gain(values, base, resamples=10_000):
-  """Mean gain of a method over another on the same edits, with its bootstrapped 95 % interval.
-
-  Args:
-    values, base: a measure of n edits by either method.
-    resamples: number of resamples.
+  """Mean gain of a method over `base` on the same edits, with its bootstrapped 95 % interval.
 
   Returns:
     {'mean', 'low', 'high', 'better' (edits with a higher value), 'count'}.
