@@ -16,6 +16,7 @@ import re
 
 from etils import epath
 
+from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.files import write_text
 
 SOURCE = 'source'  # the name of the unedited clip among those of the methods
@@ -70,17 +71,7 @@ def write_comparison(folder, comparison):
 
 
 def read_comparison(folder):
-  """Reads a comparison.
-
-  Args:
-    folder: path.
-
-  Returns:
-    `Comparison` whose clips all exist.
-
-  Raises:
-    ValueError: lists all faults.
-  """
+  """Reads the `Comparison` of a folder, whose clips all exist; raises ValueError of all faults."""
   path = epath.Path(folder) / 'comparison.json'
   if not path.exists():
     raise ValueError(
@@ -94,12 +85,10 @@ def read_comparison(folder):
   if not (isinstance(given, dict) and all(isinstance(given.get(part), dict) for part in parts)):
     raise ValueError(f'{path} has not the objects methods and edits; accepted: {__doc__}')
   comparison = Comparison(given['methods'], given['edits'])
-  faults = comparison.faults()
+  faults = Faults(comparison.faults())
   if not faults:
     names = (SOURCE, *comparison.methods)
     clips = (clip_path(folder, edit, name) for edit in comparison.edits for name in names)
-    faults = [f'{clip} is missing' for clip in clips if not clip.exists()]
-  if faults:
-    lines = ''.join(f'\n  - {fault}' for fault in faults)
-    raise ValueError(f'the comparison in {folder} cannot be read:{lines}')
+    faults += [f'{clip} is missing' for clip in clips if not clip.exists()]
+  faults.stop(f'the comparison in {folder} cannot be read')
   return comparison

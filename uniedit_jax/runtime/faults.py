@@ -2,14 +2,14 @@
 
 
 class FaultsError(ValueError):
-  """The faults for which a run cannot start.
+  """The faults for which a run cannot start, or a file cannot be read.
 
   Attributes:
     faults: list of str, each "field is value; accepted: ...".
   """
 
-  def __init__(self, faults):
-    super().__init__('the run cannot start:\n' + '\n'.join(f'  - {fault}' for fault in faults))
+  def __init__(self, faults, heading='the run cannot start'):
+    super().__init__(f'{heading}:\n' + '\n'.join(f'  - {fault}' for fault in faults))
     self.faults = list(faults)
 
 
@@ -30,7 +30,7 @@ class Faults(list):
     if not condition:
       self.append(fault)
 
-  def stop(self):
-    """Raises `FaultsError` if there are faults."""
+  def stop(self, *heading):
+    """Raises `FaultsError`, under a heading, if there are faults."""
     if self:
-      raise FaultsError(self)
+      raise FaultsError(self, *heading)

@@ -17,11 +17,7 @@ ALL_TASKS = 'all'
 
 
 def read_answers(paths, key):
-  """Reads the files that raters saved.
-
-  Args:
-    paths: of the files.
-    key: `answer_key.Key` of the study.
+  """Reads the files that raters saved, for the `answer_key.Key` of their study.
 
   Returns:
     list of dicts, one a value: 'rater', 'edit', 'task', 'method', 'measure' (of `MEASURES`, or
@@ -43,9 +39,7 @@ def read_answers(paths, key):
       rows += values
   if not (rows or faults):
     faults.append(f'{len(files)} files with no answer; accepted: one answer at least')
-  if faults:
-    lines = ''.join(f'\n  - {fault}' for fault in faults)
-    raise ValueError(f'the answers cannot be used:{lines}')
+  faults.stop('the answers cannot be used')
   return rows
 
 
@@ -125,11 +119,7 @@ def _row(clip, key, measure, against, value):
 
 
 def summarise_answers(rows, key):
-  """Means with their 95 % intervals (`statistics.crossed_interval` over raters and edits).
-
-  Args:
-    rows: from `read_answers`.
-    key: `answer_key.Key`.
+  """Means of `read_answers` with 95 % intervals (`statistics.crossed_interval`: raters and edits).
 
   Returns:
     list of dicts: 'task' (or `ALL_TASKS`), 'method', 'measure', 'against' (or '': all scores, all
@@ -207,15 +197,7 @@ def format_mean(row):
 
 
 def write_results(folder, paths, key):
-  """Writes results.json, results.csv and results.md of the answers in files.
-
-  Args:
-    folder: of the study.
-    paths: of the files.
-    key: `answer_key.Key`.
-
-  Returns:
-    The tables, Markdown.
+  """Writes results.json, results.csv and results.md of the answers in files: the tables, Markdown.
 
   Raises:
     ValueError: lists all faults of the files.
