@@ -1,6 +1,7 @@
 """The comparison method that a request names: checked, planned, and run on a prepared clip."""
 
 import dataclasses
+import operator
 from typing import Any, NamedTuple
 
 from uniedit_jax.baselines.fatezero import FateZero
@@ -8,6 +9,7 @@ from uniedit_jax.baselines.method import Run, Setup
 from uniedit_jax.baselines.rerender import Rerender
 from uniedit_jax.baselines.tokenflow import TokenFlow
 from uniedit_jax.baselines.tune_a_video import TuneAVideo
+from uniedit_jax.method import injection
 from uniedit_jax.metrics.measures import name_of
 from uniedit_jax.pipeline.check import INJECTIONS
 from uniedit_jax.pipeline.edit import EditedClips, PreparedClip, encode_sources
@@ -32,16 +34,10 @@ UNUSED = {
   'rows_per_pass': None,
   'outputs.reconstruction': False,
   'outputs.motion_reference': False,
-  'structure.steps': None,
-  'content.steps': None,
-  'motion.steps': None,
-  'motion_query.steps': None,
-  'background.steps': None,
-  'guided.steps': None,
-}
+} | {f'{name}.steps': None for name in injection.INJECTION_NAMES}
 
 
-class Comparison(NamedTuple):
+class ComparisonMethod(NamedTuple):
   """A comparison method.
 
   Attributes:
@@ -58,11 +54,7 @@ class Comparison(NamedTuple):
     return self.options.negative_prompt if self.options else ''
 
   def plan_edit(self, edit):
-    """The `CheckedEdit` with target and plan.
-
-    Raises:
-      ValueError: lists all that is wrong with the options.
-    """
+    """The `CheckedEdit` with target and plan; raises ValueError of all faults of the options."""
     request = edit.request
     if edit.window:
       raise ValueError(
@@ -77,17 +69,7 @@ class Comparison(NamedTuple):
     )
 
   def make(self, model, edit, source, log):
-    """Runs the method.
-
-    Args:
-      model: `checkpoint.Model`.
-      edit: `CheckedEdit`.
-      source: `video.Clip`.
-      log: `RunLog`.
-
-    Returns:
-      (`PreparedClip`, `EditedClips` of source and edit).
-    """
+    """Runs the method on a `video.Clip`: (`PreparedClip`, `EditedClips` of source and edit)."""
     setup = self._setup(edit)
     with log.phase('encode'):
       texts = encode_prompts(model, edit.prompts, edit.dtype)
@@ -129,17 +111,15 @@ class Comparison(NamedTuple):
 
 
 def read_method(request):
-  """The `Comparison` that an `EditRequest` names with its options; None for injections."""
+  """The `ComparisonMethod` that an `EditRequest` names with its options; None for injections."""
   if request.method == INJECTIONS:
     return None
   if request.method not in METHODS:
     accepted = ', '.join(map(repr, (INJECTIONS, *METHODS)))
-    return Comparison(None, [f'method is {request.method!r}; accepted: {accepted}'])
+    return ComparisonMethod(None, [f'method is {request.method!r}; accepted: {accepted}'])
   faults = []
   for field, accepted in UNUSED.items():
-    value = request
-    for name in field.split('.'):
-      value = getattr(value, name)
+    value = operator.attrgetter(field)(request)
     if value != accepted:
       faults.append(f'{field} is {value!r} with method {request.method!r}; accepted: {accepted!r}')
   method, options = METHODS[request.method], request.baseline or {}
@@ -148,5 +128,5 @@ def read_method(request):
       f'method is {request.method!r} and baseline has the fields {sorted(options)}; accepted: '
       f'those of configs/baselines/{request.method}.py'
     )
-    return Comparison(None, faults)
-  return Comparison(method(**options), faults)
+    return ComparisonMethod(None, faults)
+  return ComparisonMethod(method(**options), faults)

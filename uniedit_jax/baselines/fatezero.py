@@ -136,16 +136,7 @@ class FateZero:
 
 
 def sample(network, plan, sampler, conditioning, progress=iter):
-  """Samples the plan of `FateZero`.
-
-  Args:
-    network, sampler, progress: as in `sampling.sample_edit`.
-    plan: `EditPlan`.
-    conditioning: `Conditioning` with the trajectory of the inversion.
-
-  Returns:
-    {`MAIN`: f32[F, H, W, C]}.
-  """
+  """Samples the plan of `FateZero`: {`MAIN`: f32[F, H, W, C]}; as `plug_and_play.sample`."""
   trajectory = conditioning.trajectory
   # Without the source, as nothing of it is read.
   if len(plan.branches) == 1:

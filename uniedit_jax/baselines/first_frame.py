@@ -13,11 +13,7 @@ NEAR, BLUR = 9, 18.0
 
 
 def latent_warp(clip, factor):
-  """Maps the first frame to every other one, on the grid of the latents.
-
-  Args:
-    clip: u8[F, h, w, 3].
-    factor: pixels of a latent's side; h = factor H, w = factor W.
+  """Maps the first frame of u8[F, h, w, 3] to the others, on the grid h = factor H, w = factor W.
 
   Returns:
     (i32[F, H W], the token of the first frame that is seen at each token; f32[F, H, W, 1], its

@@ -63,10 +63,7 @@ class Run(NamedTuple):
     clip: u8[F, 8 H, 8 W, 3], the source.
     latents: f32[F, H, W, C], z_0, the encoded source.
     texts: f32[P, T, E], all encoded prompts.
-    setup: `Setup`.
-    plan: the method's `EditPlan`.
-    sampler: `Sampler`.
-    dtype: compute dtype.
+    setup, plan, sampler, dtype: of the edit.
     progress: maps a label to a wrapper of iterables.
   """
 

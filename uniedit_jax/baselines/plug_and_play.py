@@ -22,19 +22,20 @@ class Shares:
   """The shares of the steps, from the first, in which the edit reads features of the source.
 
   Attributes:
-    attention: queries and keys of spatial self-attention.
-    residual: the residual of one resnet.
+    attention_share: of queries and keys of spatial self-attention.
+    residual_share: of the residual of one resnet.
   """
 
-  attention: float = 0.5
-  residual: float = 0.8
+  attention_share: float = 0.5
+  residual_share: float = 0.8
 
-  def faults(self):
+  def faults(self, setup):
     """Faults of the shares, as a list of sentences."""
+    del setup
     return [
-      f'baseline.{name}_share is {share}; accepted: 0 to 1'
-      for name, share in dataclasses.asdict(self).items()
-      if not 0 <= share <= 1
+      f'baseline.{name} is {share}; accepted: 0 to 1'
+      for name in ('attention_share', 'residual_share')
+      if not 0 <= (share := getattr(self, name)) <= 1
     ]
 
 
@@ -53,11 +54,11 @@ def plug(routes, setup, step, shares):
     shares: `Shares`.
   """
   reads = lambda slot, blocks: read_row(slot, (1, 2), source=0, blocks=blocks)
-  if step < int(setup.steps * shares.attention):
+  if step < int(setup.steps * shares.attention_share):
     blocks = np.flatnonzero(setup.window(*ATTENTION_BLOCKS))
     q, k = reads(routes.spatial_q, blocks), reads(routes.spatial_k, blocks)
     routes = routes._replace(spatial_q=q, spatial_k=k)
-  if step < int(setup.steps * shares.residual):
+  if step < int(setup.steps * shares.residual_share):
     block = round(RESIDUAL_BLOCK * setup.blocks / BLOCKS)
     residual = reads(routes.comparison.residual, [block])
     routes = routes._replace(comparison=routes.comparison._replace(residual=residual))
@@ -65,15 +66,9 @@ def plug(routes, setup, step, shares):
 
 
 def sample(network, plan, sampler, conditioning, progress=iter):
-  """Samples a plan of `rows_of`; the latents of the source are those of the inversion.
+  """Samples a plan of `rows_of`: {`MAIN`: f32[F, H, W, C]}; arguments as of `sampling.sample_edit`.
 
-  Args:
-    network, sampler, progress: as in `sampling.sample_edit`.
-    plan: `EditPlan`.
-    conditioning: `Conditioning` with the trajectory of the inversion.
-
-  Returns:
-    {`MAIN`: f32[F, H, W, C]}.
+  The latents of the source are those of the inversion, the trajectory in `conditioning`.
   """
   latents = jnp.stack([conditioning.trajectory[-1]] * 2)[None]
   (sampled,) = sampling.sample(

@@ -21,7 +21,7 @@ CROSS_BLOCKS, LOOSE_BLOCKS = (7, 16), (10, 16)
 
 
 @dataclasses.dataclass(frozen=True)
-class Rerender:
+class Rerender(plug_and_play.Shares):
   """The method and its options; ranges are shares of the steps, both ends included.
 
   Attributes:
@@ -29,7 +29,6 @@ class Rerender:
     warp: range in which clean latents are those of the first frame, warped.
     tone: range in which clean latents get the first frame's mean and deviation.
     loose: whether attention to other frames begins at block 10 instead of 7.
-    attention_share, residual_share: those of `plug_and_play.Shares`.
     negative_prompt: the text of the unconditional half.
   """
 
@@ -37,19 +36,11 @@ class Rerender:
   warp: tuple[float, float] = (0.0, 0.1)
   tone: tuple[float, float] = (1.0, 1.0)
   loose: bool = False
-  attention_share: float = 0.5
-  residual_share: float = 0.8
   negative_prompt: str = ''
-
-  @property
-  def shares(self):
-    """`plug_and_play.Shares`."""
-    return plug_and_play.Shares(self.attention_share, self.residual_share)
 
   def faults(self, setup):
     """Faults of the options, as a list of sentences."""
-    del setup
-    faults = self.shares.faults()
+    faults = super().faults(setup)
     for name in ('cross', 'warp', 'tone'):
       value = getattr(self, name)
       if len(value) != 2 or not 0 <= value[0] <= 1 or not 0 <= value[1] <= 1:
@@ -83,22 +74,14 @@ class Rerender:
       if i < stop or i == 0:
         comparison = ComparisonOverride(frames=frames, residual=three.spatial_q)
         tables.append(rows)
-        routes.append(
-          plug_and_play.plug(three._replace(comparison=comparison), setup, i, self.shares)
-        )
+        routes.append(plug_and_play.plug(three._replace(comparison=comparison), setup, i, self))
       else:
         tables.append(rows[1:])
         routes.append(two._replace(comparison=ComparisonOverride(frames=frames[1:])))
     return plan_of_rows(tables, routes)
 
   def clean_edits(self, setup, schedule, tokens, seen):
-    """The `CleanEdit` of every step.
-
-    Args:
-      setup: `Setup`.
-      schedule: `NoiseSchedule`.
-      tokens, seen: results of `latent_warp`.
-    """
+    """The `CleanEdit` of every step of a `Setup`; tokens, seen: results of `latent_warp`."""
     levels = schedule.levels(setup.steps)
     return [
       CleanEdit(

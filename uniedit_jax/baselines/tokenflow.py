@@ -21,28 +21,20 @@ from uniedit_jax.pipeline.model import unet_apply
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenFlow:
+class TokenFlow(plug_and_play.Shares):
   """The method and its options.
 
   Attributes:
     segment: frames of a segment, one of which is the keyframe.
-    attention_share, residual_share: those of `plug_and_play.Shares`.
     negative_prompt: the text of the unconditional half.
   """
 
   segment: int = 4
-  attention_share: float = 0.5
-  residual_share: float = 0.8
   negative_prompt: str = 'ugly, blurry, low res, unrealistic, unaesthetic'
-
-  @property
-  def shares(self):
-    """`plug_and_play.Shares`."""
-    return plug_and_play.Shares(self.attention_share, self.residual_share)
 
   def faults(self, setup):
     """Faults of the options, as a list of sentences."""
-    faults = self.shares.faults()
+    faults = super().faults(setup)
     if self.segment < 1 or setup.frames % self.segment:
       faults.append(
         f'baseline.segment is {self.segment}; accepted: a divisor of the {setup.frames} frames'
@@ -72,7 +64,7 @@ class TokenFlow:
       )
       comparison = ComparisonOverride(frames=frames, residual=routes.spatial_q, flow=flow)
       table = routes._replace(comparison=comparison)
-      tables.append(plug_and_play.plug(table, setup, i, self.shares))
+      tables.append(plug_and_play.plug(table, setup, i, self))
     return plan_of_rows([plug_and_play.rows_of(setup)] * setup.steps, tables)
 
   def cost(self, setup):
@@ -94,17 +86,10 @@ class TokenFlow:
 
 
 def segment_neighbours(frames, segment):
-  """The two keyframes that each frame copies from, and the share of the first.
+  """The two keyframes i32[F, 2] that each frame copies from, and the share f32[F] of the first.
 
   They are those of its segment and of the previous one, each treated as the middle frame of its
   segment. This is the rule of the authors' code; the share is never less than a half.
-
-  Args:
-    frames: the number of frames F.
-    segment: frames of a segment.
-
-  Returns:
-    (i32[F, 2], f32[F]).
   """
   place = np.arange(frames)
   here = place // segment

@@ -11,10 +11,7 @@ def token_count(ids):
 
 
 def align(source, target):
-  """Global alignment of two sequences of tokens.
-
-  Args:
-    source, target: i32[T], padded token ids.
+  """Global alignment of two sequences of padded token ids i32[T].
 
   Returns:
     i32[T]: for each target token that of the source, or -1; padding is aligned with itself.
@@ -46,10 +43,7 @@ def _moves(score, source, target, i, j):
 
 
 def refine(source, target):
-  """Weights of the source map if words were added or exchanged.
-
-  Args:
-    source, target: i32[T], padded token ids.
+  """Weights of the source map if words were added or exchanged, of padded token ids i32[T].
 
   Returns:
     (taken f32[T, T], which pairs aligned tokens; kept f32[T], 1 for target tokens without a source
@@ -63,14 +57,10 @@ def refine(source, target):
 
 
 def replace(tokenizer, source, target):
-  """Weights of the source map if every word replaces the one in its place.
-
-  Args:
-    tokenizer: has `encode` (list of P prompts -> i32[P, T]).
-    source, target: prompts of equally many words.
+  """Weights of the source map if every word replaces the one in its place: kept f32[T] is 0.
 
   Returns:
-    (taken f32[T, T], kept f32[T] = 0).
+    (taken f32[T, T], kept f32[T]).
 
   Raises:
     ValueError: the numbers of words differ, or the tokens of words are not those of the prompt.

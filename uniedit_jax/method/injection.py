@@ -60,8 +60,7 @@ class StructureControl(Injection):
 
 @dataclasses.dataclass(frozen=True)
 class ContentPreservation(Injection):
-  """SA-S `tensors` of main <- reconstruction, with masks only outside the source mask (paper Eq.
-  2).
+  """SA-S `tensors` of main <- reconstruction, with masks outside the source mask (paper Eq. 2).
 
   `reference` is the frame whose keys and values a frame of main then reads: its 'own', or the
   'first' for all.
@@ -102,15 +101,15 @@ class Injections:
   def faults(self, steps, blocks=BLOCKS):
     """What is wrong with the ranges for a run of `steps` steps, as a list of sentences."""
     faults = []
-    for field in dataclasses.fields(self):
-      injection = getattr(self, field.name)
+    for part in INJECTION_NAMES:
+      injection = getattr(self, part)
       for name, limit in (('steps', steps), ('blocks', blocks)):
         value = getattr(injection, name)
         if name == 'blocks' and injection.steps == (0, 0):
           continue  # off
         if len(value) != 2 or not 0 <= value[0] <= value[1] <= limit:
           faults.append(
-            f'{field.name}.{name} is {value}; accepted: (start, stop) with 0 <= start <= '
+            f'{part}.{name} is {value}; accepted: (start, stop) with 0 <= start <= '
             f'stop <= {limit}, the number of {name} of this run'
           )
     for name, given, accepted in (
@@ -127,6 +126,9 @@ class Injections:
         "('k', 'v'), as values of another frame than the keys belong to no token"
       )
     return faults
+
+
+INJECTION_NAMES = tuple(field.name for field in dataclasses.fields(Injections))
 
 
 def preset(name, task, masked, steps=PRESET_STEPS, blocks=BLOCKS):
@@ -175,17 +177,15 @@ def preset(name, task, masked, steps=PRESET_STEPS, blocks=BLOCKS):
     )
   scale = lambda bounds, new, old: tuple(round(bound * new / old) for bound in bounds)
   rescaled = {}
-  for field in dataclasses.fields(chosen):
-    injection = getattr(chosen, field.name)
+  for part in INJECTION_NAMES:
+    injection = getattr(chosen, part)
     ranges = scale(injection.steps, steps, PRESET_STEPS), scale(injection.blocks, blocks, BLOCKS)
-    rescaled[field.name] = dataclasses.replace(injection, steps=ranges[0], blocks=ranges[1])
+    rescaled[part] = dataclasses.replace(injection, steps=ranges[0], blocks=ranges[1])
   return Injections(**rescaled)
 
 
 class Copy(NamedTuple):
-  """One assignment `reader.slot <- source.slot`, of the tokens `where`, in a range of steps and
-  blocks.
-  """
+  """`reader.slot <- source.slot` of the tokens `where`, in a range of steps and blocks."""
 
   slot: str
   reader: str
@@ -264,13 +264,11 @@ def compose(
       for side in Source._fields if copy.where == 'everywhere' else (copy.where,):
         table = tables[copy.slot, side]
         table[(*window, reader)] = table[(*window, source)]
-    if injections.guided.on:
-      guided[
-        slice(*injections.guided.steps), slice(*injections.guided.blocks), position['main']
-      ] = True
-    if injections.content.on and injections.content.reference == 'first':
-      first[
-        slice(*injections.content.steps), slice(*injections.content.blocks), position['main']
-      ] = True
+    switches = [(guided, injections.guided)]
+    if injections.content.reference == 'first':
+      switches.append((first, injections.content))
+    for table, injection in switches:
+      if injection.on:
+        table[slice(*injection.steps), slice(*injection.blocks), position['main']] = True
   sources = {slot: Source(tables[slot, 'inside'], tables[slot, 'outside']) for slot in SLOTS}
   return AttentionOverride(**sources, guided=guided, first_frame=first if first.any() else None)

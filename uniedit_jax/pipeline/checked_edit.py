@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from uniedit_jax.method.injection import Injections, preset
+from uniedit_jax.method.injection import INJECTION_NAMES, Injections, preset
 from uniedit_jax.method.plan import BranchInputs, EditPlan, plan_edit
 from uniedit_jax.method.sampling import Sampler
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.models.tokenizers import word_positions
 from uniedit_jax.pipeline import sources
-from uniedit_jax.pipeline.found_masks import MapOptions, Search, differing_words, plan_search
+from uniedit_jax.pipeline.found_masks import MapOptions, Search, differing_words
 from uniedit_jax.pipeline.inspection import Inspection
 from uniedit_jax.pipeline.invert import InversionOptions
 from uniedit_jax.pipeline.model import latent_shape
@@ -21,10 +21,7 @@ from uniedit_jax.runtime import memory
 from uniedit_jax.runtime.faults import Faults
 
 # Fields in which settings of one source clip may differ: data of the same program.
-FREE = (
-  'target_prompt', 'preset', 'structure', 'content', 'motion', 'motion_query', 'background',
-  'guided',
-)  # fmt: skip
+FREE = ('target_prompt', 'preset', *INJECTION_NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,10 +165,10 @@ def resolve_injections(request, masked, blocks):
   """The preset's `Injections` with the fields that the request sets."""
   chosen = preset(request.preset, request.task, masked, request.steps, blocks)
   changed = {}
-  for field in dataclasses.fields(chosen):
-    ranges = dataclasses.asdict(getattr(request, field.name)).items()
+  for part in INJECTION_NAMES:
+    ranges = dataclasses.asdict(getattr(request, part)).items()
     changes = {name: value for name, value in ranges if value is not None}
-    changed[field.name] = dataclasses.replace(getattr(chosen, field.name), **changes)
+    changed[part] = dataclasses.replace(getattr(chosen, part), **changes)
   return Injections(**changed)
 
 
@@ -224,13 +221,9 @@ def plan_settings(edit, targets, settings):
 
 
 def join(edits):
-  """Several edits of one source clip as one, their settings side by side.
+  """Several `CheckedEdit` of one source clip as one, their settings side by side, in their order.
 
-  Args:
-    edits: list of `CheckedEdit` that differ in injections and target prompt at most.
-
-  Returns:
-    `CheckedEdit`; its plan numbers the settings as they come.
+  They differ in injections and target prompt at most.
   """
   prompts = list(dict.fromkeys(prompt for edit in edits for prompt in edit.prompts))
   targets = tuple(target for edit in edits for target in edit.targets)
@@ -254,10 +247,10 @@ def shown_prompt(request):
 
 
 def _plan_search(edit, plan):
-  """What `found_masks.find_masks` needs, or None where no mask is to be found.
+  """The `Search` of an edit with settings, or None where no mask is to be found.
 
   Args:
-    edit: `CheckedEdit` with settings.
+    edit: `CheckedEdit`.
     plan: (settings, kinds of wanted branches) -> `EditPlan` without masks.
 
   Raises:
@@ -288,7 +281,10 @@ def _plan_search(edit, plan):
       positions = faults.attempt(word_positions, edit.tokenizer, prompts[side], chosen, field=field)
       words[side] = edit.prompts.index(prompts[side]), positions
   faults.stop()
-  first = [Injections(structure=edit.settings[0].structure)]
+  # What is sampled first: the target is looked for in the motion reference, and the source in the
+  # reconstruction, which is known where it is a stored trajectory.
+  sampled = ['reconstruction', 'motion'] if 'target' in sides else ['reconstruction']
   stored = edit.inversion.stored(edit.sampler.steps) == edit.sampler.steps
-  search_plan = plan_search(sides, stored, lambda kinds: plan(first, kinds))
+  first = [Injections(structure=edit.settings[0].structure)]
+  search_plan = None if stored and 'target' not in sides else plan(first, sampled)
   return Search(search_plan, words, options)

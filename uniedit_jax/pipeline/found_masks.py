@@ -1,9 +1,8 @@
-"""Foreground masks without a segmenter: where the tokens of the frames attend to the words of a
-prompt.
+"""Foreground masks without a segmenter: where the frames' tokens attend to the words of a prompt.
 
 Source and target are looked for in the latents of the reconstruction and of the motion reference,
-which are sampled without masks first. The maps come from separate predictions: no result
-changes, and nothing is paid when it is off.
+which are sampled without masks first. The maps come from separate predictions: no result changes,
+and nothing is paid when it is off.
 """
 
 import dataclasses
@@ -55,18 +54,14 @@ class MapOptions:
 
 
 def default_blocks(grids):
-  """The blocks of the finest grid of at most `MOST_TOKENS` tokens, of the grids (H, W) of all
-  blocks.
-  """
+  """The blocks of the finest of the grids (H, W) with at most `MOST_TOKENS` tokens."""
   sizes = [height * width for height, width in grids]
   finest = max((size for size in sizes if size <= MOST_TOKENS), default=min(sizes))
   return tuple(block for block, size in enumerate(sizes) if size == finest)
 
 
 def differing_words(prompt, other):
-  """The words of a prompt that another prompt lacks, in order; all of them where the other is the
-  null prompt.
-  """
+  """The words of a prompt, in order, that the other lacks; all if that is the null prompt."""
   known = set(split_words(other))
   return list(dict.fromkeys(word for word in split_words(prompt) if word not in known))
 
@@ -139,22 +134,6 @@ class Search(NamedTuple):
   plan: EditPlan | None
   words: dict[str, tuple[int, list[int]]]
   options: MapOptions
-
-
-def plan_search(sides, stored, plan):
-  """Plans what must be sampled before masks can be looked for.
-
-  Args:
-    sides: those to find, of 'source' and 'target'.
-    stored: whether the reconstruction is a stored trajectory after every step.
-    plan: kinds of wanted branches -> `EditPlan` without masks.
-
-  Returns:
-    `Search.plan`.
-  """
-  if 'target' in sides:
-    return plan(('reconstruction', 'motion'))
-  return None if stored else plan(('reconstruction',))
 
 
 def find_masks(network, plain, search, grids, sampler, conditioning, *, window, progress):

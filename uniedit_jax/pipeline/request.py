@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from uniedit_jax.media.camera import CameraMove
+from uniedit_jax.method.injection import INJECTION_NAMES
 from uniedit_jax.pipeline.invert import InversionOptions
 from uniedit_jax.runtime import fields
 
@@ -106,11 +107,9 @@ class StructureRanges(Ranges):
 
 @dataclasses.dataclass(frozen=True)
 class ContentRanges(Ranges):
-  """Content preservation.
+  """Content preservation; `tensors`: what is injected, ('v',) or ('k', 'v').
 
-  Attributes:
-    tensors: what is injected, ('v',) or ('k', 'v').
-    reference: the frame that is read, its 'own' or the 'first'.
+  `reference` is the frame that is read, its 'own' or the 'first'.
   """
 
   tensors: tuple[str, ...] | None = None
@@ -152,14 +151,13 @@ class OutputOptions:
 
 @dataclasses.dataclass(frozen=True)
 class EditRequest:
-  """An edit of one clip.
+  """An edit of one clip; sections have their own classes.
 
   Attributes:
     checkpoint: a folder made by a converter, or the name of a shipped model.
     dtype: 'auto', 'float32', 'bfloat16' or 'float16'.
     seed: of every random number.
     cache: folder of compiled programs and inversions.
-    clip, window, schedule: see their classes.
     quick: few steps, and few small frames of a large model, to try a run.
     steps, guidance: denoising steps S, of inversion too; scale of classifier-free guidance.
     method: 'injections', or a comparison method with its options in `baseline`.
@@ -170,9 +168,7 @@ class EditRequest:
     generated: instead of a video: the clip that source prompt and seed generate.
     source_prompt: what the source shows; '' is the null prompt.
     target_prompt, more_target_prompts: what the edited clips show.
-    inversion, mask: see their classes.
     structure, content, motion, motion_query, background, guided: ranges of the injections.
-    inspect, metrics, outputs: see their classes.
     plan: 'exact' computes each distinct row once, 'naive' all rows of every step.
     rows_per_pass: most rows at once.
   """
@@ -218,7 +214,7 @@ class EditRequest:
     if not self.quick or self.steps <= QUICK_STEPS:
       return self
     changes = {'steps': QUICK_STEPS}
-    for name in ('structure', 'content', 'motion', 'motion_query', 'background', 'guided'):
+    for name in INJECTION_NAMES:
       if bounds := getattr(self, name).steps:
         scaled = tuple(round(bound * QUICK_STEPS / self.steps) for bound in bounds)
         changes[f'{name}.steps'] = scaled
@@ -230,11 +226,7 @@ class EditRequest:
     return self.target_prompt, *self.more_target_prompts
 
   def replace(self, changes):
-    """The request with other values of some fields, a dict {dotted field: value}.
-
-    Raises:
-      FaultsError: unknown fields, values of another type.
-    """
+    """The request with changes {dotted field: value}; raises FaultsError as `fields.replace`."""
     return fields.replace(self, changes)
 
   def as_tree(self):

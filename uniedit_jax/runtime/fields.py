@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import operator
 import types
 import typing
 
@@ -20,11 +21,7 @@ def flatten(tree, prefix=''):
 
 
 def replace(instance, changes):
-  """A dataclass with other values of some fields.
-
-  Args:
-    instance: frozen dataclass, whose fields may be such dataclasses.
-    changes: dict {dotted field: value}.
+  """A frozen dataclass, nested or not, with the changes {dotted field: value}.
 
   Raises:
     FaultsError: unknown fields, with the nearest known one, and values of another type.
@@ -69,9 +66,7 @@ def type_faults(instance):
   """The fields whose values have another type than they should, as a list of sentences."""
   faults, known = Faults(), _hints(type(instance))
   for name, hint in known.items():
-    value = instance
-    for part in name.split('.'):
-      value = getattr(value, part)
+    value = operator.attrgetter(name)(instance)
     faults.unless(_fits(value, hint), f'{name} is {value!r}; accepted: {_words(hint)}')
   return faults
 
