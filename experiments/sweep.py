@@ -18,7 +18,7 @@ from etils import epath
 from ml_collections import config_flags
 
 from experiments.launch import launch
-from experiments.requests.sweep import SweepRequest, read_settings, read_sweep, resolve_sweep
+from experiments.requests.sweep import read_settings, read_sweep, resolve_sweep
 from uniedit_jax.pipeline import edit as pipeline_edit
 from uniedit_jax.pipeline.passes import make_settings
 from uniedit_jax.pipeline.sources import read_source
@@ -31,17 +31,9 @@ from uniedit_jax.sprites import world
 _SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> of --config.')
 
 
-def run(sweep, workdir):
-  """Makes all settings.
-
-  Args:
-    sweep: `SweepRequest`.
-    workdir: path.
-
-  Returns:
-    list of dicts, the rows of results.csv.
-  """
-  workdir, passes = epath.Path(workdir), sweep.passes
+def run(passes, workdir):
+  """Makes the settings of all `SettingsPass`es: the rows of results.csv, a list of dicts."""
+  workdir = epath.Path(workdir)
   log = progress.shown_log(dict.fromkeys(w for one in passes for w in one.edit.warnings))
   rows, model, loaded = [], None, None
   for number, one in enumerate(passes):
@@ -49,11 +41,9 @@ def run(sweep, workdir):
     request = one.edit.request
     if loaded != (needed := (request.checkpoint, one.edit.dtype)):
       model, loaded = pipeline_edit.load(*needed, request.cache, log), needed
-    facts = json.dumps([resolve_sweep(SweepRequest([one])), model.hash])
-    key, path = (
-      hashlib.sha256(facts.encode()).hexdigest(),
-      workdir / 'passes' / f'{number:03d}.json',
-    )
+    facts = json.dumps([resolve_sweep([one]), model.hash])
+    key = hashlib.sha256(facts.encode()).hexdigest()
+    path = workdir / 'passes' / f'{number:03d}.json'
     rows += once(path, _make, one, model, workdir, number, log, key=key)
   rows.sort(key=lambda row: row['setting'])
   tables.write_csv(workdir / 'results.csv', rows)

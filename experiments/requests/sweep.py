@@ -1,38 +1,23 @@
 """From the config of an edit and the name of a sweep to checked passes."""
 
 import importlib.util
-from typing import NamedTuple
 
 from experiments.requests.edit import request_of
-from uniedit_jax.pipeline.passes import SettingsPass, plan_passes
-
-
-class SweepRequest(NamedTuple):
-  """The `SettingsPass`es of a sweep."""
-
-  passes: list[SettingsPass]
+from uniedit_jax.pipeline.passes import plan_passes
 
 
 def read_sweep(config, settings):
-  """Checks all settings: `SweepRequest`; arguments and faults as of `passes.plan_passes`."""
-  return SweepRequest(plan_passes(request_of(config), settings))
+  """Checks all settings of the edit of a ConfigDict: the passes of `passes.plan_passes`."""
+  return plan_passes(request_of(config), settings)
 
 
-def resolve_sweep(sweep):
+def resolve_sweep(passes):
   """The settings as a dict for config.json."""
-  return {'passes': [list(one.resolved.items()) for one in sweep.passes]}
+  return {'passes': [list(one.resolved.items()) for one in passes]}
 
 
 def read_settings(path, name, config):
-  """The settings of a sweep.
-
-  Args:
-    path: of the config's file.
-    name: of a function in it, without its "sweep_".
-    config: ConfigDict, for the function.
-
-  Returns:
-    list of dicts {field: value}.
+  """The settings {field: value} of the function sweep_<name> in the config's file at `path`.
 
   Raises:
     ValueError: the file has no such function.

@@ -30,10 +30,10 @@ def folder(tmp_path_factory):
 
 
 def run(config, settings, workdir):
-  request = read_sweep(config, settings)
-  begin(workdir, resolve_sweep(request))
-  rows = sweep.run(request, workdir)
-  return request.passes, rows, json.loads((workdir / 'run.json').read_text())
+  passes = read_sweep(config, settings)
+  begin(workdir, resolve_sweep(passes))
+  rows = sweep.run(passes, workdir)
+  return passes, rows, json.loads((workdir / 'run.json').read_text())
 
 
 def settings_of(ends):
@@ -103,26 +103,26 @@ def test_settings_that_change_the_source_are_passes_of_their_own(folder):
   settings = [
     {'guidance': scale, 'content.steps': steps} for scale in (3.0, 5.0) for steps in ((0, 2), OFF)
   ]
-  passes = read_sweep(config, settings).passes
+  passes = read_sweep(config, settings)
   assert [list(one.settings) for one in passes] == [[0, 1], [2, 3]]
   assert [one.edit.request.guidance for one in passes] == [3.0, 5.0]
   seeds = [{'seed': seed} for seed in range(3)]
-  assert [list(one.settings) for one in read_sweep(config, seeds).passes] == [[0], [1], [2]]
+  assert [list(one.settings) for one in read_sweep(config, seeds)] == [[0], [1], [2]]
 
 
 def test_masks_that_are_found_for_another_prompt_need_another_pass(folder):
   auto = {'mask__source': 'auto', 'mask__target': 'auto', 'mask__source_prompt': 'a cat'}
-  passes = read_sweep(config_of(motion, folder, **auto), settings_of((0, 1))).passes
+  passes = read_sweep(config_of(motion, folder, **auto), settings_of((0, 1)))
   assert len(passes) == 4
   by_content = [{'content.steps': (0, end)} for end in (1, 2)]
-  assert len(read_sweep(config_of(motion, folder, **auto), by_content).passes) == 1
+  assert len(read_sweep(config_of(motion, folder, **auto), by_content)) == 1
 
 
 def test_passes_fit_memory_and_are_of_about_the_same_size(folder, monkeypatch):
   config, settings = config_of(motion, folder), [{'target_prompt': f'{i} foxes'} for i in range(12)]
-  assert [len(one.settings) for one in read_sweep(config, settings).passes] == [6, 6]
+  assert [len(one.settings) for one in read_sweep(config, settings)] == [6, 6]
   monkeypatch.setattr(memory, 'available', lambda: memory.needed(TINY, 17, 4, 64, 64, 'float32'))
-  sizes = [len(one.settings) for one in read_sweep(config, settings).passes]
+  sizes = [len(one.settings) for one in read_sweep(config, settings)]
   assert sum(sizes) == 12 and max(sizes) <= 4 and max(sizes) - min(sizes) <= 1
 
 
@@ -205,5 +205,5 @@ def test_all_settings_of_the_shipped_sweeps_are_sound(folder, model):
     )
   for name in vars(ablate_injection):
     if name.startswith('sweep_'):
-      passes = read_sweep(config, list(getattr(ablate_injection, name)(config))).passes
+      passes = read_sweep(config, list(getattr(ablate_injection, name)(config)))
       assert sum(len(one.settings) for one in passes) >= 4

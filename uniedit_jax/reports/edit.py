@@ -10,7 +10,8 @@ from etils import epath
 from uniedit_jax.metrics.measures import CLIP_NAMES
 from uniedit_jax.reports import page
 from uniedit_jax.reports.page import escape
-from uniedit_jax.reports.tables import flatten, format_number
+from uniedit_jax.reports.tables import format_number
+from uniedit_jax.runtime.fields import flatten
 
 # Captions of the pictures that `reports.inspection` writes.
 SHEETS = {
@@ -56,16 +57,7 @@ def write_report(workdir):
 
   Reads config.json, metrics.json (flat, number or null), run.json, source.mp4, reconstruction.mp4,
   motion_reference.mp4, edit.mp4, masks/*.mp4 and inspect/*.png. Videos and pictures become part of
-  the page.
-
-  Args:
-    workdir: str or path-like, local or remote.
-
-  Returns:
-    epath.Path of the page.
-
-  Raises:
-    FileNotFoundError: there is no such folder.
+  the page, whose epath.Path it returns; raises FileNotFoundError if there is no such folder.
   """
   workdir = epath.Path(workdir)
   if not workdir.is_dir():
@@ -112,7 +104,7 @@ def _prompts(config):
   """All texts in the config whose name contains 'prompt'."""
   rows = ''.join(
     f'<dt>{escape(name.replace("_", " "))}</dt><dd>{escape(value) or "(empty)"}</dd>'
-    for name, value in flatten(config)
+    for name, value in flatten(config).items()
     if 'prompt' in name.rpartition('.')[2] and isinstance(value, str)
   )
   return f'<dl>{rows}</dl>' if rows else ''
@@ -167,7 +159,7 @@ def _table(values, empty):
     return f'<p class="none">{empty}</p>'
   rows = ''.join(
     f'<tr><th scope="row">{_breakable(key)}</th><td>{escape(_quantity(key, value))}</td></tr>'
-    for key, value in flatten(values)
+    for key, value in flatten(values).items()
   )
   return f'<table>{rows}</table>'
 

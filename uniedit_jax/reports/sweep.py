@@ -12,7 +12,8 @@ from uniedit_jax.media import video
 from uniedit_jax.metrics.statistics import interval
 from uniedit_jax.reports import page
 from uniedit_jax.reports.page import escape
-from uniedit_jax.reports.tables import flatten, format_number
+from uniedit_jax.reports.tables import format_number
+from uniedit_jax.runtime.fields import flatten
 from uniedit_jax.runtime.workdir import write_json
 
 # Fields that choose the clip or the random numbers, not a setting of the method.
@@ -113,15 +114,8 @@ def _sources(workdir, passes):
 
 
 def differing(configs):
-  """The fields in which configs differ.
-
-  Args:
-    configs: list of nested dicts.
-
-  Returns:
-    dict {dotted field: its value in every config, None where a config lacks it}.
-  """
-  configs = [dict(flatten(config)) for config in configs]
+  """The fields in which nested dicts differ, {dotted field: its value in every one, or None}."""
+  configs = [flatten(config) for config in configs]
   values = {
     field: [config.get(field) for config in configs] for config in configs for field in config
   }

@@ -1,18 +1,9 @@
-"""Tables of results: csv for programs, Markdown for people; nested dicts as rows."""
+"""Tables of results: csv for programs, Markdown for people."""
 
 import csv
 import math
 
 from uniedit_jax.runtime import files
-
-
-def flatten(tree, prefix=''):
-  """Yields (dotted name, leaf) of nested dicts."""
-  for key, value in tree.items():
-    if isinstance(value, dict) and value:
-      yield from flatten(value, f'{prefix}{key}.')
-    else:
-      yield f'{prefix}{key}', value
 
 
 def format_number(value, form=''):
