@@ -46,15 +46,9 @@ _TOPOLOGY = flags.DEFINE_list(
 
 
 class TpuRequest(NamedTuple):
-  """A checked config.
+  """A checked config; `clip` is (frames, height, width) in pixels.
 
-  Attributes:
-    model_config: `ModelConfig`.
-    clip: (frames, height, width) in pixels.
-    dtype: compute dtype.
-    plan: `EditPlan`.
-    per_device: edits on each device.
-    rows: rows that an edit computes, its inversion included.
+  `per_device`: edits on each device; `rows`: what an edit computes, its inversion included.
   """
 
   model_config: ModelConfig
@@ -66,11 +60,7 @@ class TpuRequest(NamedTuple):
 
 
 def read_request(config):
-  """Checks a config; returns a `TpuRequest`.
-
-  Raises:
-    ValueError: lists all faults.
-  """
+  """Checks a config: `TpuRequest`; raises ValueError that lists all faults."""
   faults, request = Faults(), request_of(config, own=OWN)
   model_config = (
     read_model_config(request.checkpoint, faults) if request.checkpoint else ModelConfig()
@@ -97,10 +87,7 @@ def read_request(config):
 
 
 def compile_step(topology, request):
-  """Compiles the largest step for a topology.
-
-  Returns:
-    dict {head: cell} of its line in the table.
+  """Compiles the largest step for a topology: dict {head: cell} of its line in the table.
 
   Raises:
     ValueError: it does not fit a chip.

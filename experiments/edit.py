@@ -25,15 +25,7 @@ from uniedit_jax.sprites import world
 
 
 def run(edit, workdir):
-  """Runs an edit.
-
-  Args:
-    edit: `CheckedEdit`.
-    workdir: path.
-
-  Returns:
-    dict of clips, uint8[F, H, W, 3], by name.
-  """
+  """Runs a `CheckedEdit`; returns a dict of clips, uint8[F, H, W, 3], by name."""
   log = progress.shown_log(edit.warnings)
   request = edit.request
   model = pipeline_edit.load(request.checkpoint, edit.dtype, request.cache, log)
@@ -54,10 +46,7 @@ def make(edit, workdir, model, log, ahead=False):
   else:
     with pipeline_edit.compiling(edit, model, log) if ahead else contextlib.nullcontext():
       (prepared,) = pipeline_edit.prepare(model, [edit], [source], log)
-
-    def sheets(decode, grids, words):
-      return Sheets(workdir / 'inspect', name_of, decode, grids, words).show
-
+    sheets = lambda *given: Sheets(workdir / 'inspect', name_of, *given).show
     made = pipeline_edit.make_one(model, edit, prepared, log, sheets)
   with log.phase('write'):
     measures, warnings = leave_clips(edit, workdir, prepared, made)
@@ -70,17 +59,7 @@ def make(edit, workdir, model, log, ahead=False):
 
 
 def leave_clips(edit, workdir, prepared, made):
-  """Writes clips, masks and metrics.json.
-
-  Args:
-    edit: `CheckedEdit`.
-    workdir: path.
-    prepared: `PreparedClip`.
-    made: `EditedClips`.
-
-  Returns:
-    (the measures, a list of warnings).
-  """
+  """Writes clips, masks and metrics.json; returns (the measures, a list of warnings)."""
   outputs, fps = edit.request.outputs, prepared.fps
   write_clips(workdir, made.clips, fps, gif=outputs.gif, frames=outputs.frames)
   write_masks(workdir, made.clips, fps, made.masks)

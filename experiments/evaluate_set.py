@@ -20,11 +20,7 @@ from uniedit_jax.reports import edit_set
 
 
 def run(workdir):
-  """Writes the tables.
-
-  Raises:
-    ValueError: the folder is not a batch's, or no edit is finished.
-  """
+  """Writes the tables; raises ValueError if the folder is not a batch's, or no edit is finished."""
   items = workdir / 'items'
   if not items.is_dir():
     raise ValueError(

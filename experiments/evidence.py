@@ -67,14 +67,9 @@ def run(request, workdir):
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def read_maps(apply, params, latents, timestep, text, taps):
-  """Log-probabilities {tap: f32[G, N, N]} of attention, the mean over heads.
+  """Log-probabilities {tap: f32[G, N, N]} of the attention maps `taps`, the mean over heads.
 
-  Args:
-    apply, params: of the UNet.
-    latents: f32[F, H, W, C].
-    timestep: i32.
-    text: f32[T, E].
-    taps: names of the maps.
+  Latents are f32[F, H, W, C], the text f32[T, E]; `apply` and `params` are the UNet's.
   """
   tapped = apply({'params': params}, latents, timestep, text, None, None, taps)[1]
   smallest = jnp.finfo(jnp.float32).tiny

@@ -15,15 +15,7 @@ from uniedit_jax.runtime.workdir import write_json
 
 
 def run(edit, workdir):
-  """Generates a clip.
-
-  Args:
-    edit: `read_generation(config)`.
-    workdir: path.
-
-  Returns:
-    uint8[F, H, W, 3].
-  """
+  """Generates the clip of `read_generation(config)`; returns uint8[F, H, W, 3]."""
   log = progress.shown_log(edit.warnings)
   request = edit.request
   model = pipeline_edit.load(request.checkpoint, edit.dtype, request.cache, log)

@@ -74,7 +74,7 @@ def _overlap(a, b):
 
 
 def _search(request, edit, sides):
-  """The fields of a request whose masks are found from attention."""
+  """The changes of a request whose masks are found from attention."""
   scenes = {'source': edit.source, 'target': edit.target}
   changes = {'mask.source_prompt': edit.source.caption}
   for side in sides:

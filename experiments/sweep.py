@@ -32,7 +32,7 @@ _SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> of 
 
 
 def run(passes, workdir):
-  """Makes the settings of all `SettingsPass`es: the rows of results.csv, a list of dicts."""
+  """Makes the settings of all `SettingsPass`es; returns the rows of results.csv, dicts."""
   workdir = epath.Path(workdir)
   log = progress.shown_log(dict.fromkeys(w for one in passes for w in one.edit.warnings))
   rows, model, loaded = [], None, None

@@ -25,15 +25,7 @@ LEAST_FREE = 2**16  # bytes of a disk; with less it is full
 
 
 def run(batch, workdir, process=0, processes=1):
-  """Makes the unfinished edits of this process.
-
-  Args:
-    batch: `BatchRequest`.
-    workdir: path.
-    process, processes: which of how many this is.
-
-  Returns:
-    Number of edits that failed.
+  """Makes the unfinished edits of a `BatchRequest` that this process has; returns how many failed.
 
   Raises:
     ValueError: a folder holds the finished edit of another config.

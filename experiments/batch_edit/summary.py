@@ -21,10 +21,7 @@ BODY = """<p>@counts@</p><div class="scroll"><table>@rows@</table></div>
 def plan(batch, chunks, processes):
   """Describes a run in text: its buckets, programs and memory, and the edits of each process.
 
-  Args:
-    batch: `BatchRequest`.
-    chunks: (items, size) -> list of lists of items that are made at once.
-    processes: number of processes.
+  `chunks`: (items, size) -> list of lists of items that are made at once.
   """
   items, size = batch.items, sharding.data_mesh().size * batch.per_device
   lines, buckets, programs = [], collections.defaultdict(list), set()
@@ -52,9 +49,7 @@ def plan(batch, chunks, processes):
 def write(workdir, ids):
   """Writes summary.csv, summary.json, index.html, and the tables of measures of what is there now.
 
-  Args:
-    workdir: path with items/<id>/.
-    ids: of all edits.
+  The workdir has items/<id>/ for some of the `ids` of all edits.
   """
   rows = [_row(epath.Path(workdir) / 'items' / name, name) for name in ids]
   counts = dict(collections.Counter(row['state'] for row in rows))

@@ -43,8 +43,7 @@ class Work(NamedTuple):
 
   Attributes:
     method: name of a method of `sides.Ours` and `sides.Peer`.
-    arrays: its first arguments, which `put` moves to the side's device.
-    options: its further arguments.
+    arrays, options: its first arguments, which `put` moves to the side's device; the further ones.
     flops: operations of the products and convolutions.
   """
 
@@ -60,16 +59,10 @@ class Work(NamedTuple):
 
 
 def make_cases(request, inputs, dtype):
-  """Lists the cases.
+  """Lists the cases of a `BenchmarkRequest`: {name: {suffix of a variant: `Work`}}.
 
-  Args:
-    request: `BenchmarkRequest`; its model, cases, rows, steps and null_text are read.
-    inputs: `Inputs`.
-    dtype: compute dtype, in which operations are counted.
-
-  Returns:
-    {name: {suffix of a variant: `Work`}}. With the suffix `PLANNED` an edit computes the plan's
-    rows, with '' every row of every step.
+  With the suffix `PLANNED` an edit computes the plan's rows, with '' every row of every step.
+  Operations are counted in `dtype`.
   """
   config, steps = request.model_config, request.steps
   # Operations are those of one row times the number of rows, except of the VAE and of gradients.

@@ -34,13 +34,7 @@ AXES = {
 
 
 def measure(ours, clip, repeats, progress=iter):
-  """Measures all curves.
-
-  Args:
-    ours: `sides.Ours`.
-    clip: (frames, height, width), the largest.
-    repeats: runs of each point, of which the median counts.
-    progress: wraps an iterable of points.
+  """Measures all curves, up to the clip (frames, height, width); the median of `repeats` counts.
 
   Returns:
     list of {'curve', 'at', 'seconds', 'memory'}: 'memory' is the compiler's count of bytes of a

@@ -26,13 +26,7 @@ RAISED = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
 
 
 class Variant(NamedTuple):
-  """A workload on one side.
-
-  Attributes:
-    side: `sides.Ours` or `sides.Peer`.
-    run: () -> its result.
-    flops: operations of its products and convolutions.
-  """
+  """A run on one side (`sides.Ours` or `sides.Peer`), and the operations of its products."""
 
   side: Any
   run: Callable[[], Any]

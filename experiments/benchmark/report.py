@@ -9,27 +9,13 @@ from experiments.benchmark.sides import OURS
 from uniedit_jax.reports import tables
 
 HEADS = (
-  'work',
-  'by',
-  'seconds',
-  'ours is faster',
-  'GFLOP/s',
-  'of the rate',
-  'peak, MiB',
-  'compile',
+  'work', 'by', 'seconds', 'ours is faster', 'GFLOP/s', 'of the rate', 'peak, MiB', 'compile',
   'with its cache',
-)
+)  # fmt: skip
 
 
 def lines(results):
-  """All tables of a benchmark.
-
-  Args:
-    results: dict of results.json.
-
-  Yields:
-    lines of Markdown.
-  """
+  """Yields all tables of a benchmark, the dict of results.json, as lines of Markdown."""
   facts = results['facts']
   names = 'model', 'clip', 'steps', 'dtypes', 'device', 'versions', 'date'
   yield ', '.join(str(facts[name]) for name in names) + '.'

@@ -45,14 +45,7 @@ class Ours(Side):
   ours = True
 
   def __init__(self, config, params, dtype, remat=False):
-    """Loads the weights.
-
-    Args:
-      config: `ModelConfig`.
-      params: {'unet', 'vae'} of float32 arrays.
-      dtype: compute dtype.
-      remat: whether null-text inversion recomputes activations.
-    """
+    """Loads {'unet', 'vae'} of float32 arrays; with `remat`, gradients recompute activations."""
     self.config, self.dtype, self.remat = config, dtype, remat
     self.params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
 
@@ -217,13 +210,7 @@ def read_params(request):
 
 
 def make_sides(request, params, dtypes):
-  """{name: `Side`}.
-
-  Args:
-    request: `BenchmarkRequest`.
-    params: `read_params(request)`.
-    dtypes: the compute dtypes of ours and of PyTorch.
-  """
+  """{name: `Side`} of a `BenchmarkRequest`; `dtypes` are those of ours and of PyTorch."""
   model_config = request.model_config
   sides = {OURS: Ours(model_config, params, dtypes[0], request.remat)}
   for name in (PEER, COMPILED)[: 1 + request.compiled]:

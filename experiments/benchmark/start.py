@@ -18,9 +18,6 @@ def measure():
   Returns:
     {'the first time': dict, 'again': dict of medians}, each {'first_step': seconds to the first
     step of the edit, 'all': seconds to the end}.
-
-  Raises:
-    subprocess.CalledProcessError: an edit failed.
   """
   with tempfile.TemporaryDirectory() as folder:
     first, *others = (_start(folder, f'{folder}/{i}') for i in range(1 + AGAIN))

@@ -20,16 +20,9 @@ from uniedit_jax.models.attention import relative_buckets
 
 
 def make_unet(config, params, dtype=torch.float32, device='cpu', remat=False):
-  """The UNet with our parameters.
+  """The UNet of a `UNetConfig` with our parameters, channels last and without gradients.
 
-  Args:
-    config: `models.unet.UNetConfig`.
-    params: our parameter tree, arrays.
-    dtype, device: torch's.
-    remat: recompute activations of resnets and transformers in the backward pass.
-
-  Returns:
-    `UNet`, channels last; its parameters have no gradients.
+  `remat` recomputes activations of resnets and transformers in the backward pass.
 
   Raises:
     RuntimeError: parameters are missing or unknown.

@@ -14,19 +14,9 @@ from uniedit_jax.method.diffusion import ddim_update, sampler_updates
 
 @torch.no_grad()
 def sample(unet, latents, texts, plan, schedule, guidance, trajectory=None):
-  """`sampling.sample` of this UNet.
+  """`sampling.sample` of a `UNet`, compiled or not: f32[K, F, C, H, W].
 
-  Args:
-    unet: `UNet`, compiled or not.
-    latents: f32[K, F, C, H, W].
-    texts: f32[P, T, E].
-    plan: `EditPlan` without masks.
-    schedule: `NoiseSchedule`.
-    guidance: scale of classifier-free guidance.
-    trajectory: f32[S + 1, F, C, H, W]; needed by a plan with stored steps.
-
-  Returns:
-    f32[K, F, C, H, W].
+  The plan has no masks; one with stored steps needs the trajectory f32[S + 1, F, C, H, W].
   """
   # Tables of all steps, on the device.
   count, device = len(plan.steps), latents.device
@@ -58,13 +48,7 @@ def sample(unet, latents, texts, plan, schedule, guidance, trajectory=None):
 
 @torch.no_grad()
 def ddim_invert(unet, latents, text, schedule, steps):
-  """`inversion.ddim_invert` without guidance: one row a step.
-
-  Args:
-    unet, schedule: as in `sample`.
-    latents: f32[F, C, H, W], the encoded clip z_0.
-    text: f32[T, E], the prompt to invert with.
-    steps: number of steps S.
+  """`inversion.ddim_invert` of f32[F, C, H, W] without guidance, by f32[T, E]: one row a step.
 
   Returns:
     f32[S + 1, F, C, H, W]: z_0, ..., z_T.
@@ -84,13 +68,7 @@ def optimise_null_text(
 ):
   """`inversion.optimise_null_text` without its early stop: every step takes all inner steps.
 
-  Args:
-    unet, schedule: as in `sample`; a UNet with `remat` saves memory.
-    trajectory: f32[S + 1, F, C, H, W] of `ddim_invert` with `text`.
-    text: f32[T, E], the source prompt.
-    null_text: f32[T, E], where the first step starts.
-    guidance: scale of the sampling that is optimised.
-    inner_steps: updates in a step.
+  Channels come before the grid; a UNet with `remat` saves memory.
 
   Returns:
     (texts f32[S, T, E], losses f32[S, inner_steps] before each update, latents f32[S, F, C, H, W]

@@ -9,15 +9,7 @@ from flax import traverse_util
 
 
 def make_vae(config, params, dtype=torch.float32, device='cpu'):
-  """The VAE with our parameters.
-
-  Args:
-    config: `models.vae.VAEConfig`.
-    params: our parameter tree, arrays.
-    dtype, device: torch's.
-
-  Returns:
-    `diffusers.AutoencoderKL`, channels last, without gradients.
+  """`diffusers.AutoencoderKL` of a `VAEConfig` with our parameters, channels last, no gradients.
 
   Raises:
     RuntimeError: parameters are missing or unknown.
@@ -48,11 +40,7 @@ def make_vae(config, params, dtype=torch.float32, device='cpu'):
 
 @torch.no_grad()
 def encode(vae, frames, batch=1):
-  """The scaled posterior mean: frames f32[F, H, W, 3] in [-1, 1] to latents f32[F, C, H/8, W/8].
-
-  Args:
-    batch: frames encoded at once.
-  """
+  """Frames f32[F, H, W, 3] in [-1, 1], `batch` at once, to scaled means f32[F, C, H/8, W/8]."""
   frames = frames.permute(0, 3, 1, 2).to(vae.dtype)
   means = [vae.encode(x).latent_dist.mean for x in frames.split(batch)]
   return torch.cat(means).float() * vae.config.scaling_factor

@@ -86,11 +86,7 @@ def fields(config, prefix=''):
 
 
 def explain(name, known):
-  """The comment of a field, or of the part of the config that it belongs to.
-
-  Raises:
-    ValueError: there is no comment.
-  """
+  """The comment of a field, or of its part of the config; raises ValueError if there is none."""
   parts = name.split('.')
   for end in range(len(parts), 0, -1):
     if text := known.get('.'.join(parts[:end])):

@@ -3,8 +3,7 @@
   python -m experiments.docs.guide --out=docs
 
 Leaves guide_edits.png, guide_symptoms.png and guide_failures.png, README's first_edit.gif, and
-prints the numbers. Four
-minutes on 2 cores, compilation included.
+prints the numbers. Four minutes on 2 cores, compilation included.
 """
 
 import tempfile

@@ -30,14 +30,11 @@ class Item(NamedTuple):
 
 
 class BatchRequest(NamedTuple):
-  """A batch, checked.
+  """A batch, checked; other fields are those of configs/batch.py.
 
   Attributes:
     items: list of `Item`.
     faulty: {id: its faults} of those that `skip_faulty` leaves out.
-    cache: folder of compiled programs and inversions.
-    per_device: edits that a device makes side by side.
-    coordinator, processes, process: as in configs/batch.py.
   """
 
   items: list[Item]
@@ -50,14 +47,7 @@ class BatchRequest(NamedTuple):
 
 
 def read_batch(config):
-  """Checks all lines of a manifest: `BatchRequest`.
-
-  Args:
-    config: ConfigDict of configs/batch.py.
-
-  Raises:
-    FaultsError: lists all faults with their lines.
-  """
+  """Checks all lines of a manifest: `BatchRequest`; raises FaultsError of all faults by line."""
   faults, items, faulty = Faults(), [], {}
   faults.unless(config.per_device > 0, f'per_device is {config.per_device}; accepted: at least 1')
   faults.unless(

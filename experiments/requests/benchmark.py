@@ -44,11 +44,7 @@ class BenchmarkRequest(NamedTuple):
 
 
 def read_benchmark(config):
-  """Checks a benchmark.
-
-  Raises:
-    FaultsError: lists all faults.
-  """
+  """Checks a benchmark: `BenchmarkRequest`; raises FaultsError that lists all faults."""
   faults = Faults()
   model_config = read_model_config(config.checkpoint, faults) if config.checkpoint else LAVIE
   dtype = faults.attempt(resolve_dtype, config.dtype)

@@ -9,11 +9,7 @@ from uniedit_jax.runtime import fields
 
 
 def request_of(config, own=()):
-  """The `EditRequest` of a config.
-
-  Args:
-    config: ConfigDict of an edit.
-    own: names of fields that are not the edit's.
+  """The `EditRequest` of a ConfigDict, of whose fields those in `own` are not the edit's.
 
   Raises:
     FaultsError: fields that no edit has, values of another type.
@@ -23,11 +19,7 @@ def request_of(config, own=()):
 
 
 def read_edit(config):
-  """Checks the config of an edit: `CheckedEdit`.
-
-  Raises:
-    FaultsError: lists all faults.
-  """
+  """Checks the config of an edit: `CheckedEdit`; raises FaultsError that lists all faults."""
   return check_request(request_of(config))
 
 
@@ -37,11 +29,7 @@ def check_request(request):
 
 
 def read_generation(config):
-  """Checks the config of `experiments.generate`: `CheckedEdit`.
-
-  Raises:
-    FaultsError: lists all faults.
-  """
+  """Checks the config of a generation: `CheckedEdit`; raises FaultsError that lists all faults."""
   request = request_of(config, own=('prompt',))
   prompts = {'generated': True, 'source_prompt': config.prompt}
   return check_generation(dataclasses.replace(request, **prompts))

@@ -23,11 +23,7 @@ class EvidenceRequest(NamedTuple):
 
 
 def read_evidence(config):
-  """Checks the config: `EvidenceRequest`.
-
-  Raises:
-    FaultsError: lists all faults.
-  """
+  """Checks the config: `EvidenceRequest`; raises FaultsError that lists all faults."""
   faults = Faults()
   model_config = read_world_model(config.checkpoint, faults)
   for name, accepted in (('split', tuple(SPLITS)), ('source_prompt', ('caption', 'null'))):

@@ -1,5 +1,4 @@
-"""The table of LOVEU-TGVE 2023 (Text-Guided Video Editing), as it is published, as lines of a
-manifest.
+"""The table of LOVEU-TGVE 2023 (Text-Guided Video Editing), as published, as lines of a manifest.
 
 Its csv names a video and its caption, and describes four edits of it; a row such as "DAVIS Videos:"
 begins the videos of a folder. The folders lie next to it: DAVIS_480p/480p_videos/<name>.mp4, or
@@ -29,12 +28,7 @@ def is_layout(text):
 
 
 def read(path, text, faults):
-  """Reads the table.
-
-  Args:
-    path: `epath.Path` of it.
-    text: what it holds.
-    faults: `Faults`, which collects what is wrong, with lines.
+  """Reads the table, the text of the file at `path`; `faults` collects what is wrong, with lines.
 
   Yields:
     (line number, dict {field of the config: value} with 'id'), four for each video.

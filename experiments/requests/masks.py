@@ -22,12 +22,9 @@ WORDS = ('object', 'differing')
 
 
 class MasksRequest(NamedTuple):
-  """Edits without masks and with them.
+  """Edits without masks (`plain`), and the tasks of edits with them by name (`masked`).
 
-  Attributes:
-    plain: `ScoringRequest` of edits without masks.
-    words: one of `WORDS`, those whose attention shows the foreground.
-    masked: {task name: `ScoringTask`} of edits with masks.
+  `words` is one of `WORDS`, those whose attention shows the foreground.
   """
 
   plain: ScoringRequest
@@ -36,11 +33,7 @@ class MasksRequest(NamedTuple):
 
 
 def read_masks(config):
-  """Checks the config: `MasksRequest`.
-
-  Raises:
-    FaultsError: lists all faults.
-  """
+  """Checks the config: `MasksRequest`; raises FaultsError that lists all faults."""
   plain = read_scoring(config)
   faults, masked = Faults(), {}
   faults.unless(config.words in WORDS, f'words is {config.words!r}; accepted: {WORDS}')

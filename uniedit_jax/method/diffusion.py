@@ -80,11 +80,7 @@ class Update(NamedTuple):
 
 
 def ddim_update(alpha_from, alpha_to):
-  """Deterministic DDIM between two levels; denoising increases alpha, inversion decreases it.
-
-  Args:
-    alpha_from, alpha_to: float, alphas_cumprod of the two levels.
-  """
+  """Deterministic DDIM between two levels of alphas_cumprod; denoising increases alpha."""
   alpha_from, alpha_to = np.float64(alpha_from), np.float64(alpha_to)
   scale = np.sqrt(alpha_to / alpha_from)
   return Update(*np.float32([0, scale, np.sqrt(1 - alpha_to) - scale * np.sqrt(1 - alpha_from)]))
@@ -94,11 +90,8 @@ def obelm_update(alpha_before, alpha_from, alpha_to):
   """O-BELM (Wang et al. 2024, arXiv 2410.07273), inverted exactly by the same formula.
 
   As a function of sigma = sqrt((1 - alpha) / alpha), x / sqrt(alpha) has the slope epsilon. O-BELM
-  follows the parabola through the last two latents with the predicted slope at the last one.
-
-  Args:
-    alpha_before, alpha_from, alpha_to: float, alphas_cumprod of three successive levels, in either
-      direction.
+  follows the parabola through the last two latents with the predicted slope at the last one. The
+  arguments are alphas_cumprod of three successive levels, in either direction.
   """
   alphas = np.float64([alpha_before, alpha_from, alpha_to])
   sigmas = np.sqrt((1 - alphas) / alphas)
@@ -109,16 +102,11 @@ def obelm_update(alpha_before, alpha_from, alpha_to):
 
 
 def sampler_updates(sampler, levels):
-  """The updates between successive levels.
+  """The S `Update`s between successive levels f32[S + 1] (`NoiseSchedule.levels`).
 
-  Args:
-    sampler: 'ddim' or 'obelm'. The latter takes its first and last steps by DDIM: the first has no
-      latents before it, and the last is so short relative to the step before it that its inverse
-      would amplify every error.
-    levels: f32[S + 1] (`NoiseSchedule.levels`).
-
-  Returns:
-    list of S `Update`.
+  The sampler is 'ddim' or 'obelm'. The latter takes its first and last steps by DDIM: the first has
+  no latents before it, and the last is so short relative to the step before it that its inverse
+  would amplify every error.
 
   Raises:
     ValueError: an unknown sampler.

@@ -28,9 +28,7 @@ START_INNER_STEPS = 4
 
 
 def unet_calls(method, steps, inner_steps=0):
-  """The UNet calls of an unguided inversion; a gradient counts as two more, and early stops are not
-  counted.
-  """
+  """The UNet calls of an unguided inversion; gradients count as two more, early stops as none."""
   if method == 'null_text':
     return steps * (1 + 1 + 3 * inner_steps + 1)  # inversion; cond, updates, and the step itself
   if method == 'obelm':
@@ -49,9 +47,7 @@ def _step(denoise, params, before, latents, seen, texts, timestep, update, guida
 def _walk(denoise, params, latents, text, sampler, null_text, progress, *, ddim_steps, inner_steps):
   """From z_0 up through all levels: the first steps by DDIM, the others by O-BELM.
 
-  Args:
-    ddim_steps: how many are DDIM's; each is repeated `inner_steps` times.
-    denoise, params, latents, text, sampler, null_text, inner_steps, progress: as in `ddim_invert`.
+  Each of the `ddim_steps` is repeated `inner_steps` times; other arguments as of `ddim_invert`.
   """
   steps, guidance = sampler.steps, sampler.guidance
   if guidance != 1.0 and null_text is None:
@@ -108,45 +104,20 @@ def ddim_invert(
   Raises:
     ValueError: guidance without a null text.
   """
-  return _walk(
-    denoise,
-    params,
-    latents,
-    text,
-    sampler,
-    null_text,
-    progress,
-    ddim_steps=sampler.steps,
-    inner_steps=inner_steps,
-  )
+  walk = functools.partial(_walk, ddim_steps=sampler.steps, inner_steps=inner_steps)
+  return walk(denoise, params, latents, text, sampler, null_text, progress)
 
 
 def obelm_invert(denoise, params, latents, text, sampler, *, null_text=None, progress=iter):
   """Inverts O-BELM sampling (`diffusion.obelm_update`): the same formula, the levels in reverse.
 
   Sampling with the same prompt and guidance that starts with z_T and, after its first step, the
-  z_{T-1} found here comes back to the clip within rounding.
-
-  Args: as in `ddim_invert`.
-
-  Returns:
-    f32[S + 1, *b, F, H, W, C]: z_0, ..., z_T.
-
-  Raises:
-    ValueError: guidance without a null text.
+  z_{T-1} found here comes back to the clip within rounding. Arguments and results as of
+  `ddim_invert`.
   """
-  # The sampler's last step is DDIM's; where the latents before its last two come from, is free.
-  return _walk(
-    denoise,
-    params,
-    latents,
-    text,
-    sampler,
-    null_text,
-    progress,
-    ddim_steps=2,
-    inner_steps=START_INNER_STEPS,
-  )
+  # The sampler's last step is DDIM's; any method may find the latents before its last two.
+  walk = functools.partial(_walk, ddim_steps=2, inner_steps=START_INNER_STEPS)
+  return walk(denoise, params, latents, text, sampler, null_text, progress)
 
 
 class NullText(NamedTuple):
@@ -196,16 +167,7 @@ def _null_text_step(denoise, params, latents, target, cond, uncond, inner_steps,
 
 
 def optimise_null_text(
-  denoise,
-  params,
-  trajectory,
-  text,
-  null_text,
-  sampler,
-  *,
-  inner_steps=10,
-  epsilon=1e-5,
-  progress=iter,
+  denoise, params, trajectory, text, null_text, sampler, inner_steps=10, epsilon=1e-5, progress=iter
 ):
   """Null-text inversion: one optimised unconditional text a step, each from the one before.
 

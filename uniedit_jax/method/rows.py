@@ -1,5 +1,4 @@
-"""Which rows every step computes: equal rows once, rows that nobody reads not at all (numpy, no
-model).
+"""Which rows every step computes: equal rows once, unread rows not at all (numpy, no model).
 
 A *logical* row is a (branch, guidance half). Two logical rows are equal when their latents, their
 text and all that they read from other rows are equal; the plan finds this by refining a partition,
@@ -133,9 +132,7 @@ def _number(keys):
 
 
 def _equal_rows(latents, texts, reads):
-  """The coarsest partition of rows i[K, 2] in which equal rows have equal latents, text and
-  sources.
-  """
+  """The coarsest partition of rows i[K, 2]: equal rows have equal latents, text and sources."""
   sources, switches = reads
   branches = len(latents)
   inputs = np.stack([np.repeat(latents, 2), texts.reshape(-1)], axis=1)
@@ -165,9 +162,7 @@ def _closure(targets, reads):
 
 
 def _passes(targets, classes, reads, closure, rows_per_pass):
-  """The rows (k, half) that each pass of a step computes: one of each class that its targets are or
-  read.
-  """
+  """The rows (k, half) that each pass computes: one of each class that its targets are or read."""
 
   def rows_for(targets):
     wanted = np.zeros_like(closure)

@@ -37,28 +37,12 @@ def token_masks(masks, grids, guided=False):
 
 
 def resize_nearest(mask, height, width):
-  """Picks source pixel floor(i * in / out) for pixel i, as torch's (legacy) 'nearest' does.
-
-  Args:
-    mask: [*b, H, W] of any dtype.
-    height, width: the new size.
-
-  Returns:
-    [*b, height, width] of the same dtype.
-  """
+  """[*b, H, W] resized as torch's (legacy) 'nearest': pixel i is source pixel floor(i in / out)."""
   rows = np.arange(height) * mask.shape[-2] // height
   columns = np.arange(width) * mask.shape[-1] // width
   return mask[..., rows[:, None], columns]
 
 
 def pyramid(mask, grids):
-  """Token masks for several grids, each taken directly from the full-size mask.
-
-  Args:
-    mask: bool[F, H, W].
-    grids: list of (h, w), the sizes of the attention grids.
-
-  Returns:
-    dict from (h, w) to bool[F, h * w, 1].
-  """
+  """Token masks {(h, w): bool[F, h * w, 1]} on several grids, each directly from bool[F, H, W]."""
   return {(h, w): resize_nearest(mask, h, w).reshape(len(mask), h * w, 1) for h, w in grids}

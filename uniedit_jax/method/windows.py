@@ -1,5 +1,4 @@
-"""Clips of any length: the UNet sees overlapping windows, and what it predicts is blended at every
-step.
+"""Clips of any length: the UNet sees overlapping windows, whose noise is blended at every step.
 
 All windows share the clip's latents, its trajectory and its masks, so they are edited as one clip,
 and nothing is glued together afterwards. As a step is linear in the predicted noise, blending the
@@ -12,15 +11,12 @@ import numpy as np
 
 
 def window_starts(frames, length, overlap):
-  """The first frames of the fewest windows that cover a clip, evenly spread.
+  """The first frames i32[W] of the fewest windows that cover a clip, evenly spread.
 
   Args:
     frames: number of frames F of the clip, at least `length`.
     length: number of frames of a window.
     overlap: least number of frames that neighbours share, less than `length`.
-
-  Returns:
-    i32[W].
 
   Raises:
     ValueError: a window longer than the clip, or an overlap that leaves no new frames.
@@ -38,8 +34,9 @@ def window_starts(frames, length, overlap):
 
 
 def window_weights(starts, length, frames):
-  """How much each window counts in its frames, f32[W, length]: most in its middle. Those of a frame
-  add up to 1.
+  """How much each window counts in its frames, f32[W, length]: most in its middle.
+
+  The weights of a frame add up to 1.
   """
   hat = np.minimum(np.arange(length) + 1, np.arange(length)[::-1] + 1).astype(np.float64)
   total = np.zeros(frames)
@@ -49,16 +46,13 @@ def window_weights(starts, length, frames):
 
 
 def windowed(apply, length, overlap):
-  """`unet.apply` for clips of any length, of a `unet.apply` for `length` frames.
+  """`unet.apply` for clips of any length, of a `unet.apply` for `length` frames; it has no taps.
 
   Windows are computed one after the other, so memory does not grow with the clip.
 
   Args:
     apply: (variables, latents, timestep, text, routes, masks) -> (epsilon, tapped).
     length, overlap: as in `window_starts`.
-
-  Returns:
-    A function with the same arguments and results; it has no taps.
   """
 
   def blended(variables, latents, timestep, text, routes=None, masks=None):

@@ -20,9 +20,7 @@ TAPS = (*SPATIAL_TAPS, 'spatial_map', 'text_map', *TEMPORAL_TAPS, 'temporal_map'
 def rotate(x, rotary_dim):
   """Rotary embedding of frame indices on the first `rotary_dim` head dims, in interleaved pairs.
 
-  Args:
-    x: f[*b, F, heads, D] with D >= rotary_dim; frame 0 is not rotated.
-    rotary_dim: even number of leading head dims that rotate; the others pass through.
+  x is f[*b, F, heads, D]; frame 0 is not rotated, and the other head dims pass through.
   """
   frames, dtype = x.shape[-3], x.dtype
   frequencies = 10000.0 ** (-np.arange(0, rotary_dim, 2) / rotary_dim)
@@ -64,8 +62,7 @@ class RelativeBias(nn.Module):
 class Attention(nn.Module):
   """Base of the three attentions: projections without bias, an output projection with one.
 
-  Attributes:
-    heads: number of heads; channel index = head * D + d.
+  Channel index = head * D + d.
   """
 
   heads: int

@@ -134,9 +134,7 @@ class TextModel(nn.Module):
 class TextEncoder(nn.Module):
   """Encodes prompts: `text_encoder.apply({'params': p}, tokens)`.
 
-  Attributes:
-    config: sizes.
-    dtype: dtype of activations; statistics and softmax stay in float32.
+  `dtype` is that of activations; statistics and softmax stay in float32.
   """
 
   config: TextConfig
@@ -144,17 +142,10 @@ class TextEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, tokens):
-    """Encodes token ids.
+    """Token ids i32[*b, T] to f[*b, T, E], the last hidden state after the final layer norm.
 
-    Args:
-      tokens: i32[*b, T] from a tokenizer's `encode`. There is no padding mask, as in Stable
-        Diffusion's training.
-
-    Returns:
-      f[*b, T, E], the last hidden state after the final layer norm.
-
-    Raises:
-      ValueError: T is more than `config.positions`.
+    There is no padding mask, as in Stable Diffusion's training. Raises ValueError if T is more than
+    `config.positions`.
     """
     length = tokens.shape[-1]
     if length > self.config.positions:

@@ -56,11 +56,9 @@ class ModelConfig:
 
   @classmethod
   def from_json(cls, text):
-    """Reads what `to_json` wrote.
+    """Reads what `to_json` wrote; raises ValueError that names all faults.
 
-    Raises:
-      ValueError: fields are unknown, missing or of another type (all are named), or do not fit
-        together.
+    Fields may be unknown, missing or of another type, or not fit together.
     """
     return read_json(cls, text)
 

@@ -14,11 +14,7 @@ class CLIPTokenizer:
   """CLIP's lower-casing byte-pair tokenizer, read from a folder with vocab.json and merges.txt."""
 
   def __init__(self, folder, config):
-    """Reads the vocabulary.
-
-    Args:
-      folder: path, local or remote.
-      config: `TextConfig` of the text tower.
+    """Reads the vocabulary in a folder, local or remote, for a text tower's `TextConfig`.
 
     Raises:
       FileNotFoundError: a file is missing.
@@ -41,13 +37,7 @@ class CLIPTokenizer:
       )
 
   def encode(self, prompts):
-    """Token ids of prompts, padded with the end token.
-
-    Args:
-      prompts: list of str, P of them.
-
-    Returns:
-      i32[P, T], T = `config.positions`.
+    """Token ids i32[P, T] of P prompts, padded with the end token to T = `config.positions`.
 
     Raises:
       ValueError: a prompt has more tokens than positions; prompts are never truncated.
@@ -60,11 +50,7 @@ class WordTokenizer:
   """One id a word, case and punctuation ignored; the interface of `CLIPTokenizer`."""
 
   def __init__(self, words, config):
-    """Takes a vocabulary.
-
-    Args:
-      words: list of str; the id of a word is its index.
-      config: `TextConfig` of the text tower.
+    """Takes a vocabulary, a list of str whose indices are the ids, for a text tower's `TextConfig`.
 
     Raises:
       ValueError: the vocabulary does not fit `config`.
@@ -104,15 +90,12 @@ def split_words(prompt):
 
 
 def word_positions(tokenizer, prompt, words):
-  """Positions of the tokens of some words in a prompt.
+  """Positions of the tokens of some words in a prompt, list of int.
 
   Args:
     tokenizer: `CLIPTokenizer` or `WordTokenizer`.
     prompt: str.
     words: list of str, each a word or several consecutive words.
-
-  Returns:
-    list of int, token positions.
 
   Raises:
     ValueError: no words, or words that the prompt does not have.

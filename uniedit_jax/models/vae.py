@@ -186,9 +186,7 @@ class Decoder(nn.Module):
 class VAE(nn.Module):
   """Encoder and decoder, used as `vae.apply({'params': p}, frames, method='encode')` or 'decode'.
 
-  Attributes:
-    config: sizes.
-    dtype: dtype of activations; statistics, softmax, latents and frames stay in float32.
+  `dtype` is that of activations; statistics, softmax, latents and frames stay in float32.
   """
 
   config: VAEConfig
@@ -201,16 +199,10 @@ class VAE(nn.Module):
     self.post_quant_conv = layers.Dense(self.config.latent_channels)
 
   def encode(self, frames):
-    """Frames to latents.
-
-    Args:
-      frames: f[F, H, W, 3] in [-1, 1]; H and W multiples of `config.factor`.
-
-    Returns:
-      f32[F, H/8, W/8, C], the posterior mean times `config.scale`.
+    """Frames f[F, H, W, 3] in [-1, 1] to latents f32[F, H/8, W/8, C]: posterior mean times `scale`.
 
     Raises:
-      ValueError: the frames have another size.
+      ValueError: H and W are no multiples of `config.factor`.
     """
     _, height, width, _ = frames.shape
     factor = self.config.factor

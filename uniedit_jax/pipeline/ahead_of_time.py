@@ -1,6 +1,4 @@
-"""Programs compiled from shapes alone: before their inputs are known, or for devices that may not
-be there.
-"""
+"""Programs compiled from shapes alone: before inputs are known, or for devices that are absent."""
 
 import functools
 import re
@@ -16,26 +14,18 @@ from uniedit_jax.pipeline.model import latent_shape, unet_apply
 from uniedit_jax.runtime import cost, sharding
 
 COLLECTIVES = (
-  'all-gather',
-  'all-reduce',
-  'all-to-all',
-  'collective-permute',
-  'reduce-scatter',
+  'all-gather', 'all-reduce', 'all-to-all', 'collective-permute', 'reduce-scatter',
   'collective-broadcast',
-)
+)  # fmt: skip
 
 
 def lower_first(model, edit, texts, masks=None):
-  """Lowers the first program that sampling one edit runs: once compiled, sampling finds it.
+  """Lowers the first program that sampling one edit runs; once compiled, sampling finds it.
 
   Args:
-    model: `checkpoint.Model` on one device.
-    edit: `CheckedEdit`.
+    model, edit: `checkpoint.Model` on one device, `CheckedEdit`.
     texts: number P of the texts f32[P, T, E] to come.
     masks: dict of `TokenMasks`, or None.
-
-  Returns:
-    `jax.stages.Lowered`.
   """
   plan, mesh = edit.plan, sampling.mesh_of(model.params['unet'])
   params = sharding.replicate(model.params['unet'], mesh)
@@ -66,9 +56,6 @@ def lower_step(config, plan, index, clip, mesh, dtype, per_device=1, masks=None)
     dtype: compute dtype.
     per_device: edits on each device.
     masks: dict of `TokenMasks` of one edit, or None.
-
-  Returns:
-    `jax.stages.Lowered`.
   """
   shape = len(plan.branches), *latent_shape(config, *clip)
   sampler = sampling.Sampler(config.schedule, len(plan.steps))
@@ -120,10 +107,7 @@ def products_of_rows(config, clip, rows, dtype):
 
 
 def facts(compiled):
-  """What a compiled program needs.
-
-  Args:
-    compiled: `jax.stages.Compiled`.
+  """What a `jax.stages.Compiled` program needs.
 
   Returns:
     dict: 'arguments', 'results', 'temporaries' and 'program' in bytes of one device, 'memory' (all
@@ -140,9 +124,7 @@ def facts(compiled):
 
 
 def collectives(compiled):
-  """The collective operations of a compiled program: {name: how many}; {} where devices never wait
-  for each other.
-  """
+  """The collectives of a compiled program, {name: how many}; {} where devices never wait."""
   text = compiled.as_text()
   counts = {name: len(re.findall(rf' {name}(?:-start)?\(', text)) for name in COLLECTIVES}
   return {name: count for name, count in counts.items() if count}

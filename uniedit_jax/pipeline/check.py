@@ -29,7 +29,7 @@ ACCEPTED_CHECKPOINT = (
 
 
 def check_edit(request, method=None):
-  """Checks a request: the source first, so that no checkpoint is opened before it is fine.
+  """Checks an `EditRequest`: the source first, so that no checkpoint is opened before it is fine.
 
   Args:
     request: `EditRequest`.

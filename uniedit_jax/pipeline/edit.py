@@ -68,14 +68,7 @@ class EditedClips(NamedTuple):
 
 
 def load(folder, dtype, cache, log):
-  """Sets up the compilation cache, and loads a `checkpoint.Model`.
-
-  Args:
-    folder: of the checkpoint, or the name of a shipped model.
-    dtype: compute dtype.
-    cache: folder of compiled programs and inversions.
-    log: `RunLog`.
-  """
+  """Loads the `checkpoint.Model` of a folder or name; compiled programs are kept in `cache`."""
   sharding.set_up_programs(epath.Path(cache) / 'programs', dtype)
   with log.phase('load'):
     return checkpoint.load(folder, dtype)
@@ -83,13 +76,7 @@ def load(folder, dtype, cache, log):
 
 @contextlib.contextmanager
 def compiling(edit, model, log):
-  """Compiles the first program of sampling in a thread, next to the block, where it is known.
-
-  Args:
-    edit: `CheckedEdit`.
-    model: `checkpoint.Model`.
-    log: `RunLog`.
-  """
+  """Compiles the first program of sampling in a thread, next to the block, where it is known."""
   # GPUs choose kernels by timing them, which must not happen next to other work.
   if edit.search or edit.method or jax.default_backend() == 'gpu':
     yield

@@ -54,7 +54,7 @@ class MapOptions:
 
 
 def default_blocks(grids):
-  """The blocks of the finest of the grids (H, W) with at most `MOST_TOKENS` tokens."""
+  """The blocks of the finest grid of at most `MOST_TOKENS` tokens, of the (H, W) of all blocks."""
   sizes = [height * width for height, width in grids]
   finest = max((size for size in sizes if size <= MOST_TOKENS), default=min(sizes))
   return tuple(block for block, size in enumerate(sizes) if size == finest)

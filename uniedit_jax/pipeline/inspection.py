@@ -1,8 +1,6 @@
-"""Looks inside of an edit while it is sampled: attention maps, spatial queries, and the clips that
-steps point to.
+"""Records attention maps, spatial queries and predicted clean clips at chosen steps of an edit.
 
-All of it is predicted separately, at the steps that are asked for, so nothing that is
-sampled changes.
+All of it is predicted separately, so nothing that is sampled changes.
 """
 
 import functools
@@ -21,12 +19,9 @@ MAPS = ('spatial_q', 'temporal_map', 'text_map')  # of every chosen block
 
 
 class Inspection(NamedTuple):
-  """The steps and blocks to look at.
+  """The step indices (0 = noisiest) and attention blocks to look at.
 
-  Attributes:
-    steps: step indices, 0 = noisiest.
-    blocks: attention blocks.
-    plan: `EditPlan` of the edit that computes every row (`exact_savings=False`).
+  `plan` is the `EditPlan` of the edit that computes every row (`exact_savings=False`).
   """
 
   steps: tuple[int, ...]
@@ -35,8 +30,7 @@ class Inspection(NamedTuple):
 
 
 class Look(NamedTuple):
-  """What is seen at one step, of every branch whose latents are up to date there; injections are at
-  work in it.
+  """What is seen at one step, of every branch whose latents are up to date; injections are at work.
 
   Attributes:
     predicted: {branch: f32[F, H, W, C]}, the clean latents that the guided noise points to.
@@ -50,13 +44,7 @@ class Look(NamedTuple):
 
 
 def faults(steps, blocks, count, most):
-  """What is wrong with the steps and blocks of an inspection, as a list of sentences.
-
-  Args:
-    steps, blocks: as in `Inspection`.
-    count: number of steps of the run.
-    most: number of attention blocks.
-  """
+  """Lists the faults of steps and blocks to inspect; a run has `count` steps and `most` blocks."""
   fields = (('steps', steps, count), ('blocks', blocks, most))
   return [
     f'inspect.{name} is {given!r}; accepted: a tuple of numbers from 0 to {limit - 1}'
@@ -73,17 +61,13 @@ def known(plan, step):
 
 
 def look(network, latents, inspection, step, sampler, conditioning):
-  """Looks at one step.
+  """Looks at one step, by its index: the `Look` of all branches.
 
   Args:
     network: `Network`.
     latents: f32[K, F, H, W, C], of every branch before the step.
     inspection: `Inspection`.
-    step: its index.
-    sampler, conditioning: as in `sampling.sample_edit`.
-
-  Returns:
-    `Look` of all branches.
+    step, sampler, conditioning: the index of the step, and as in `sampling.sample_edit`.
   """
   plan = inspection.plan
   planned, count = plan.steps[step], len(plan.steps)
@@ -126,12 +110,9 @@ def _without_heads(name, x):
 
 
 def visitor(network, inspection, plan, sampler, conditioning, show):
-  """Makes the `visit` of `sampling.sample_edit`.
+  """Makes the `visit` of `sampling.sample_edit`, whose `plan` is sampled; arguments as of `look`.
 
-  Args:
-    plan: `EditPlan` that is sampled.
-    show: called with the step index and its `Look`, without the branches that are not `known`.
-    network, inspection, sampler, conditioning: as in `look`.
+  `show` gets the step index and its `Look`, without the branches that are not `known`.
   """
 
   def visit(step, latents):

@@ -16,9 +16,7 @@ from uniedit_jax.models.config import network
 
 
 def resolve_dtype(name):
-  """The compute dtype of 'auto' or a name.
-
-  'auto' is bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPUs.
+  """The compute dtype of a name; 'auto': bfloat16, float16 on older GPUs, float32 on CPUs.
 
   Raises:
     ValueError: another name, or float16 on a CPU, which has no such matrix products.
@@ -46,8 +44,7 @@ def unet_apply(config, dtype, window=None, remat=False, temporal=True):
   Args:
     config: `ModelConfig`.
     dtype: compute dtype.
-    window: (length, overlap) of the windows that it sees of a longer clip (`windows.windowed`), or
-      None.
+    window: (length, overlap) of the windows of a longer clip (`windows.windowed`), or None.
     remat: save memory under differentiation.
     temporal: False makes it the image model inside the video model (`models.unet`).
   """
@@ -78,19 +75,7 @@ def batch_denoiser(config, dtype, mesh, window=None):
 
 
 def encode_prompts(model, prompts, dtype):
-  """Encodes prompts.
-
-  Args:
-    model: `checkpoint.Model`.
-    prompts: list of P str.
-    dtype: compute dtype.
-
-  Returns:
-    f32[P, T, E].
-
-  Raises:
-    ValueError: a prompt is too long.
-  """
+  """Encodes P prompts, a list of str: f32[P, T, E]; raises ValueError if one is too long."""
   tokens = model.tokenizer.encode(prompts)
   return _encode_tokens(module(model.config, 'text', dtype), model.params['text'], tokens)
 
@@ -101,16 +86,13 @@ def _encode_tokens(encoder, params, tokens):
 
 
 def encode_clips(model, clips, dtype, mesh=None):
-  """Encodes B clips side by side.
+  """Encodes B clips side by side: uint8[B, F, H, W, 3] to f32[B, F, H / 8, W / 8, C], numpy.
 
   Args:
     model: `checkpoint.Model` whose VAE is on all devices of the mesh.
-    clips: uint8[B, F, H, W, 3].
+    clips: of B clips.
     dtype: compute dtype.
     mesh: a mesh with the axis 'data', which divides B; None: the model's device.
-
-  Returns:
-    f32[B, F, H / 8, W / 8, C], numpy.
   """
   return _on_frames(vae.encode_frames, model, video.to_model(clips), dtype, mesh)
 

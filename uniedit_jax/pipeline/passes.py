@@ -16,12 +16,10 @@ SHARED = 'source', 'reconstruction'  # clips of all settings of a pass
 
 
 class SettingsPass(NamedTuple):
-  """Settings of one source clip, sampled side by side.
+  """Settings of one source clip, sampled side by side; `edit` is the `CheckedEdit` of all.
 
-  Attributes:
-    edit: `CheckedEdit` of all of them.
-    settings: {number of the setting: {swept field: value}}.
-    resolved: {number of the setting: its whole request as a nested dict}.
+  By number of the setting, `settings` has its {swept field: value}, `resolved` its whole request as
+  a nested dict.
   """
 
   edit: CheckedEdit
@@ -30,14 +28,11 @@ class SettingsPass(NamedTuple):
 
 
 def plan_passes(request, settings):
-  """Checks all settings, and plans their passes.
+  """Checks all settings, and plans their passes: list of `SettingsPass`.
 
   Args:
     request: `EditRequest`.
     settings: list of dicts {dotted field: value} of what differs from it.
-
-  Returns:
-    list of `SettingsPass`.
 
   Raises:
     FaultsError: lists all faults, with the settings that have them.
@@ -76,11 +71,7 @@ def plan_passes(request, settings):
 
 
 def refuse_comparison(request):
-  """Rejects comparison methods where several edits share one pass; returns True otherwise.
-
-  Raises:
-    ValueError: the request names a comparison method.
-  """
+  """Raises ValueError for comparison methods, which cannot share a pass; returns True otherwise."""
   if request.method != INJECTIONS:
     raise ValueError(
       f'method is {request.method!r}; accepted here: {INJECTIONS!r}, others by experiments.edit'
@@ -89,12 +80,7 @@ def refuse_comparison(request):
 
 
 def make_settings(one, model, prepared, log, judge=None):
-  """Makes the settings of a pass.
-
-  Args:
-    one: `SettingsPass`.
-    model, prepared, log: as in `edit.make_one`.
-    judge: as in `edit.measure_edit`.
+  """Makes the settings of a `SettingsPass`; other arguments as of `edit.make_one`.
 
   Yields:
     (number of the setting; its clips 'source', 'reconstruction', 'motion_reference' and 'edit', as

@@ -25,12 +25,7 @@ def locate_clip(path):
 
 
 def check_source(request, clip):
-  """What is wrong with the source of a request, as a list of sentences.
-
-  Args:
-    request: `EditRequest` that is not generated.
-    clip: `ClipOptions` with all sizes.
-  """
+  """Lists the faults of the source of an `EditRequest`, for `ClipOptions` with all sizes."""
   if request.image:
     return camera.check_image(request.image, request.move, *clip.size)
   if not is_array(request.video):

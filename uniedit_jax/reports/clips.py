@@ -9,11 +9,8 @@ from uniedit_jax.metrics.measures import CLIP_NAMES, edits_of
 def write_clips(workdir, clips, fps, *, gif=True, frames=True):
   """Writes <name>.mp4 of every clip, side_by_side.mp4, and each edit as <name>.gif and frames/.
 
-  Args:
-    workdir: path.
-    clips: dict {name: uint8[F, H, W, 3]}. The edits are those called 'edit...', or else the last.
-    fps: frame rate.
-    gif, frames: whether to write the edits in these forms too.
+  `clips` is a dict {name: uint8[F, H, W, 3]}; edits are called 'edit...', or else it is the last.
+  `gif` and `frames` say whether the edits are written in these forms too.
   """
   workdir = epath.Path(workdir)
   for name, clip in clips.items():

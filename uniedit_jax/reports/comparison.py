@@ -84,17 +84,10 @@ def known_answer(row):
 
 
 def write_comparison_report(workdir):
-  """Writes table.md, results.csv and index.html.
+  """Writes table.md, results.csv and index.html; returns the tables, Markdown.
 
-  Args:
-    workdir: path of a comparison with results.json, perhaps edits/<edit>/exact_target.mp4 and the
-      results of a user study in user_study/results.json.
-
-  Returns:
-    The tables, Markdown.
-
-  Raises:
-    ValueError: the comparison cannot be read.
+  The folder of a comparison has results.json, perhaps edits/<edit>/exact_target.mp4 and the results
+  of a user study in user_study/results.json; raises ValueError if it cannot be read.
   """
   workdir = epath.Path(workdir)
   compared, rows = read_comparison(workdir), json.loads((workdir / 'results.json').read_text())

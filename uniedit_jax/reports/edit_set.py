@@ -32,14 +32,9 @@ change; measures.csv has them.
 
 
 def write_edit_set(workdir, ids):
-  """Writes measures.md and measures.csv of the edits that are finished.
+  """Writes measures.md and measures.csv of the edits that are finished; returns whether any is.
 
-  Args:
-    workdir: path with items/<id>/, as `experiments.batch_edit` leaves it.
-    ids: names of all edits of the set.
-
-  Returns:
-    Whether any edit is finished.
+  The workdir has items/<id>/, as `experiments.batch_edit` leaves it, for all `ids` of the set.
   """
   workdir = epath.Path(workdir)
   done = [folder for name in ids if ((folder := workdir / 'items' / name) / 'DONE').exists()]

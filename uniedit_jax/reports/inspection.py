@@ -91,12 +91,7 @@ def draw_queries(by_name, grid):
 def draw_temporal_maps(by_name, grid):
   """Draws the mean map [query frame, key frame], and each place's attention to the next frame.
 
-  Args:
-    by_name: {branch's name: f32[N, F, F]}.
-    grid: (H, W) of the block.
-
-  Returns:
-    (rows {name: list of u8[h, w, 3]}, labels of the columns).
+  Maps are {branch's name: f32[N, F, F]}; returns as `draw_queries`, pictures may differ in size.
   """
   rows, labels = {}, []
   for name, maps in by_name.items():
@@ -108,15 +103,9 @@ def draw_temporal_maps(by_name, grid):
 
 
 def draw_text_map(attention, words, grid):
-  """Draws the attention of every place to each word.
+  """Draws the attention f32[F, N, T] of every place to each word; `words`: {word: token positions}.
 
-  Args:
-    attention: f32[F, N, T].
-    words: {word: token positions}.
-    grid: (H, W) of the block.
-
-  Returns:
-    (rows {word: u8[n, H, W, 3]}, labels of the n columns).
+  Returns as `draw_queries`, with a row a word.
   """
   shown = select_frames(attention)
   rows = {

@@ -45,10 +45,7 @@ CONTROLS = """<div class="controls">
 
 
 def embed(path):
-  """A video as a <video> element that contains the file's bytes.
-
-  Args:
-    path: epath.Path of an mp4.
+  """A video, the epath.Path of an mp4, as a <video> element that contains the file's bytes.
 
   Returns:
     (HTML, its length, size and frame rate as text); the text is '' where they cannot be read.

@@ -24,14 +24,10 @@ class Product(NamedTuple):
 
 
 def products(function, *args):
-  """Lists every `Product` of a function, including those in loops and differentiated blocks.
+  """Lists every `Product` of a function of pytrees of arrays or `jax.ShapeDtypeStruct`s.
 
-  Args:
-    function: traceable.
-    *args: pytrees of arrays or `jax.ShapeDtypeStruct`s.
-
-  Raises:
-    ValueError: the function branches, or has a loop of unknown length.
+  Those in loops and differentiated blocks count; raises ValueError if the function branches or has
+  a loop of unknown length.
   """
   found = []
   _walk(jax.make_jaxpr(function)(*args).jaxpr, 1, found)
@@ -46,10 +42,7 @@ def flops(found):
 def roofline(found, peak, bandwidth):
   """The least seconds for a list of `Product`, each bound by operations or by memory.
 
-  Args:
-    found: list of `Product`.
-    peak: operations per second.
-    bandwidth: bytes per second of the device's memory.
+  `peak` is operations a second, `bandwidth` bytes of the device's memory a second.
   """
   seconds = lambda product: max(product.flops / peak, product.bytes / bandwidth)
   return sum(product.times * seconds(product) for product in found)

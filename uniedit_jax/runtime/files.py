@@ -11,11 +11,7 @@ from etils import epath
 
 @contextlib.contextmanager
 def atomic_file(path):
-  """Yields a local file name to write to; it becomes `path` unless the block raises.
-
-  Args:
-    path: str or path-like, local or remote. Missing parent folders are made.
-  """
+  """Yields a local file name to write to; it becomes `path`, unless the block raises."""
   target = epath.Path(path)
   target.parent.mkdir(parents=True, exist_ok=True)
   if is_remote(path):
@@ -43,8 +39,7 @@ def write_text(path, text):
 def local_copy(path):
   """Yields a local name of a file or a folder of files; remote ones are copied for the block.
 
-  Args:
-    path: str or path-like. If it does not exist, neither does the local name.
+  If the path does not exist, neither does the local name.
   """
   if not is_remote(path):
     yield os.fspath(path)

@@ -20,12 +20,7 @@ def announce(phase):
 
 
 def steps(label, log):
-  """Returns a wrapper of an iterable of steps that shows a bar.
-
-  Args:
-    label: of the bar.
-    log: `RunLog`, which knows the seconds spent compiling.
-  """
+  """Returns a wrapper of steps that shows a bar; `log` knows the seconds spent compiling."""
 
   def wrap(iterable):
     hidden = jax.process_index() > 0

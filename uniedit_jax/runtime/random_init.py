@@ -35,15 +35,10 @@ def init_random(folder, config, seed=0, progress=iter):
 
 
 def random_params(abstract, seed=0, part='', progress=iter):
-  """Draws a parameter tree of np.float32 with the shapes of `abstract`.
+  """Draws a tree of np.float32 with the shapes of `abstract`; `part` is mixed into the seed.
 
   Kernels are N(0, 1 / fan_in), embeddings N(0, 1), scales N(1, 0.1^2), biases N(0, 0.1^2).
-
-  Args:
-    abstract: tree of shapes.
-    seed: int.
-    part: name that is mixed into the seed.
-    progress: wraps the iterable of leaves.
+  `progress` wraps the iterable of leaves.
   """
   params = {}
   for path, leaf in progress(traverse_util.flatten_dict(abstract, sep='/').items()):
@@ -59,12 +54,8 @@ def random_params(abstract, seed=0, part='', progress=iter):
 def byte_tokenizer(config):
   """Files {'vocab.json': text, 'merges.txt': text} of a tokenizer in CLIP's format on bytes.
 
-  Args:
-    config: `TextConfig` with room for 512 bytes (inside and at the end of words) and the two
-      special tokens.
-
-  Raises:
-    ValueError: the vocabulary is too small.
+  The `TextConfig` must have room for 512 bytes (inside and at the end of words) and the two special
+  tokens; raises ValueError otherwise.
   """
   if config.vocabulary < 514 or min(config.bos, config.eos) < 512:
     accepted = 'accepted: a vocabulary of at least 514, bos and eos at least 512'

@@ -48,12 +48,9 @@ class RunLog:
   """
 
   def __init__(self, warnings=(), announce=logging.info, bars=None):
-    """Starts a log.
+    """Starts a log with some warnings; `announce` gets the name of every phase when it begins.
 
-    Args:
-      warnings: warnings known from the start.
-      announce: called with the name of every phase when it begins.
-      bars: (label, `RunLog`) -> wrapper of an iterable of steps that shows them; None shows none.
+    `bars`: (label, `RunLog`) -> wrapper of an iterable of steps that shows them; None shows none.
     """
     self._bars = bars
     self.seconds, self.compile_seconds, self.compilations = {}, {}, {}
@@ -67,9 +64,9 @@ class RunLog:
     """Counts an event of `jax.monitoring` if it is a compilation during a phase."""
     if event not in COMPILE_EVENTS or not self._phase:
       return
-    phase, spans = (
-      (self._phase, self._spans) if threading.get_ident() == self._thread else (BACKGROUND, [])
-    )
+    phase, spans = self._phase, self._spans
+    if threading.get_ident() != self._thread:
+      phase, spans = BACKGROUND, []
     # Events are reported at their end, and those of inner functions lie inside: count the union of
     # the spans.
     start, counted = time.perf_counter() - duration, 0.0
@@ -103,12 +100,8 @@ class RunLog:
   def phase(self, name):
     """Times a block; phases do not nest."""
     self._announce(name)
-    self._phase, self._thread, start, before = (
-      name,
-      threading.get_ident(),
-      time.perf_counter(),
-      self.compiled,
-    )
+    self._phase, self._thread = name, threading.get_ident()
+    start, before = time.perf_counter(), self.compiled
     try:
       yield
     finally:

@@ -21,9 +21,9 @@ def meet(coordinator, processes, process):
   called before anything asks JAX for devices.
 
   Args:
-    coordinator: host:port of process 0, or 'auto' if JAX can find the processes (TPU slices,
-      Slurm, ...).
-    processes, process: number of processes and index of this one; ignored with 'auto'.
+    coordinator: host:port of process 0, or 'auto' if JAX can find the processes (TPU slices, Slurm,
+      ...), which then ignores the others.
+    processes, process: number of processes and index of this one.
   """
   if coordinator == 'auto':
     jax.distributed.initialize()
@@ -44,13 +44,10 @@ def on_first(tree):
 
 
 def set_up_programs(cache, dtype):
-  """Sets up the persistent compilation cache and the matmul precision.
+  """Keeps compiled programs in the folder `cache`, and sets the precision of products for `dtype`.
 
-  Args:
-    cache: folder of compiled programs, from which the next run starts without compiling. Small
-      programs are kept too, as together they take longer to compile than the large ones to load.
-    dtype: compute dtype. With float32, GPUs and TPUs multiply in full float32; they would
-      otherwise use fewer bits.
+  Small programs are kept too, as together they take longer to compile than the large ones to load.
+  With float32, GPUs and TPUs multiply in full float32; they would otherwise use fewer bits.
   """
   cache = epath.Path(cache).expanduser()
   cache.mkdir(parents=True, exist_ok=True)

@@ -32,8 +32,7 @@ def chip_of(topology):
 def devices_of(topology):
   """The devices of a topology, which programs are compiled for but do not run on.
 
-  Raises:
-    ValueError: the topology is unknown, or libtpu is missing.
+  Raises ValueError if the topology is unknown, or libtpu is missing.
   """
   chip_of(topology)
   single = {'chips_per_host_bounds': [1, 1, 1]} if topology.endswith(':1x1') else {}

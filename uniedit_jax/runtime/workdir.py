@@ -15,17 +15,9 @@ def write_json(path, value):
 
 
 def once(path, make, *args, key, **kwargs):
-  """The result of a part of a run, from a file if the part was finished before.
+  """The result of `make(*args, **kwargs)`, or what the file at `path` keeps under the same key.
 
-  Args:
-    path: the file that keeps the result.
-    make: function whose result json can hold.
-    *args, **kwargs: of `make`.
-    key: str, of everything that the result depends on.
-
-  Returns:
-    The result kept at `path` if its key is the same, else make(*args, **kwargs) after a round trip
-    through json.
+  The result is what json can hold; `key` is a str of everything that it depends on.
   """
   if path.exists() and (found := json.loads(path.read_text()))['key'] == key:
     return found['result']
@@ -35,11 +27,7 @@ def once(path, make, *args, key, **kwargs):
 
 
 def begin(workdir, config):
-  """Starts a run unless it is already finished.
-
-  Args:
-    workdir: path.
-    config: dict, everything that the results depend on; written to config.json.
+  """Writes config.json, all that the results depend on, unless the run is already finished.
 
   Returns:
     False if the folder holds the finished run of the same config, else True.

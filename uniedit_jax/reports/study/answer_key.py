@@ -48,15 +48,12 @@ class Key:
 
 
 def draw_key(comparison, modes=MODES, against=''):
-  """Draws the opaque names of a new study. Nothing that is public leads from them to the methods.
+  """Draws the opaque names of a new study: `Key`. Nothing public leads from them to the methods.
 
   Args:
     comparison: `comparison_format.Comparison`.
     modes: some of `MODES`.
     against: a method, or ''.
-
-  Returns:
-    `Key`.
 
   Raises:
     ValueError: there is no such mode or method, or there are no pairs.
@@ -88,11 +85,7 @@ def write_key(folder, key):
 
 
 def read_key(folder):
-  """Reads key.json.
-
-  Raises:
-    ValueError: there is none.
-  """
+  """Reads key.json; raises ValueError if there is none."""
   path = epath.Path(folder) / FILE
   if not path.exists():
     raise ValueError(

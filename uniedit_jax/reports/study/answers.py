@@ -197,7 +197,7 @@ def format_mean(row):
 
 
 def write_results(folder, paths, key):
-  """Writes results.json, results.csv and results.md of the answers in files: the tables, Markdown.
+  """Writes results.json, results.csv and results.md of the answers in files; returns the last.
 
   Raises:
     ValueError: lists all faults of the files.

@@ -62,13 +62,9 @@ drawn by lot.</small></p>
 
 
 def write_study(path, key, folder, questions=0):
-  """Writes the page.
+  """Writes the page of an `answer_key.Key` on the comparison in a folder.
 
-  Args:
-    path: of the file.
-    key: `answer_key.Key`.
-    folder: path of the comparison.
-    questions: most questions of each mode that a rater is asked; 0 asks for all.
+  `questions` is the most of each mode that a rater is asked; 0 asks for all.
   """
   clip = lambda edit, name: _clip(comparison_format.clip_path(folder, edit, name))
   items = []
