@@ -18,7 +18,6 @@ SIZES = {'small': SMALL, 'lavie': ModelConfig(name='lavie-random')}
 
 
 def main(argv):
-  """Writes the checkpoint."""
   if len(argv) > 1:
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
   logging.set_verbosity(logging.WARNING)

@@ -25,7 +25,6 @@ flags.DEFINE_string('out', None, 'Folder to write into.', required=True)
 
 
 def main(_):
-  """Renders the scene of the flags."""
   if FLAGS.pixels < 16 or FLAGS.pixels % 2:
     sys.exit(f'--pixels is {FLAGS.pixels}; accepted: even numbers from 16 on')
   attributes = {name: FLAGS[name].value for name in ATTRIBUTES}

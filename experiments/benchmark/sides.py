@@ -114,7 +114,7 @@ class Ours(Side):
 
 
 class Peer(Side):
-  """The same functions in PyTorch, on a GPU if there is one; channels come before the grid."""
+  """The methods of `Ours` in PyTorch, on a GPU if there is one; channels come before the grid."""
 
   ours = False
 
@@ -132,17 +132,14 @@ class Peer(Side):
     self.vae = torch_peer_vae.make_vae(config.vae, params['vae'], self.dtype, self.device)
 
   def put(self, x):
-    """See `Ours.put`."""
     x = np.array(x)
     x = np.moveaxis(x, -1, -3) if x.ndim >= 4 else x
     return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
 
   def get(self, x):
-    """See `Ours.get`."""
     return np.moveaxis(x.detach().float().cpu().numpy(), -3, -1)
 
   def wait(self, _):
-    """See `Ours.wait`."""
     if self.device == 'cuda':
       torch.cuda.synchronize()
 
@@ -153,27 +150,22 @@ class Peer(Side):
     return torch.cuda.max_memory_allocated()
 
   def multiply(self, x):
-    """See `Ours.multiply`."""
     x = torch.from_numpy(x).to(self.device, self.dtype)
     return lambda: x @ x
 
   @torch.no_grad()
   def step(self, latents, texts):
-    """See `Ours.step`."""
     return self.unet(latents, torch.tensor(TIMESTEP, device=self.device), texts)
 
   def invert(self, latents, text, steps):
-    """See `Ours.invert`."""
     return torch_peer_sampling.ddim_invert(self.unet, latents, text, self.schedule, steps)[-1]
 
   def edit(self, start, texts, plan):
-    """See `Ours.edit`."""
     latents = start[None].repeat(len(plan.branches), 1, 1, 1, 1)
     edited = torch_peer_sampling.sample(self.unet, latents, texts, plan, self.schedule, GUIDANCE)
     return edited[plan.branches.index(main_branch(plan))]
 
   def null_text(self, trajectory, text, null_text, inner_steps):
-    """See `Ours.null_text`."""
     _, _, latents = torch_peer_sampling.optimise_null_text(
       self.plain,
       trajectory,
@@ -186,11 +178,9 @@ class Peer(Side):
     return latents[-1]
 
   def encode(self, frames):
-    """See `Ours.encode`."""
     return torch_peer_vae.encode(self.vae, frames.movedim(-3, -1))
 
   def decode(self, latents):
-    """See `Ours.decode`."""
     return torch_peer_vae.decode(self.vae, latents).movedim(-1, -3)
 
 

@@ -66,7 +66,6 @@ MEASURES = {
 
 
 def main(_):
-  """Makes all of them."""
   out, sources = epath.Path(_OUT.value), {}
   for task, module in (('motion', sprites_motion), ('appearance', sprites_appearance)):
     config = module.get_config()

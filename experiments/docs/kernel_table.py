@@ -128,7 +128,6 @@ def attention_table():
 
 
 def main(_):
-  """Prints the tables."""
   if jax.default_backend() != 'cpu':
     raise SystemExit(f'the backend is {jax.default_backend()}; accepted: cpu (JAX_PLATFORMS=cpu)')
   jax.config.update('jax_default_matmul_precision', 'highest')

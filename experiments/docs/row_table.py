@@ -31,7 +31,6 @@ def count_rows(name, task, masked, captioned, exact):
 
 
 def table(flops_of_a_row):
-  """The table in Markdown."""
   lines, off_on = [], (False, True)
   edits = itertools.product(('paper', 'release'), ('motion', 'appearance'), off_on, off_on)
   for name, task, masked, captioned in edits:
@@ -43,7 +42,6 @@ def table(flops_of_a_row):
 
 
 def main(_):
-  """Prints the table."""
   config = ModelConfig()
   clip = config.frames, config.height, config.width
   flops = cost.flops(ahead_of_time.products_of_rows(config, clip, 1, 'bfloat16'))

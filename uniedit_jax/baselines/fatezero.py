@@ -53,7 +53,6 @@ class FateZero:
   negative_prompt = ''
 
   def faults(self, setup):
-    """Faults of the options, as a list of sentences."""
     faults = []
     for name in ('self_share', 'cross_share'):
       share = getattr(self, name)

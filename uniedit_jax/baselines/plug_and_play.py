@@ -30,7 +30,6 @@ class Shares:
   residual_share: float = 0.8
 
   def faults(self, setup):
-    """Faults of the shares, as a list of sentences."""
     del setup
     return [
       f'baseline.{name} is {share}; accepted: 0 to 1'

@@ -39,7 +39,6 @@ class Rerender(plug_and_play.Shares):
   negative_prompt: str = ''
 
   def faults(self, setup):
-    """Faults of the options, as a list of sentences."""
     faults = super().faults(setup)
     for name in ('cross', 'warp', 'tone'):
       value = getattr(self, name)

@@ -33,7 +33,6 @@ class TokenFlow(plug_and_play.Shares):
   negative_prompt: str = 'ugly, blurry, low res, unrealistic, unaesthetic'
 
   def faults(self, setup):
-    """Faults of the options, as a list of sentences."""
     faults = super().faults(setup)
     if self.segment < 1 or setup.frames % self.segment:
       faults.append(

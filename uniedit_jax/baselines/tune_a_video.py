@@ -42,7 +42,6 @@ class TuneAVideo:
   negative_prompt = ''
 
   def faults(self, setup):
-    """Faults of the options, as a list of sentences."""
     del setup
     faults = []
     if self.tuning_steps < 0:

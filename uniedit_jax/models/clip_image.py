@@ -69,7 +69,6 @@ class ClipConfig:
     return f'vit{letter}{image.patch}' + (f'_{image.size}' if image.size != 224 else '')
 
   def to_json(self):
-    """The config as JSON text."""
     return json.dumps(dataclasses.asdict(self), indent=2) + '\n'
 
 

@@ -51,7 +51,6 @@ class ModelConfig:
       raise ValueError('the parts do not fit together: ' + '; '.join(faults))
 
   def to_json(self):
-    """The config as JSON text."""
     return json.dumps(dataclasses.asdict(self), indent=2) + '\n'
 
   @classmethod
