@@ -1,6 +1,5 @@
 """The comparison methods through the entry point, on a tiny checkpoint and a real video file."""
 
-import dataclasses
 import importlib
 import json
 
@@ -12,10 +11,9 @@ from experiments import edit as edit_entry
 from experiments.requests.batch import read_batch
 from experiments.requests.edit import read_edit
 from experiments.requests.sweep import read_sweep
-from tests.helpers.tiny_run import TINY, config_of, make_folder
+from tests.helpers.tiny_run import config_of, make_folder
 from uniedit_jax.baselines import comparison
-from uniedit_jax.models.unet import UNetConfig
-from uniedit_jax.runtime import memory, random_init
+from uniedit_jax.runtime import memory
 from uniedit_jax.runtime.workdir import begin
 
 # Method -> (fields of its config here, rows of each step, further computations).
@@ -34,21 +32,14 @@ METHODS = {
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  """Files as `make_folder` makes them, of a model with four blocks, which compiles faster."""
-  folder = make_folder(tmp_path_factory)
-  unet = UNetConfig(channels=(32, 32), heads=1, groups=8, layers_per_block=1, text_width=32)
-  random_init.init_random(folder / 'tiny4', dataclasses.replace(TINY, unet=unet))
-  return folder
+  return make_folder(tmp_path_factory)
 
 
 def tiny_config(folder, name, **changes):
   module = importlib.import_module(f'configs.baselines.{name}')
-  fields = {
-    'checkpoint': str(folder / 'tiny4'),
-    'source_prompt': 'a cat',
-    'inspect__blocks': (0, 3),
-  }
-  return config_of(module, folder, **fields | METHODS.get(name, ({},))[0] | changes)
+  return config_of(
+    module, folder, **{'source_prompt': 'a cat'} | METHODS.get(name, ({},))[0] | changes
+  )
 
 
 @pytest.fixture(scope='module')

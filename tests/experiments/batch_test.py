@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
     fields = {
       'video': str(path),
       'target_prompt': prompt,
-      'content.blocks': [i + 4, 16],
+      'content.blocks': [i % 4, 4 - i // 4],
       'guidance': 2.0 + i,
     }
     lines.append({'id': f'edit-{i}', **fields, **sides})
@@ -245,7 +245,8 @@ def command(folder, workdir, *flags):
 
 
 def environment(devices=4):
-  flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
+  """That of the tests with another number of devices, so that programs of the tests serve too."""
+  flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices}'
   return os.environ | {'XLA_FLAGS': flags}
 
 
@@ -306,7 +307,8 @@ def assert_made_as(folder, name):
 def test_killed_at_any_moment_the_same_command_finishes_the_rest(folder, made):
   """One process is killed; of two that go on, one; eight devices of one make what is left."""
   workdir = folder / 'killed'
-  finished = kill_after_another_edit(start(folder, workdir, 1), workdir, seed=0)
+  # As many devices as later, whose programs are then there.
+  finished = kill_after_another_edit(start(folder, workdir, 2), workdir, seed=0)
   assert 0 < len(finished) < 5
   stays, dies = start_two(folder, workdir)
   later = kill_after_another_edit(dies, workdir, seed=1)

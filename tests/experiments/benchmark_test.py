@@ -1,6 +1,5 @@
 """The benchmark refuses to time sides that disagree, and reports what it measured."""
 
-import dataclasses
 import importlib
 import json
 import types
@@ -13,7 +12,6 @@ import pytest
 from configs import benchmark as benchmark_config
 from configs import benchmark_lavie
 from tests.helpers import tiny_run
-from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.runtime import random_init
 
 pytestmark = pytest.mark.parity
@@ -33,8 +31,7 @@ def speed():
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp('speed')
-  unet = UNetConfig(channels=(32, 32), heads=1, groups=8, layers_per_block=1, text_width=32)
-  random_init.init_random(folder / 'tiny', dataclasses.replace(tiny_run.TINY, unet=unet))
+  random_init.init_random(folder / 'tiny', tiny_run.TINY)
   return folder
 
 

@@ -16,7 +16,7 @@ from uniedit_jax.media import video
 from uniedit_jax.pipeline.request import QUICK_STEPS
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.reports.comparison import write_comparison_report
-from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime import checkpoint, random_init
 from uniedit_jax.runtime.workdir import begin, write_json
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render
@@ -253,8 +253,9 @@ def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):
     'target_prompt': 'a cat jumps',
     **masks,
   }
+  random_init.init_random(folder / 'sixteen', tiny_run.SIXTEEN)
   config = compare.get_config()
-  config.checkpoint, config.manifest = str(folder / 'tiny'), write_manifest(tmp_path, line)
+  config.checkpoint, config.manifest = str(folder / 'sixteen'), write_manifest(tmp_path, line)
   request = read_compare(config, tmp_path)
   assert request.left_out == [] and list(request.comparison.methods) == list(config.compared)
   given = {cell.method: cell.edit for cell in request.cells}

@@ -250,7 +250,8 @@ def test_a_generated_clip_is_the_reconstruction_of_its_edit(folder):
 def test_a_size_is_a_multiple_of_the_factor_of_its_model(tmp_path):
   config = sprites_motion.get_config()
   config.clip.height = config.clip.width = 36
-  config.steps, config.content.steps, config.cache = 2, (1, 2), str(tmp_path / 'cache')
+  # Both steps are one program.
+  config.steps, config.content.steps, config.cache = 2, (0, 2), str(tmp_path / 'cache')
   clips, metrics, _ = run(config, tmp_path / 'larger')
   assert {clip.shape for clip in clips.values()} == {(16, 36, 36, 3)}
   assert metrics['reconstruction_psnr_db'] > 15
@@ -327,7 +328,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
       {**AUTO, 'mask__source_prompt': 'a fox'},
       "mask.source_words is () and the prompt 'a fox' has no word that",
     ),
-    ({**AUTO, 'mask__blocks': (0, 6)}, 'accepted: blocks of one grid'),
+    ({**AUTO, 'mask__blocks': (0, 1)}, 'accepted: blocks of one grid'),
     (
       {'more_target_prompts': ('a bear', 'a fox')},
       "more_target_prompts is ('a bear', 'a fox'); accepted: a tuple",

@@ -28,6 +28,8 @@ for end, place in zip(ends, (3, 4)):
 os.execvp(sys.argv[3], sys.argv[3:])
 """
 TIMEOUT = 30
+# The answer to a question that a page was asked as it was left for another.
+LEFT = 'Runtime.evaluate: Inspected target navigated or closed'
 
 
 def program():
@@ -141,11 +143,22 @@ class Page:
     return got['result'].get('value')
 
   def wait_for(self, expression, seconds=15):
-    """Waits until an expression is true; AssertionError after that time."""
+    """Waits until an expression is true, also across a change of the page; AssertionError after
+    that time.
+    """
     deadline = time.monotonic() + seconds
-    while not self.evaluate(expression):
+    while not self._is_true(expression):
       assert time.monotonic() < deadline, f'never true: {expression}'
       time.sleep(0.05)
+
+  def _is_true(self, expression):
+    try:
+      return self.evaluate(expression)
+    except RuntimeError as error:
+      if str(error) != LEFT:
+        raise
+      # The next page is asked again.
+      return False
 
   def screenshot(self, path):
     path.write_bytes(base64.b64decode(self.call('Page.captureScreenshot', format='png')['data']))

@@ -167,7 +167,7 @@ def test_an_inspected_run_is_the_run(tmp_path_factory):
   folder = make_folder(tmp_path_factory)
   plain = config_of(motion, folder, source_prompt='a cat')
   inspected = config_of(
-    motion, folder, source_prompt='a cat', inspect__steps=(0, 1), inspect__blocks=(13,)
+    motion, folder, source_prompt='a cat', inspect__steps=(0, 1), inspect__blocks=(2,)
   )
   wanted, found = (
     edit.run(read_edit(config), folder / name)
@@ -181,14 +181,14 @@ def test_an_inspected_run_is_the_run(tmp_path_factory):
   assert names == {
     *(f'predicted_{branch}' for branch in branches),
     *(
-      f'{kind}_step_{step:03d}_block_13'
+      f'{kind}_step_{step:03d}_block_02'
       for kind in ('spatial_q', 'temporal_map')
       for step in (0, 1)
     ),
-    *(f'text_map_step_{step:03d}_block_13_{branch}' for step in (0, 1) for branch in branches),
+    *(f'text_map_step_{step:03d}_block_02_{branch}' for step in (0, 1) for branch in branches),
   }
   text = (folder / 'inside/report.html').read_text()
-  assert 'Step 1, block 13' in text and text.count('class="sheet"') == len(names)
+  assert 'Step 1, block 2' in text and text.count('class="sheet"') == len(names)
   assert 'class="sheet"' not in (folder / 'plain/report.html').read_text()
 
 

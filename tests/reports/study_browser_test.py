@@ -187,6 +187,14 @@ def test_another_rater_starts_anew_with_another_order(visit, tmp_path):
   assert sorted(map(sorted, after['questions'])) == sorted(map(sorted, before['questions']))
 
 
+def test_waiting_goes_on_while_a_page_is_left_for_another(visit):
+  opened, _ = visit()
+  leave = 'location.reload(), new Promise(() => {})'
+  opened.wait_for(f'sessionStorage.left || (sessionStorage.left = 1, {leave})')
+  with pytest.raises(RuntimeError, match='missing is not defined'):
+    opened.wait_for('missing')
+
+
 def test_few_questions_are_drawn_for_each_rater(browser, folder, tmp_path):
   drawn = answer_key.draw_key(comparison_format.read_comparison(folder))
   page.write_study(tmp_path / 'study.html', drawn, folder, questions=4)
