@@ -152,6 +152,7 @@ def edit(task, preset):
   config.outputs = ml_collections.ConfigDict()
   config.outputs.reconstruction = True  # as a clip; False lets the plan drop rows
   config.outputs.motion_reference = True  # as a clip; False lets the plan drop rows
+  config.outputs.plain = False  # the same edit with nothing injected, to compare with
   config.outputs.gif = True  # the edit as a gif too
   config.outputs.frames = True  # the edit as PNGs too
   return config

@@ -30,6 +30,9 @@ PRESETS = {
 }
 
 
+OFF = (0, 0)
+
+
 def get_config(size='full'):
   """Plain inversion, the paper's baselines, and both presets of UniEdit, without and with masks."""
   config = comparison(size)
@@ -68,11 +71,17 @@ def add(config, name, title, configs, masked=False, changes=None):
     configs: (motion, appearance), 'file:form' of the edit of either task. Checkpoint, dtype, seed,
       cache, clip and prompts are set by the comparison.
     masked: whether it gets masks.
-    changes: dict of fields that both edits have in place of the configs'.
+    changes: {dotted field: value} that both edits have in place of the configs'.
   """
   config.compared = (*config.compared, name)
   fields = {'title': title, 'masked': masked, 'motion': configs[0], 'appearance': configs[1]}
-  config.setups[name] = ml_collections.ConfigDict(fields | {'changes': changes or {}})
+  fields['changes'] = {}
+  for path, value in (changes or {}).items():
+    part, (*parents, field) = fields['changes'], path.split('.')
+    for parent in parents:
+      part = part.setdefault(parent, {})
+    part[field] = value
+  config.setups[name] = ml_collections.ConfigDict(fields)
 
 
 def add_methods(config, form):
@@ -89,3 +98,32 @@ def add_methods(config, form):
     for name, (title, preset) in PRESETS.items():
       name, title = name + '_masked' * masked, title + ', masks' * masked
       add(config, name, title, edits, masked, {'preset': preset})
+
+
+def paper_table(form, motion, appearance=0):
+  """What the tables of configs/paper share: an unlocked comparison without methods.
+
+  Args:
+    form: 'sprites' for edits of sprites, 'lavie' for those of a manifest, which take a checkpoint
+      too; either may be followed by ',quick'.
+    motion, appearance: edits of each kind on sprites.
+
+  Returns:
+    (ConfigDict; the form of its edits; their number of steps).
+  """
+  model, _, size = form.partition(',')
+  if model not in ('sprites', 'lavie'):
+    raise ValueError(f'the config is asked for {form!r}; accepted behind its colon: sprites, lavie')
+  config = comparison(size or 'full')
+  if model == 'lavie':
+    return config, size or 'full', 50
+  config.checkpoint = 'sprites'
+  if not common.is_quick(size or 'full'):
+    config.edits = {'motion': motion, 'appearance': appearance}
+  return config, form if size else 'sprites,full', 25
+
+
+def add_setting(config, form, name, title, changes, masked=False):
+  """Adds UniEdit with some of its fields changed; arguments as of `add`, `form` of both edits."""
+  edits = [f'{task}:{form}' for task in common.TASKS]
+  add(config, name, title, edits, masked, changes)

@@ -40,7 +40,6 @@ def make(edit, workdir, model, log, ahead=False):
   """
   with log.phase('read'):
     source = read_source(edit)
-    world.warn_of_stranger(model.config, source, log)
   if edit.method:
     prepared, made = edit.method.make(model, edit, source, log)
   else:
@@ -49,6 +48,7 @@ def make(edit, workdir, model, log, ahead=False):
     sheets = lambda *given: Sheets(workdir / 'inspect', name_of, *given).show
     made = pipeline_edit.make_one(model, edit, prepared, log, sheets)
   with log.phase('write'):
+    world.warn(model.config, edit, prepared, log)
     measures, warnings = leave_clips(edit, workdir, prepared, made)
     for warning in warnings:
       log.warn(warning)

@@ -73,7 +73,7 @@ def run(request, workdir):
       'split': request.split,
       'edits': len(edits),
       'methods': methods,
-      'probe': checked,
+      'reader_check': checked,
       'text_to_video': groups,
       'kinds': scores.summarise(rows),
     }

@@ -187,8 +187,8 @@ def _check_model(model, request):
 
 def _prepare(model, edit, log):
   clip = read_source(edit)
-  world.warn_of_stranger(model.config, clip, log)
   (prepared,) = pipeline_edit.prepare(model, [edit], [clip], log)
+  world.warn(model.config, edit, prepared, log)
   return prepared
 
 

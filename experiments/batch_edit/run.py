@@ -123,11 +123,11 @@ def _leave(read, result, model, folder, facts):
     if isinstance(result, Exception):
       raise result
     if result is not None:
-      edit, source = read
+      edit, _ = read
       prepared, made = result
+      prompts = [*edit.targets, edit.request.source_prompt]
       warnings = [*edit.warnings, *facts['warnings']]
-      if stranger := world.stranger(model.config, source.frames):
-        warnings.append(stranger)
+      warnings += world.warnings(model.config, prepared, prompts)
       warnings += edit_command.leave_clips(edit, folder, prepared, made)[1]
       facts = facts | {'fps': prepared.fps, 'warnings': warnings}
       edit_command.leave_record(edit, folder, model, facts)

@@ -18,7 +18,7 @@ from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render
 
-PER_KIND = 20  # edits of the benchmark, of which a comparison has the first
+PER_KIND = 20  # edits of a split, of which a comparison has the first
 # A line of a manifest says which clip is edited to what, not how.
 CLIP_FIELDS = (
   'id', 'task', 'seed', 'video', 'image', 'generated', 'source_prompt', 'target_prompt',
@@ -202,7 +202,7 @@ def _read_cell(config, name, edit, method, setup):
   is_ours = lambda field: setup.masked or not field.startswith('mask.')
   changes |= {field: value for field, value in edit.fields.items() if is_ours(field)}
   # Clips that are not compared cost a method time that it does not need.
-  unmade = ('reconstruction', 'motion_reference', 'gif', 'frames')
+  unmade = ('reconstruction', 'motion_reference', 'plain', 'gif', 'frames')
   changes |= {f'outputs.{name}': False for name in unmade}
   checked = check_request(request.replace(changes))
   facts = {field: value for field, value in checked.as_tree().items() if field != 'cache'}

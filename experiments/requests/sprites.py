@@ -103,7 +103,8 @@ def read_task(name, config, model_config, changes=()):
   faults.unless(given.task == name, f'task is {given.task!r}; accepted: {name!r}')
   faults.stop()
   run = {field: config[field] for field in ('checkpoint', 'dtype', 'seed', 'cache')}
-  own = {'outputs.motion_reference': False, 'outputs.reconstruction': True, 'image': ''}
+  own = {'outputs.motion_reference': False, 'outputs.plain': False}
+  own |= {'outputs.reconstruction': True, 'image': ''}
   request = given.replace({**run, **own, 'generated': False})
   task = scoring.ScoringTask(request, config.source_prompt == 'caption')
   # One edit stands for all: they differ in prompts and pixels only.

@@ -223,11 +223,16 @@ def test_a_photo_is_filmed_and_edited(folder):
     'image': str(folder / 'photo.png'),
     'move__kind': 'pan',
     'move__amount': 0.3,
+    'outputs__plain': True,
   }
   clips, metrics, _ = run(config_of(image, folder, **changes), folder / 'photo')
   expected = camera.film_image(changes['image'], camera.CameraMove('pan', 0.3), 4, 64, 64)
   np.testing.assert_array_equal(clips['source'], expected)
   assert (folder / 'photo/motion_reference.mp4').exists() and metrics['source_frame_difference'] > 0
+  # The same edit with nothing injected is shown beside it.
+  assert not np.array_equal(clips['edit'], clips['plain'])
+  assert metrics['plain_source_psnr_db'] != metrics['edit_source_psnr_db']
+  assert 'plain: nothing is injected' in (folder / 'photo/report.html').read_text()
 
 
 def test_a_generated_clip_is_the_reconstruction_of_its_edit(folder):

@@ -99,6 +99,27 @@ def test_wanted_branches_are_kept_to_the_end():
   assert [step.updated.tolist() for step in plan.steps] == [[True, False, False]] * 50
 
 
+def test_a_plain_branch_costs_two_rows():
+  plan = planned('release', 'motion', False, wanted=('main', 'plain'))
+  # Its uncond row is that of the others until they differ.
+  assert plan.row_counts == table([(3, 1), (5, 3), (7, 46)])
+  appearance = planned('release', 'appearance', False, wanted=('main', 'plain'))
+  assert appearance.row_counts == table([(3, 1), (5, 19), (4, 30)])
+
+
+@pytest.mark.parametrize('key', NULL_PROMPT)
+def test_a_plain_branch_is_main_with_nothing_injected(key):
+  task, masked, latents = key[1], key[2], []
+  injected = planned(*key, steps=12, source=1, wanted=('main', 'plain')), preset(*key, 12)
+  nothing = plan_of(task, [Injections()], 12, source=1, targets=[2]), Injections()
+  symbol = Symbols()
+  for (plan, injections), kind in ((injected, 'plain'), (nothing, 'main')):
+    routes = compose(plan.branches, [injections], 12, masked=masked)
+    after = brute_force(symbol, routes, plan.texts, [0] * len(plan.branches))[1][-1]
+    latents.append(after[[branch.kind for branch in plan.branches].index(kind)])
+  assert latents[0] == latents[1]
+
+
 def test_dropped_branches_are_no_longer_updated():
   plan = planned('release', 'appearance', False)
   # The step before the last read of reconstruction is the last that moves it.

@@ -31,3 +31,18 @@ def test_crossed_intervals_of_one_rater_or_sparse_answers():
   mean, low, high = statistics.crossed_interval([1, 5], 'aa', [0, 1])
   assert (mean, low, high) == (3, 1, 5)
   assert statistics.crossed_interval([1, 5], 'ab', [0, 1]) == (3, 1, 5)
+
+
+def test_a_sign_flip_test_asks_how_often_random_signs_go_as_far():
+  # All of 4 differences have a sign in 2 of 16 patterns.
+  np.testing.assert_allclose(statistics.sign_flip_test([1, 2, 3, 4]), 2 / 16, atol=0.01)
+  assert statistics.sign_flip_test([0, 0, 0]) == 1
+  assert statistics.sign_flip_test(np.ones(40)) < 0.001
+  generator = np.random.default_rng(3)
+  p_values = [statistics.sign_flip_test(generator.normal(size=12), 500) for _ in range(300)]
+  np.testing.assert_allclose(np.mean(np.array(p_values) < 0.1), 0.1, atol=0.05)
+
+
+def test_holm_corrects_the_smallest_by_all_and_keeps_the_order():
+  np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+  assert statistics.holm([0.5, 0.9]) == [1, 1]

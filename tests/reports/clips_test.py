@@ -70,6 +70,10 @@ def test_measures_of_an_edit_and_of_the_source():
   assert same == measures['source_warp_error'] < turned
   explained = DOCS.read_text()
   assert all(f'`{name}`' in explained for name in alone | with_source)
+  plain = measure_clips({'source': source, **edits, 'plain_2': source}, mask=mask)
+  assert {key for key in plain if key not in measures} == {
+    f'plain_2_{name}' for name in alone | with_source
+  }
   generated = measure_clips({'reconstruction': source, 'edit': edits['edit']})
   assert {key.removeprefix('edit_') for key in generated} == alone
   still = measure_clips({'source': source[:1], 'edit': source[:1]})

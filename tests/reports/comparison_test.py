@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.reports.study_test import EDITS, METHODS, write_comparison
-from uniedit_jax.reports import comparison
+from uniedit_jax.reports import comparison, comparison_format
 
 CONSISTENCY, ALIGNMENT = (
   f'clip_{name}_vitl14' for name in ('frame_consistency_allpairs', 'text_alignment_framemean')
@@ -37,7 +37,8 @@ def write(folder, rows):
 
 def table(text, task):
   """{title: cells} of a table."""
-  lines = text.split(f'## {task} edits')[1].split('##')[0].splitlines()[2:]
+  part = text.split(f'## {task} edits')[1].split('##')[0]
+  lines = part.split(comparison.NOTE_PAIRED)[0].splitlines()[2:]
   cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line]
   return {
     title: dict(zip(cells[0][1:], rest, strict=True)) for title, *rest in [cells[0], *cells[2:]]
@@ -74,6 +75,33 @@ def test_tables_of_motion_and_of_appearance(compared):
   assert page.count('<video') == 12 and '&lt;b&gt;cat' in page and '<b>cat' not in page
   with open(compared / 'results.csv', newline='') as file:
     assert len(list(csv.DictReader(file))) == 12
+
+
+def test_differences_are_paired_and_corrected():
+  edits = {f'{i}': {'task': 'motion', 'source_prompt': '', 'target_prompt': 'a'} for i in range(12)}
+  methods = {'base': 'Base', 'better': 'Better', 'same': 'Same', 'half': 'Half'}
+  compared = comparison_format.Comparison(methods, edits)
+  gains = {'base': 0, 'better': 2, 'same': 0}
+  rows = [
+    {
+      'edit': edit,
+      'task': 'motion',
+      'method': method,
+      'success': method == 'better',
+      # The spread between edits says nothing of the differences.
+      'background_psnr': float(5 * i + (gains[method] if method in gains else 2 * (i % 2) - 1)),
+    }
+    for i, edit in enumerate(edits)
+    for method in methods
+  ]
+  heads, *lines = comparison._differences(compared, 'motion', rows)
+  assert heads == ['minus Base', 'success', 'kept background, dB']
+  better, same, half = lines
+  assert better == ['Better', '+100% (+100% to +100%)*', '+2.0 (+2.0 to +2.0)*']
+  assert same == ['Same', '+0% (+0% to +0%)', '+0.0 (+0.0 to +0.0)']
+  # As many gain as lose.
+  assert half[2].startswith('+0.0 (-0.') and not half[2].endswith('*')
+  assert comparison._differences(compared, 'appearance', rows) == []
 
 
 def test_what_raters_said_gets_into_the_table(compared):

@@ -122,7 +122,7 @@ def test_a_run_leaves_everything(folder, finished):
   }
   assert summary['methods']['motion']['all'] == ['structure', 'content', 'motion']
   assert summary['text_to_video']['held out']['all together']['count'] == 2
-  assert summary['probe'] == {'exact_targets_changed': 1.0, 'unedited_sources_changed': 0.0}
+  assert summary['reader_check'] == {'exact_targets_changed': 1.0, 'unedited_sources_changed': 0.0}
   assert told['checkpoint_hash'] and set(told['seconds']) >= {
     'check the reader',
     'text to video',

@@ -36,7 +36,7 @@ def folder(tmp_path):
     'split': 'benchmark',
     'edits': 2,
     'methods': {'motion': motion, 'appearance': {'all': ['structure']}},
-    'probe': {'exact_targets_changed': 0.995, 'unedited_sources_changed': 0.012},
+    'reader_check': {'exact_targets_changed': 0.995, 'unedited_sources_changed': 0.012},
     'text_to_video': {
       'trained': scores.summarise_captions([right, right]),
       'held out': scores.summarise_captions([right, {**right, 'shape': False}]),

@@ -7,6 +7,7 @@ import pytest
 
 from uniedit_jax.media import video
 from uniedit_jax.models.presets import SMALL
+from uniedit_jax.pipeline.edit import PreparedClip
 from uniedit_jax.sprites import world
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import render
@@ -19,19 +20,43 @@ def noise(rng):
   return rng.integers(0, 255, (8, 40, 64, 3)).astype(np.uint8)
 
 
-def test_a_clip_of_the_world_is_none():
+def prepared(frames, error=0):
+  """A `PreparedClip` that the VAE reproduces but for an error in every value."""
+  reproduced = np.clip(frames.astype(int) + error, 0, 255).astype(np.uint8)
+  return PreparedClip(frames, 8.0, None, round_trip=lambda: reproduced)
+
+
+def test_clips_of_the_world_raise_no_warning():
   clip = render(Scene(style='night', motion='jumping'), 64).frames
-  assert world.stranger(CONFIG, clip) is None
-  assert world.stranger(dataclasses.replace(CONFIG, frames=1), clip[:1]) is None
+  assert world.warnings(CONFIG, prepared(clip, 5), [Scene().caption]) == []
+  still = dataclasses.replace(CONFIG, frames=1)
+  assert world.warnings(still, prepared(clip[:1], 5), ['']) == []
 
 
-def test_other_clips_are_told(noise):
-  assert 'no object of the sprites world' in world.stranger(CONFIG, noise)
-  assert 'no object of the sprites world' in world.stranger(CONFIG, np.zeros_like(noise))
+def test_clips_that_the_vae_reproduces_badly_or_without_an_object_are_told(noise):
+  scene = Scene(motion='jumping')
+  clip, empty = render(scene).frames, render(scene).background
+  for one in (prepared(clip, 40), prepared(empty), prepared(noise)):
+    (warning,) = world.warnings(CONFIG, one, [Scene().caption])
+    assert 'nothing of the sprites world' in warning
+
+
+def test_generated_clips_are_not_looked_at():
+  assert world.warnings(CONFIG, PreparedClip(None, 8.0, None), [Scene().caption]) == []
+
+
+def test_prompts_that_leave_something_out_or_name_two_values_are_told():
+  clip = prepared(render(Scene()).frames)
+  warnings = lambda prompt: world.warnings(CONFIG, clip, [prompt, '', prompt])
+  assert warnings(Scene().caption) == []
+  (missing,) = warnings('a red square jumping')
+  assert "'a red square jumping' names no size, place, background, style;" in missing
+  (twice,) = warnings('a red square jumping and spinning on sand, grass')
+  assert 'more than one value of the motion (jumping, spinning) and the background' in twice
 
 
 def test_other_models_have_no_world(noise):
-  assert world.stranger(SMALL, noise) is None
+  assert world.warnings(SMALL, prepared(noise, 40), ['jumping']) == []
 
 
 def test_the_shipped_clip_shows_what_the_configs_say():

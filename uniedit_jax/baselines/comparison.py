@@ -34,6 +34,7 @@ UNUSED = {
   'rows_per_pass': None,
   'outputs.reconstruction': False,
   'outputs.motion_reference': False,
+  'outputs.plain': False,
 } | {f'{name}.steps': None for name in injection.INJECTION_NAMES}
 
 

@@ -24,12 +24,12 @@ class Branch(NamedTuple):
   """One latent that is sampled.
 
   Attributes:
-    kind: 'reconstruction' (re-creates the source), 'main' (the edit) or 'motion' (generates the
-      target motion).
+    kind: 'reconstruction' (re-creates the source), 'main' (the edit), 'motion' (generates the
+      target motion) or 'plain' (as main, but nothing is injected).
     setting: index of the `Injections` that it belongs to; settings share the reconstruction.
   """
 
-  kind: Literal['reconstruction', 'main', 'motion']
+  kind: Literal['reconstruction', 'main', 'motion', 'plain']
   setting: int = 0
 
 

@@ -77,7 +77,8 @@ def plan_edit(
   rows_per_pass: int | None = None,
   exact_savings: bool = True,
 ):
-  """Plans one clip's edit: a reconstruction, and a main and perhaps a motion branch a setting.
+  """Plans one clip's edit: a reconstruction; a main and perhaps a motion and a plain branch a
+  setting.
 
   All branches start from the same latents.
 
@@ -86,7 +87,7 @@ def plan_edit(
     settings: what each setting injects.
     steps: number of denoising steps S.
     inputs: texts of the branches, stored steps.
-    wanted: kinds of branches whose final latents are wanted.
+    wanted: kinds of branches whose final latents are wanted. A plain branch is there if it is.
     masked, blocks: as in `injection.compose`.
     rows_per_pass, exact_savings: as in `rows.plan_rows`.
 
@@ -98,7 +99,7 @@ def plan_edit(
   """
   if task not in ('motion', 'appearance'):
     raise ValueError(f"task is {task!r}; accepted: 'motion', 'appearance'")
-  kinds = ('main', 'motion') if task == 'motion' else ('main',)
+  kinds = ['main', *(['motion'] if task == 'motion' else []), *({'plain'} & set(wanted))]
   of_settings = [Branch(kind, i) for i in range(len(settings)) for kind in kinds]
   branches = Branch('reconstruction'), *of_settings
   texts = np.zeros((steps, len(branches), 2), np.int32)

@@ -4,6 +4,8 @@ Names say how frames are averaged and which model saw them: clip_frame_consisten
 docs/metrics.md lists the sources.
 """
 
+import re
+
 import numpy as np
 
 from uniedit_jax.metrics import clip_model
@@ -33,7 +35,7 @@ def measure_clip_metrics(model, clips, source_prompt, targets):
     measures |= {f'{name}_{kind}': value for kind, value in frame_consistency(found).items()}
   for name, prompt in targets.items():
     # The source against the same prompt is the score of an edit that changes nothing.
-    references = [] if source is None else [(name.replace('edit', 'source'), source)]
+    references = [] if source is None else [(re.sub('^(edit|plain)', 'source', name), source)]
     for row, found in [(name, frames[name]), *references]:
       alignment = scale * np.mean(found @ texts[prompt])
       measures[f'{row}_clip_text_alignment_framemean'] = float(alignment)

@@ -5,7 +5,12 @@ from uniedit_jax.metrics import motion, pixel
 # A reconstruction may be this far below the VAE's round trip; docs/inversion.md explains why.
 TRUSTED_DB = 10.0
 # The clip of each kind of branch, in the order in which they are shown after the source.
-CLIP_NAMES = {'reconstruction': 'reconstruction', 'motion': 'motion_reference', 'main': 'edit'}
+CLIP_NAMES = {
+  'reconstruction': 'reconstruction',
+  'motion': 'motion_reference',
+  'main': 'edit',
+  'plain': 'plain',
+}
 
 
 def name_of(branch):
@@ -18,12 +23,23 @@ def edits_of(clips):
   return [name for name in clips if name.startswith('edit')]
 
 
+def plain_of(edit):
+  """The name of the clip that is made as an edit is, but with nothing injected."""
+  return edit.replace('edit', 'plain', 1)
+
+
+def measured_of(clips):
+  """The names of the clips that are measured as edits: those, and the plain ones."""
+  edits = edits_of(clips)
+  return edits + [plain_of(edit) for edit in edits if plain_of(edit) in clips]
+
+
 def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
   """Computes the pixel and motion measures of metrics.json.
 
   Args:
-    clips: dict of uint8[F, H, W, 3]: 'edit...', one or more, and optionally 'source' and
-      'reconstruction'.
+    clips: dict of uint8[F, H, W, 3]: 'edit...', one or more, and optionally 'plain...' of each,
+      'source' and 'reconstruction'.
     floor: uint8[F, H, W, 3], the VAE's round trip of the source, or None for a generated source.
     free: uint8[F, H, W, 3], the freely sampled reconstruction (direct inversion), or None.
     stored: whether the reconstruction is the stored trajectory, exact by construction.
@@ -35,7 +51,7 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
   """
   source, reconstruction = clips.get('source'), clips.get('reconstruction')
   psnr = lambda a, b, **kw: None if a is None or b is None else pixel.psnr(a, b, **kw)
-  edits, measures = edits_of(clips), {}
+  edits, measures = measured_of(clips), {}
   shown = [*edits, *(['source'] if source is not None else [])]
   moves = {name: motion.motion_of(clips[name]) for name in shown if len(clips[name]) > 1}
   # Steadiness and motion of every clip.

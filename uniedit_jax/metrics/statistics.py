@@ -58,6 +58,28 @@ def rate(flags):
   return rounded | {'count': len(flags)}
 
 
+def sign_flip_test(differences, resamples=10_000):
+  """The two-sided p-value of paired differences whose mean would be 0 if their signs were random.
+
+  Args:
+    differences: n numbers.
+    resamples: number of random sign patterns, to which the observed one is added.
+  """
+  differences = np.asarray(differences, float)
+  signs = np.random.default_rng(0).choice((-1.0, 1.0), (resamples, len(differences)))
+  extreme = np.abs(signs @ differences) >= abs(differences.sum()) * (1 - 1e-12)
+  return (1 + int(extreme.sum())) / (1 + resamples)
+
+
+def holm(p_values):
+  """Corrects p-values of several comparisons by Holm's method (1979): list of floats."""
+  order = np.argsort(p_values)
+  scaled = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
+  corrected = np.empty(len(order))
+  corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+  return corrected.tolist()
+
+
 def gain(values, base, resamples=10_000):
   """Mean gain of a method over `base` on the same edits, with its bootstrapped 95 % interval.
 

@@ -237,6 +237,7 @@ def wanted_kinds(request):
     'main': True,
     'reconstruction': request.outputs.reconstruction or request.generated,
     'motion': request.outputs.motion_reference,
+    'plain': request.outputs.plain,
   }
   return [kind for kind, is_wanted in wanted.items() if is_wanted]
 

@@ -18,7 +18,7 @@ from uniedit_jax.method.rows import COND
 from uniedit_jax.method.sampling import Conditioning, Network, sample_edits
 from uniedit_jax.method.token_masks import token_masks
 from uniedit_jax.metrics import clip_model, clip_scores
-from uniedit_jax.metrics.measures import edits_of, measure_clips, name_of
+from uniedit_jax.metrics.measures import edits_of, measure_clips, name_of, plain_of
 from uniedit_jax.models.tokenizers import split_words, word_positions
 from uniedit_jax.pipeline import ahead_of_time, found_masks, inspection
 from uniedit_jax.pipeline.invert import ClipToInvert, Inversion, invert_clips
@@ -247,10 +247,11 @@ def measure_edit(edit, clip, made, targets, judge=None):
   Returns:
     dict of numbers for metrics.json.
   """
-  stored = edit.inversion.method == 'direct'
+  stored, outputs = edit.inversion.method == 'direct', edit.request.outputs
   round_trip, free = (late and late() for late in (clip.round_trip, clip.free))
   measures = measure_clips(made.clips, round_trip, free, stored, made.masks.get('source'))
   wanted = dict(zip(edits_of(made.clips), targets, strict=True))
+  wanted |= {plain_of(name): target for name, target in wanted.items() if outputs.plain}
   if edit.request.metrics.clip:
     model = clip_model.load(edit.request.metrics.clip)
     measures |= clip_scores.measure_clip_metrics(model, made.clips, edit.metrics_prompt, wanted)

@@ -83,14 +83,14 @@ def make_settings(one, model, prepared, log, judge=None):
   """Makes the settings of a `SettingsPass`; other arguments as of `edit.make_one`.
 
   Yields:
-    (number of the setting; its clips 'source', 'reconstruction', 'motion_reference' and 'edit', as
-    far as they are made; their measures).
+    (number of the setting; its clips 'source', 'reconstruction', 'motion_reference', 'edit' and
+    'plain', as far as they are made; their measures).
   """
   clips, masks = pipeline_edit.make_one(model, one.edit, prepared, log)
   shared = {name: clip for name, clip in clips.items() if name in SHARED}
   for setting, name, target in zip(one.settings, edits_of(clips), one.edit.targets, strict=True):
     number = name.removeprefix('edit')
-    own = {kind: clips.get(kind + number) for kind in ('motion_reference', 'edit')}
+    own = {kind: clips.get(kind + number) for kind in ('motion_reference', 'edit', 'plain')}
     made = pipeline_edit.EditedClips(
       shared | {kind: clip for kind, clip in own.items() if clip is not None}, masks
     )

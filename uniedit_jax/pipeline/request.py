@@ -145,6 +145,7 @@ class OutputOptions:
 
   reconstruction: bool = True
   motion_reference: bool = True
+  plain: bool = False
   gif: bool = True
   frames: bool = True
 

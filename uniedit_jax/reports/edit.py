@@ -117,7 +117,7 @@ def _videos(workdir):
     for name in ('source', *CLIP_NAMES.values())
     for path in (workdir / f'{name}.mp4', *sorted(workdir.glob(f'{name}_[0-9]*.mp4')))
   ]
-  found = [(path, path.stem.replace('_', ' ')) for path in made]
+  found = [(path, _label(path.stem)) for path in made]
   if (workdir / 'masks').is_dir():
     masks = sorted(p for p in (workdir / 'masks').iterdir() if p.suffix == '.mp4')
     found += [(path, f'mask: {path.stem}') for path in masks]
@@ -125,6 +125,12 @@ def _videos(workdir):
   if not figures:
     return '<p class="none">No videos were found.</p>'
   return f'<div class="videos">{"".join(figures)}</div>{page.CONTROLS}'
+
+
+def _label(name):
+  """The caption of a clip."""
+  label = name.replace('_', ' ')
+  return f'{label}: nothing is injected' if name.startswith('plain') else label
 
 
 def _inside(folder):

@@ -114,8 +114,7 @@ def write_page(path, summary, rows, folder):
 
 def _checks(summary):
   """The methods, the criteria, and how reliable the reading is."""
-  # The key is that of summary.json.
-  checked, texts = summary['probe'], []
+  checked, texts = summary['reader_check'], []
   for task, methods in summary['methods'].items():
     injections = escape(' + '.join(methods['all']) or 'nothing')
     texts.append(f'In {task} editing, <i>all</i> is {injections}.')

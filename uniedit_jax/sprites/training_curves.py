@@ -6,6 +6,8 @@ from etils import epath
 
 from uniedit_jax.runtime.files import atomic_file
 
+RATES = 'read as told'  # the panel of all measures that end in '_right'
+
 
 def read(path, until):
   """The rows up to a step, [{'step': int, name: float}]; empty if there is no file."""
@@ -16,17 +18,27 @@ def read(path, until):
 
 
 def plot(path, rows):
-  """Draws every measure over the steps."""
+  """Draws the measures over the steps, those of training and validation together."""
   # Late, as it takes seconds.
   import matplotlib.pyplot as plt
 
-  names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != 'step']
-  size = 4 * len(names), 3
-  figure, axes = plt.subplots(1, len(names), figsize=size, layout='constrained', squeeze=False)
-  for axis, name in zip(axes[0], names, strict=True):
-    points = [(row['step'], row[name]) for row in rows if name in row]
-    axis.plot(*zip(*points, strict=True), linewidth=1)
-    axis.set(title=name, xlabel='step', yscale='log' if min(y for _, y in points) > 0 else 'linear')
+  panels = {}
+  for name in dict.fromkeys(name for row in rows for name in row):
+    if name != 'step':
+      title = RATES if name.endswith('_right') else name.removeprefix('validation_')
+      panels.setdefault(title, []).append(name)
+  size = 4 * len(panels), 3
+  figure, axes = plt.subplots(1, len(panels), figsize=size, layout='constrained', squeeze=False)
+  for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
+    lowest = []
+    for name in names:
+      points = [(row['step'], row[name]) for row in rows if name in row]
+      lowest += [min(y for _, y in points)]
+      axis.plot(*zip(*points, strict=True), linewidth=1, label=name.removesuffix('_right'))
+    scale = 'log' if min(lowest) > 0 and title != RATES else 'linear'
+    axis.set(title=title, xlabel='step', yscale=scale)
+    if len(names) > 1:
+      axis.legend(fontsize=6, ncols=2)
   with atomic_file(path) as name:
     figure.savefig(name, format='png', dpi=100)
   plt.close(figure)

@@ -11,29 +11,57 @@ from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import EXTENT
 from uniedit_jax.sprites.scenes import ATTRIBUTES
 
+LEAST_ROUND_TRIP = 24.0  # dB, of the VAE on clips of the world
 
-def stranger(config, frames):
-  """Warning text if the clip shows no object of the world; None otherwise or for another model.
+
+def warnings(config, prepared, prompts):
+  """Why nothing good is to be expected of an edit by the world's own model.
 
   Args:
-    config: `ModelConfig` of the model.
-    frames: uint8[F, H, W, 3].
+    config: `ModelConfig` of the model; another model has no warnings.
+    prepared: `PreparedClip`.
+    prompts: target prompts, and the source's.
 
   Returns:
-    str or None.
+    list of str.
   """
-  if config.name != CONFIG.name or _read(frames).visible:
+  if config.name != CONFIG.name:
+    return []
+  found = [_stranger(prepared.frames, prepared.round_trip)] if prepared.round_trip else []
+  return list(filter(None, found + [_unclear(prompt) for prompt in dict.fromkeys(prompts)]))
+
+
+def _stranger(frames, round_trip):
+  """Warning text if a clip u8[F, H, W, 3] is none of the world, or None."""
+  fit = pixel.psnr(round_trip(), frames)
+  if fit >= LEAST_ROUND_TRIP and _read(frames).visible:
     return None
   return (
-    'the clip shows no object of the sprites world, the only one that this model was trained on: '
-    'the edit runs, but nothing good is to be expected'
+    'the clip shows nothing of the sprites world, the only one that this model was trained on: the '
+    f'VAE reproduces it at {fit:.1f} dB, clips of the world at {LEAST_ROUND_TRIP:g} or more. The '
+    'edit runs, but nothing good is to be expected'
   )
 
 
-def warn_of_stranger(config, source, log):
-  """Warns in a `RunLog` if a source, `video.Clip` or None, is a `stranger`."""
-  if source and (warning := stranger(config, source.frames)):
-    log.warn(warning)
+def _unclear(prompt):
+  """Warning text if a prompt is none of those that the model was trained with, or None."""
+  says = {name: _named(prompt, values) for name, values in ATTRIBUTES.items()}
+  twice = [f'the {name} ({", ".join(found)})' for name, found in says.items() if len(found) > 1]
+  if twice:
+    return f'the prompt {prompt!r} names more than one value of {" and ".join(twice)}'
+  missing = [name for name, found in says.items() if not found]
+  if prompt and missing:
+    return (
+      f'the prompt {prompt!r} names no {", ".join(missing)}; the model was trained on captions '
+      'that name all seven attributes, and on the null prompt'
+    )
+  return None
+
+
+def warn(config, edit, prepared, log):
+  """Adds the `warnings` of a `CheckedEdit` to a `RunLog`."""
+  for text in warnings(config, prepared, [*edit.targets, edit.request.source_prompt]):
+    log.warn(text)
 
 
 def judge_of(config):
@@ -67,8 +95,13 @@ def judge(source, edit, prompt):
 
 def named_values(prompt):
   """{attribute: value} of what a prompt says of a scene, in words of the captions."""
-  says = lambda value: re.search(rf'\b{value}\b', prompt.lower())
-  return {name: value for name, values in ATTRIBUTES.items() for value in values if says(value)}
+  says = {name: _named(prompt, values) for name, values in ATTRIBUTES.items()}
+  return {name: found[-1] for name, found in says.items() if found}
+
+
+def _named(prompt, values):
+  """The values that a prompt has words of."""
+  return [value for value in values if re.search(rf'\b{value}\b', prompt.lower())]
 
 
 def _small(frames):
