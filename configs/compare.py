@@ -51,11 +51,8 @@ def comparison(size):
   # jsonl or csv of the edits; '' = edits of the sprites world, whose right answers are known
   config.manifest = ''
   config.split = 'benchmark'  # sprites: which edits; or 'validation'
-  # sprites: 'full' prompts, or 'short' ones, which tell the object and what changes; the source's
-  # tells as much ('caption'), or is the 'null' prompt
-  config.prompts, config.source_prompt = 'full', 'caption'
   few = common.is_quick(size)
-  # sprites: how many of the 40 of each kind
+  # sprites: how many of the 20 of each kind
   config.edits = {'motion': 1 if few else 8, 'appearance': 1 if few else 3}
   config.compared = ()  # methods, of those under `setups.`, in the order of the tables
   # of each method: title, whether it gets masks, the configs of its edits of either task (a file of
@@ -107,8 +104,8 @@ def paper_table(form, motion, appearance=0):
   """What the tables of configs/paper share: an unlocked comparison without methods.
 
   Args:
-    form: 'sprites' for edits of sprites with short prompts, 'lavie' for those of a manifest, which
-      take a checkpoint too; either may be followed by ',quick'.
+    form: 'sprites' for edits of sprites, 'lavie' for those of a manifest, which take a checkpoint
+      too; either may be followed by ',quick'.
     motion, appearance: edits of each kind on sprites.
 
   Returns:
@@ -120,7 +117,7 @@ def paper_table(form, motion, appearance=0):
   config = comparison(size or 'full')
   if model == 'lavie':
     return config, size or 'full', 50
-  config.checkpoint, config.prompts = 'sprites', 'short'
+  config.checkpoint = 'sprites'
   if not common.is_quick(size or 'full'):
     config.edits = {'motion': motion, 'appearance': appearance}
   return config, form if size else 'sprites,full', 25

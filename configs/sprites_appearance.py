@@ -16,7 +16,7 @@ def get_config(size='full'):
   sprites_motion.py.
   """
   config = common.sprites_edit('appearance')
-  config.target_prompt = 'a red square moving right, night'
+  config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.inversion.method = 'direct'
   config.quick = common.is_quick(size)
   return config.lock()

@@ -21,7 +21,7 @@ def get_config(size='full'):
   (docs/sprites.md).
   """
   config = common.sprites_edit('motion')
-  config.target_prompt = 'a red square jumping'
+  config.target_prompt = 'a big red square jumping in the middle on grass, photo'
   config.structure.steps = (0, 0)
   config.content.steps = (5, 25)
   config.content.tensors = ('k', 'v')
