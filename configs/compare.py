@@ -104,23 +104,22 @@ def paper_table(form, motion, appearance=0):
   """What the tables of configs/paper share: an unlocked comparison without methods.
 
   Args:
-    form: 'sprites' for edits of sprites, 'lavie' for those of a manifest, which take a checkpoint
-      too; either may be followed by ',quick'.
+    form: 'full' and 'quick' are of sprites; 'lavie' and 'lavie,quick' of a manifest, which takes a
+      checkpoint too.
     motion, appearance: edits of each kind on sprites.
 
   Returns:
     (ConfigDict; the form of its edits; their number of steps).
   """
-  model, _, size = form.partition(',')
-  if model not in ('sprites', 'lavie'):
-    raise ValueError(f'the config is asked for {form!r}; accepted behind its colon: sprites, lavie')
-  config = comparison(size or 'full')
-  if model == 'lavie':
-    return config, size or 'full', 50
+  is_lavie = form.startswith('lavie')
+  size = form.removeprefix('lavie').removeprefix(',') or 'full'
+  config = comparison(size)
+  if is_lavie:
+    return config, size, 50
   config.checkpoint = 'sprites'
-  if not common.is_quick(size or 'full'):
-    config.edits = {'motion': motion, 'appearance': appearance}
-  return config, form if size else 'sprites,full', 25
+  most = 1 if common.is_quick(size) else max(motion, appearance)
+  config.edits = {'motion': min(motion, most), 'appearance': min(appearance, most)}
+  return config, f'sprites,{size}', 25
 
 
 def add_setting(config, form, name, title, changes, masked=False):

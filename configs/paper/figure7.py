@@ -12,7 +12,7 @@ style.
 from configs import compare
 
 
-def get_config(form='sprites'):
+def get_config(form='full'):
   """The paper's preset with content, or structure, on for another share of the steps."""
   config, edits, steps = compare.paper_table(form, motion=10, appearance=3)
   for part in ('content', 'structure'):

@@ -13,7 +13,7 @@ Rerender-A-Video 97.18 / 27.94, TokenFlow 97.02 / 28.58, UniEdit 98.35 / 31.43, 
 from configs import compare
 
 
-def get_config(form='sprites'):
+def get_config(form='full'):
   """All methods; on sprites, those with masks have the true ones."""
   config, edits, _ = compare.paper_table(form, motion=8, appearance=3)
   compare.add_methods(config, edits)

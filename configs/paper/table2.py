@@ -23,7 +23,7 @@ ROWS = {
 }
 
 
-def get_config(form='sprites'):
+def get_config(form='full'):
   """The paper's preset, and what is left of it without some of its injections."""
   config, edits, _ = compare.paper_table(form, motion=20)
   for name, parts in ROWS.items():

@@ -15,7 +15,7 @@ BLOCKS = 16
 ROWS = ((0.4, 10), (1.0, 10), (1.0, 8), (1.0, 4), (1.0, 13))  # t0 as a share of the steps, L
 
 
-def get_config(form='sprites'):
+def get_config(form='full'):
   """The paper's three settings and two more, beside plain inversion."""
   config, edits, steps = compare.paper_table(form, motion=20)
   off = {f'{part}.steps': compare.OFF for part in ('structure', 'content', 'motion')}

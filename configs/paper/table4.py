@@ -12,7 +12,7 @@ frame consistency by CLIP, times 100: 20 96.21 / 30.92 / 98.06; 25 96.29 / 31.43
 from configs import compare
 
 
-def get_config(form='sprites'):
+def get_config(form='full'):
   """The paper's three ends, none and all of the steps."""
   config, edits, steps = compare.paper_table(form, motion=20)
   for share in (0.0, 0.4, 0.5, 0.6, 1.0):

@@ -12,7 +12,7 @@ motion. `experiments.benchmark` measures single programs beside the PyTorch orig
 from configs import compare
 
 
-def get_config(form='sprites'):
+def get_config(form='full'):
   """All methods without masks on a few edits: medians of seconds, without compiling."""
   config, edits, _ = compare.paper_table(form, motion=3, appearance=1)
   compare.add_methods(config, edits)

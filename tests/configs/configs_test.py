@@ -32,7 +32,9 @@ FILES = [
   '.'.join(path.relative_to(FOLDER).with_suffix('').parts) for path in sorted(FOLDER.rglob('*.py'))
 ]
 NAMES = [
-  name for name in FILES if name not in ('__init__', 'baselines.__init__', 'common', 'rerun')
+  name
+  for name in FILES
+  if name not in ('__init__', 'baselines.__init__', 'paper.__init__', 'common', 'rerun')
 ]
 
 

@@ -331,7 +331,7 @@ def test_inversions_are_compared(folder, tmp_path):
     config.methods = ('ddim', 'obelm')
     config.motion.steps = config.appearance.steps = 4
   request = read_inversions(config)
-  tasks = [one.tasks['motion'].request for one in request.methods.values()]
+  tasks = [one.tasks['motion'].request for one in request.values()]
   assert [one.inversion.method for one in tasks] == ['ddim', 'obelm']
   inversions.run(request, tmp_path)
   with open(tmp_path / 'results.csv', newline='') as file:
