@@ -14,7 +14,7 @@ for each on 2 cores. With LaVie:
     --workdir=out/t1
 """
 
-from configs import motion, sprites_motion
+from configs import common, motion, sprites_motion
 
 OFF = (0, 0)
 
@@ -23,8 +23,7 @@ def get_config(form='full'):
   """The edit whose fields are swept: of the shipped clip ('full', 'quick'), or of a video ('lavie',
   'lavie,quick').
   """
-  is_lavie = form.startswith('lavie')
-  size = form.removeprefix('lavie').removeprefix(',') or 'full'
+  is_lavie, size = common.lavie_form(form)
   config = (motion if is_lavie else sprites_motion).get_config(size)
   config.outputs.motion_reference = False
   return config

@@ -179,6 +179,11 @@ def edit_of_form(form, task, preset='paper'):
   return config
 
 
+def lavie_form(form):
+  """Splits 'full', 'quick', 'lavie' or 'lavie,quick' into (whether it is of LaVie, the size)."""
+  return form.startswith('lavie'), form.removeprefix('lavie').removeprefix(',') or 'full'
+
+
 def baseline(form, task, method):
   """An edit by a method of `uniedit_jax.baselines`, whose file sets `config.baseline`.
 

@@ -28,9 +28,7 @@ PRESETS = {
   'uniedit_paper': ('UniEdit, as in the paper', 'paper'),
   'uniedit_release': ('UniEdit, as released', 'release'),
 }
-
-
-OFF = (0, 0)
+OFF = (0, 0)  # steps of what is not injected
 
 
 def get_config(size='full'):
@@ -75,13 +73,16 @@ def add(config, name, title, configs, masked=False, changes=None):
   """
   config.compared = (*config.compared, name)
   fields = {'title': title, 'masked': masked, 'motion': configs[0], 'appearance': configs[1]}
-  fields['changes'] = {}
-  for path, value in (changes or {}).items():
-    part, (*parents, field) = fields['changes'], path.split('.')
-    for parent in parents:
-      part = part.setdefault(parent, {})
-    part[field] = value
-  config.setups[name] = ml_collections.ConfigDict(fields)
+  config.setups[name] = ml_collections.ConfigDict(fields | {'changes': {}})
+  for field, value in (changes or {}).items():
+    change(config, name, field, value)
+
+
+def change(config, name, field, value):
+  """Sets a dotted field of a method's edits in an unlocked config."""
+  for part in reversed(field.split('.')):
+    value = {part: value}
+  config.setups[name].changes.update(value)
 
 
 def add_methods(config, form):
@@ -101,7 +102,7 @@ def add_methods(config, form):
 
 
 def paper_table(form, motion, appearance=0):
-  """What the tables of configs/paper share: an unlocked comparison without methods.
+  """Starts a table of configs/paper: an unlocked comparison without methods.
 
   Args:
     form: 'full' and 'quick' are of sprites; 'lavie' and 'lavie,quick' of a manifest, which takes a
@@ -111,8 +112,7 @@ def paper_table(form, motion, appearance=0):
   Returns:
     (ConfigDict; the form of its edits; their number of steps).
   """
-  is_lavie = form.startswith('lavie')
-  size = form.removeprefix('lavie').removeprefix(',') or 'full'
+  is_lavie, size = common.lavie_form(form)
   config = comparison(size)
   if is_lavie:
     return config, size, 50

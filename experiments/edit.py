@@ -48,7 +48,6 @@ def make(edit, workdir, model, log, ahead=False):
     sheets = lambda *given: Sheets(workdir / 'inspect', name_of, *given).show
     made = pipeline_edit.make_one(model, edit, prepared, log, sheets)
   with log.phase('write'):
-    world.warn(model.config, edit, prepared, log)
     measures, warnings = leave_clips(edit, workdir, prepared, made)
     for warning in warnings:
       log.warn(warning)
@@ -66,7 +65,8 @@ def leave_clips(edit, workdir, prepared, made):
   judge = world.judge_of(edit.model_config)
   measures = pipeline_edit.measure_edit(edit, prepared, made, edit.targets, judge)
   write_json(workdir / 'metrics.json', measures)
-  return measures, list(filter(None, [distrust(measures, edit.inversion.method)]))
+  found = [*world.warnings_of(edit, prepared), distrust(measures, edit.inversion.method)]
+  return measures, list(filter(None, found))
 
 
 def leave_record(edit, workdir, model, facts):

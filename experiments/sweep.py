@@ -61,7 +61,7 @@ def _make(one, model, workdir, number, log):
   """Makes the settings of a pass: their rows of results.csv."""
   source, rows = read_source(one.edit), []
   (prepared,) = pipeline_edit.prepare(model, [one.edit], [source], log)
-  world.warn(model.config, one.edit, prepared, log)
+  world.warn(one.edit, prepared, log)
   judge = world.judge_of(model.config)
   for setting, clips, measures in make_settings(one, model, prepared, log, judge):
     resolved = one.resolved[setting]

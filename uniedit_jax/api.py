@@ -188,7 +188,7 @@ def _check_model(model, request):
 def _prepare(model, edit, log):
   clip = read_source(edit)
   (prepared,) = pipeline_edit.prepare(model, [edit], [clip], log)
-  world.warn(model.config, edit, prepared, log)
+  world.warn(edit, prepared, log)
   return prepared
 
 

@@ -6,7 +6,7 @@
 
 The paper, 16 frames of 320 x 512 on one A100: Tune-A-Video 10 minutes, MasaCtrl on LaVie 90 s,
 FateZero 130 s, Rerender-A-Video 110 s, TokenFlow 100 s, UniEdit 95 s for appearance and 125 s for
-motion. `experiments.benchmark` measures single programs beside the PyTorch originals.
+motion. `experiments.benchmark` compares single programs with the PyTorch originals.
 """
 
 from configs import compare

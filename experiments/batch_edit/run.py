@@ -18,7 +18,6 @@ from uniedit_jax.pipeline.sources import read_masks, read_source
 from uniedit_jax.runtime import progress, sharding
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.workdir import begin, mark_done, write_json
-from uniedit_jax.sprites import world
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file size
 LEAST_FREE = 2**16  # bytes of a disk; with less it is full
@@ -125,9 +124,7 @@ def _leave(read, result, model, folder, facts):
     if result is not None:
       edit, _ = read
       prepared, made = result
-      prompts = [*edit.targets, edit.request.source_prompt]
       warnings = [*edit.warnings, *facts['warnings']]
-      warnings += world.warnings(model.config, prepared, prompts)
       warnings += edit_command.leave_clips(edit, folder, prepared, made)[1]
       facts = facts | {'fps': prepared.fps, 'warnings': warnings}
       edit_command.leave_record(edit, folder, model, facts)

@@ -5,6 +5,7 @@ import importlib
 import json
 from typing import Any, NamedTuple
 
+from configs.compare import change
 from experiments.requests.edit import check_request, request_of
 from experiments.requests.manifest import read_manifest
 from experiments.requests.sprites import read_world_model
@@ -124,10 +125,8 @@ def set_changes(config, changes):
     if method not in known:
       faults.append(f'setups.{method} has changes; accepted: {", ".join(known)}')
       continue
-    for part in reversed(field.split('.')):
-      value = {part: value}
     with config.unlocked():
-      config.setups[method].changes.update(value)
+      change(config, method, field, value)
   faults.stop()
 
 

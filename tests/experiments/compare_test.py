@@ -316,7 +316,7 @@ TABLES = ('table1', 'table2', 'table3', 'table4', 'table5', 'table6', 'figure7')
 
 @pytest.fixture(scope='session')
 def manifest(tmp_path_factory):
-  """A manifest of a motion edit with masks, beside a model of sixteen blocks."""
+  """A folder with a manifest of a motion edit with masks, and a model of sixteen blocks."""
   folder = tiny_run.make_folder(tmp_path_factory)
   random_init.init_random(folder / 'sixteen', tiny_run.SIXTEEN)
   masks = {f'mask.{side}': str(folder / f'{side}.npz') for side in ('source', 'target')}

@@ -229,7 +229,7 @@ def test_a_photo_is_filmed_and_edited(folder):
   expected = camera.film_image(changes['image'], camera.CameraMove('pan', 0.3), 4, 64, 64)
   np.testing.assert_array_equal(clips['source'], expected)
   assert (folder / 'photo/motion_reference.mp4').exists() and metrics['source_frame_difference'] > 0
-  # The same edit with nothing injected is shown beside it.
+  # The report shows the same edit with nothing injected too.
   assert not np.array_equal(clips['edit'], clips['plain'])
   assert metrics['plain_source_psnr_db'] != metrics['edit_source_psnr_db']
   assert 'plain: nothing is injected' in (folder / 'photo/report.html').read_text()

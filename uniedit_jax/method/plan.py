@@ -77,8 +77,7 @@ def plan_edit(
   rows_per_pass: int | None = None,
   exact_savings: bool = True,
 ):
-  """Plans one clip's edit: a reconstruction; a main and perhaps a motion and a plain branch a
-  setting.
+  """Plans one clip's edit: a reconstruction, and for each setting main and what else it needs.
 
   All branches start from the same latents.
 
@@ -99,7 +98,8 @@ def plan_edit(
   """
   if task not in ('motion', 'appearance'):
     raise ValueError(f"task is {task!r}; accepted: 'motion', 'appearance'")
-  kinds = ['main', *(['motion'] if task == 'motion' else []), *({'plain'} & set(wanted))]
+  optional = {'motion': task == 'motion', 'plain': 'plain' in wanted}
+  kinds = ['main', *(kind for kind, is_there in optional.items() if is_there)]
   of_settings = [Branch(kind, i) for i in range(len(settings)) for kind in kinds]
   branches = Branch('reconstruction'), *of_settings
   texts = np.zeros((steps, len(branches), 2), np.int32)

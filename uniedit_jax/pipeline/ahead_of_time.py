@@ -107,7 +107,7 @@ def products_of_rows(config, clip, rows, dtype):
 
 
 def facts(compiled):
-  """What a `jax.stages.Compiled` program needs.
+  """The memory and the collectives of a `jax.stages.Compiled` program.
 
   Returns:
     dict: 'arguments', 'results', 'temporaries' and 'program' in bytes of one device, 'memory' (all

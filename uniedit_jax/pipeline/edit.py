@@ -247,11 +247,12 @@ def measure_edit(edit, clip, made, targets, judge=None):
   Returns:
     dict of numbers for metrics.json.
   """
-  stored, outputs = edit.inversion.method == 'direct', edit.request.outputs
+  stored = edit.inversion.method == 'direct'
   round_trip, free = (late and late() for late in (clip.round_trip, clip.free))
   measures = measure_clips(made.clips, round_trip, free, stored, made.masks.get('source'))
   wanted = dict(zip(edits_of(made.clips), targets, strict=True))
-  wanted |= {plain_of(name): target for name, target in wanted.items() if outputs.plain}
+  plain = {plain_of(name): target for name, target in wanted.items()}
+  wanted |= {name: target for name, target in plain.items() if name in made.clips}
   if edit.request.metrics.clip:
     model = clip_model.load(edit.request.metrics.clip)
     measures |= clip_scores.measure_clip_metrics(model, made.clips, edit.metrics_prompt, wanted)

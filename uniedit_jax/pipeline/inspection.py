@@ -30,7 +30,7 @@ class Inspection(NamedTuple):
 
 
 class Look(NamedTuple):
-  """What is seen at one step, of every branch whose latents are up to date; injections are at work.
+  """Predictions and attention maps of one step, with injections, of branches with current latents.
 
   Attributes:
     predicted: {branch: f32[F, H, W, C]}, the clean latents that the guided noise points to.

@@ -6,7 +6,7 @@ from etils import epath
 
 from uniedit_jax.runtime.files import atomic_file
 
-RATES = 'read as told'  # the panel of all measures that end in '_right'
+RATES = 'share of attributes read as told'  # the title of the panel of all '_right' measures
 
 
 def read(path, until):

@@ -58,9 +58,14 @@ def _unclear(prompt):
   return None
 
 
-def warn(config, edit, prepared, log):
+def warnings_of(edit, prepared):
+  """The `warnings` of a `CheckedEdit`."""
+  return warnings(edit.model_config, prepared, [*edit.targets, edit.request.source_prompt])
+
+
+def warn(edit, prepared, log):
   """Adds the `warnings` of a `CheckedEdit` to a `RunLog`."""
-  for text in warnings(config, prepared, [*edit.targets, edit.request.source_prompt]):
+  for text in warnings_of(edit, prepared):
     log.warn(text)
 
 
