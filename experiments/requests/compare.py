@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from configs.compare import change
 from experiments.requests.edit import check_request, request_of
 from experiments.requests.manifest import read_manifest
-from experiments.requests.sprites import read_world_model
+from experiments.requests.sprites import check_choices, read_world_model
 from uniedit_jax.media import video
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.model import resolve_dtype
@@ -19,7 +19,7 @@ from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render
 
-PER_KIND = 20  # edits of a split, of which a comparison has the first
+PER_KIND = 40  # edits of a split, of which a comparison has the first
 # A line of a manifest says which clip is edited to what, not how.
 CLIP_FIELDS = (
   'id', 'task', 'seed', 'video', 'image', 'generated', 'source_prompt', 'target_prompt',
@@ -158,9 +158,7 @@ def _read_lines(config, _, faults):
 def _draw_scenes(config, folder, faults):
   """{name: `ComparedEdit`} of the sprites world; clips and masks are rendered into the folder."""
   model_config = read_world_model(config.checkpoint, faults)
-  faults.unless(
-    config.split in scoring.SPLITS, f'split is {config.split!r}; accepted: {tuple(scoring.SPLITS)}'
-  )
+  check_choices(config, faults)
   for task, count in config.edits.items():
     faults.unless(0 <= count <= PER_KIND, f'edits.{task} is {count}; accepted: 0 to {PER_KIND}')
   faults.unless(any(config.edits.values()), 'edits has none of either task; accepted: at least one')
@@ -182,7 +180,10 @@ def _draw_scenes(config, folder, faults):
       write_mask(folder / name / 'masks' / side, mask)
     fields = {f'mask.{side}': str(folder / name / 'masks' / side) for side in masks}
     fields |= {'video': str(folder / name / 'source')}
-    fields |= {'source_prompt': scene.source.caption, 'target_prompt': scene.target.caption}
+    told = scene.told(config.prompts)
+    captioned = config.source_prompt == 'caption'
+    fields |= {'source_prompt': scene.source.describe(told) if captioned else ''}
+    fields |= {'target_prompt': scene.target.describe(told)}
     edits[name] = ComparedEdit(task, scene.kind, fields, scene)
   return edits
 

@@ -11,9 +11,10 @@ from uniedit_jax.runtime import checkpoint
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import EXTENT, render
-from uniedit_jax.sprites.scenes import Scene, draw_edits
+from uniedit_jax.sprites.scenes import PROMPTS, Scene, draw_edits
 
 TASKS = ('motion', 'appearance')
+SOURCE_PROMPTS = ('caption', 'null')
 
 
 class ScoringRequest(NamedTuple):
@@ -52,6 +53,13 @@ def read_world_model(folder, faults):
   return model_config
 
 
+def check_choices(config, faults):
+  """Adds to `faults` if split, prompts or source_prompt of a config are none that there are."""
+  choices = {'split': tuple(scoring.SPLITS), 'prompts': PROMPTS, 'source_prompt': SOURCE_PROMPTS}
+  for name, accepted in choices.items():
+    faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
+
+
 def read_scoring(config):
   """Checks the config of a scoring: `ScoringRequest`.
 
@@ -60,11 +68,7 @@ def read_scoring(config):
   """
   faults, videos = Faults(), config.text_to_video
   model_config = read_world_model(config.checkpoint, faults)
-  for name, accepted in (
-    ('split', tuple(scoring.SPLITS)),
-    ('source_prompt', ('null', 'caption')),
-  ):
-    faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
+  check_choices(config, faults)
   least = {'text_to_video.clips': (videos.clips, 0), 'text_to_video.batch': (videos.batch, 1)}
   least |= {'per_kind': (config.per_kind, 1), 'seed': (config.seed, 0)}
   for name, (value, limit) in least.items():
@@ -106,7 +110,7 @@ def read_task(name, config, model_config, changes=()):
   own = {'outputs.motion_reference': False, 'outputs.plain': False}
   own |= {'outputs.reconstruction': True, 'image': ''}
   request = given.replace({**run, **own, 'generated': False})
-  task = scoring.ScoringTask(request, config.source_prompt == 'caption')
+  task = scoring.ScoringTask(request, config.prompts, config.source_prompt == 'caption')
   # One edit stands for all: they differ in prompts and pixels only.
   edits = draw_edits(scoring.SPLITS['validation'], 1)
   edit = next(one for one in edits if scoring.task_of(one.kind) == name)
@@ -128,4 +132,9 @@ def resolve_task(task):
   """A `ScoringTask` as a dict."""
   methods = {name: dataclasses.asdict(injections) for name, injections in task.methods.items()}
   request = {name: value for name, value in task.request.as_tree().items() if name != 'cache'}
-  return {'request': request, 'methods': methods, 'captioned': task.captioned}
+  return {
+    'request': request,
+    'methods': methods,
+    'prompts': task.prompts,
+    'captioned': task.captioned,
+  }

@@ -19,7 +19,7 @@ class TrainingRequest(NamedTuple):
   Attributes:
     clips, validation: rendered clips to train on and to validate with (`data.` of the config).
     stages: list of dicts with 'steps', 'images', 'clips', 'first_rate' and 'last_rate'.
-    kl_weight: of a VAE; vae, prompt_dropout, localization: of a model.
+    kl_weight: of a VAE; vae, captions, prompt_dropout, localization: of a model.
   """
 
   part: str
@@ -37,6 +37,7 @@ class TrainingRequest(NamedTuple):
   stages: list[dict[str, Any]]
   kl_weight: float | None = None
   vae: str | None = None
+  captions: int | None = None
   prompt_dropout: float | None = None
   localization: float | None = None
 
@@ -70,6 +71,7 @@ def read_training(config):
   if config.part == 'model':
     sound = config.localization >= 0
     faults.unless(sound, f'localization is {config.localization}; accepted: 0 or more')
+    faults.unless(config.captions >= 1, f'captions is {config.captions}; accepted: 1 or more')
     sources['vae'] = config.vae
   accepted = f'{", ".join(checkpoint.SHIPPED)}, a folder'
   for name, source in sources.items():

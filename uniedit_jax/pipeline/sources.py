@@ -12,24 +12,25 @@ from uniedit_jax.media.frames import crop_middle, resize_bilinear
 from uniedit_jax.method.token_masks import resize_nearest
 from uniedit_jax.pipeline.request import is_array, is_auto, is_given
 
-# Clips that come with the package go by name (write ./name for a file called so).
+# Clips and stills that come with the package go by name (write ./name for a file called so).
 SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
+SHIPPED_STILLS = {'sprites': 'sprites/still.png'}
 SIDES = 'source', 'target'
 
 
-def locate_clip(path):
-  """The path of a video, or that of a name in `SHIPPED_CLIPS`."""
-  if str(path) in SHIPPED_CLIPS:
-    return epath.Path(importlib.resources.files('uniedit_jax')) / SHIPPED_CLIPS[str(path)]
+def locate(path, shipped):
+  """The path of a file, or that of a name in `SHIPPED_CLIPS` or `SHIPPED_STILLS`."""
+  if str(path) in shipped:
+    return epath.Path(importlib.resources.files('uniedit_jax')) / shipped[str(path)]
   return path
 
 
 def check_source(request, clip):
   """Lists the faults of the source of an `EditRequest`, for `ClipOptions` with all sizes."""
   if request.image:
-    return camera.check_image(request.image, request.move, *clip.size)
+    return camera.check_image(locate(request.image, SHIPPED_STILLS), request.move, *clip.size)
   if not is_array(request.video):
-    return video.check_clip(locate_clip(request.video), **dataclasses.asdict(clip))
+    return video.check_clip(locate(request.video, SHIPPED_CLIPS), **dataclasses.asdict(clip))
   try:
     frames = _as_frames(request.video)
   except (TypeError, ValueError) as error:
@@ -52,10 +53,11 @@ def read_source(edit):
   if request.generated:
     return None
   if request.image:
-    frames = camera.film_image(request.image, request.move, *clip.size)
+    still = locate(request.image, SHIPPED_STILLS)
+    frames = camera.film_image(still, request.move, *clip.size)
     return video.Clip(frames, edit.model_config.fps)
   if not is_array(request.video):
-    return video.read_clip(locate_clip(request.video), **dataclasses.asdict(clip))
+    return video.read_clip(locate(request.video, SHIPPED_CLIPS), **dataclasses.asdict(clip))
   frames = _as_frames(request.video)[clip.start :: clip.stride][: clip.frames]
   if clip.fit == 'crop':
     frames = crop_middle(frames, clip.height, clip.width, axis=1)
