@@ -3,7 +3,7 @@ r"""Renders a clip of the sprites world, as a source of edits whose right answer
   python -m experiments.render --shape=cross --colour=green --motion="moving left" \
     --style=night --untold=1 --out=out/clip
 
-Leaves clip.mp4, masks/ (white = object) and prints the caption.
+Leaves clip.mp4, still.png (its first frame) and masks/ (white = object), and prints the caption.
 """
 
 import sys
@@ -11,6 +11,7 @@ import sys
 import numpy as np
 from absl import app, flags
 from etils import epath
+from PIL import Image
 
 from uniedit_jax.media import video
 from uniedit_jax.reports.clips import write_mask
@@ -41,6 +42,7 @@ def main(_):
   scene = Scene(**attributes, **untold)
   rendering, folder = render(scene, FLAGS.pixels), epath.Path(FLAGS.out).expanduser()
   video.write_mp4(folder / 'clip.mp4', rendering.frames, CONFIG.fps)
+  Image.fromarray(rendering.frames[0]).save(folder / 'still.png')
   write_mask(folder / 'masks', rendering.masks)
   print(f'{folder / "clip.mp4"}: {scene.caption}')
 
