@@ -119,7 +119,7 @@ def paper_table(form, motion, appearance=0):
   config = comparison(size)
   if is_lavie:
     return config, size, 50
-  config.checkpoint = 'sprites'
+  config.checkpoint, config.prompts = 'sprites', 'short'
   most = 1 if common.is_quick(size) else max(motion, appearance)
   config.edits = {'motion': min(motion, most), 'appearance': min(appearance, most)}
   return config, f'sprites,{size}', 25

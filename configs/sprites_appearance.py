@@ -3,9 +3,9 @@ clip.
 
   python -m experiments.edit --config=configs/sprites_appearance.py --workdir=out/sprites_appearance
 
-The clip shows a big red square by day; in the edit it is night. `--config.target_prompt` may change the
-colour, the shape or the background as well; docs/sprites.md has the words that the model knows, and
-how far it can be trusted.
+The clip shows a big red square by day; in the edit it is night. `--config.target_prompt` may change
+the colour, the shape or the background as well; docs/sprites.md has the words that the model knows,
+and how far it can be trusted.
 """
 
 from configs import common

@@ -3,9 +3,9 @@ its own world.
 
   python -m experiments.edit --config=configs/sprites_motion.py --workdir=out/sprites_motion
 
-The clip shows a big red square that moves to the right; in the edit it moves as `target_prompt` says.
-Render other clips with `python -m experiments.render`; docs/sprites.md has the words that the model
-knows, and how far it can be trusted.
+The clip shows a big red square that moves to the right; in the edit it moves as `target_prompt`
+says. Render other clips with `python -m experiments.render`; docs/sprites.md has the words that the
+model knows, and how far it can be trusted.
 """
 
 from configs import common

@@ -137,7 +137,12 @@ def _shown(edit):
 
 def _read_lines(config, _, faults):
   """{name: `ComparedEdit`} of the manifest."""
-  edits = {}
+  edits, told = {}, (config.prompts, config.source_prompt)
+  faults.unless(
+    told == ('full', 'caption'),
+    f'prompts and source_prompt are {told} with a manifest, whose lines have their own prompts; '
+    "accepted: ('full', 'caption')",
+  )
   for number, line in faults.attempt(read_manifest, config.manifest) or ():
     own = [
       name for name in line if name not in CLIP_FIELDS and name.split('.')[0] not in CLIP_PARTS

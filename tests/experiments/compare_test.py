@@ -22,7 +22,7 @@ from uniedit_jax.runtime.workdir import begin, write_json
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render
 
-short = lambda scene: f'a {scene.colour} {scene.shape} {scene.motion}'
+short = lambda scene: f'a {scene.size} {scene.colour} {scene.shape} {scene.motion}'
 METHODS = ('plain', 'uniedit_release_masked')
 
 
@@ -152,7 +152,7 @@ def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(
 @pytest.mark.parametrize(
   'prompts, source_prompt, expected',
   [
-    ('full', 'null', ('', Scene.caption.fget)),
+    ('full', 'null', ('', scenes.Scene.caption.fget)),
     ('short', 'caption', (short, short)),
     ('short', 'null', ('', short)),
   ],
@@ -261,6 +261,12 @@ def test_a_manifest_has_no_known_answers_and_methods_without_their_masks_are_lef
   assert not any('success' in row for row in rows) and 'frame_difference' in rows[1]
   text = write_comparison_report(tmp_path)
   assert 'Appearance edits (n = 1)' in text and 'success' not in text
+
+
+def test_prompts_of_a_manifest_are_its_own(folder, tmp_path):
+  config = config_of(folder, manifest=write_manifest(tmp_path, LINE), prompts='short')
+  with pytest.raises(ValueError, match=r"are \('short', 'caption'\) with a manifest"):
+    read_compare(config, tmp_path)
 
 
 def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):

@@ -133,9 +133,7 @@ def test_edits_are_distinguished_from_their_sources():
     assert [name for name, right in source.items() if not right] == [edit.attribute], edit
 
 
-@pytest.mark.parametrize(
-  'degrade', [lambda frames: frames, blurred]
-)
+@pytest.mark.parametrize('degrade', [lambda frames: frames, blurred])
 def test_clips_without_an_object(rng, degrade):
   for style, background in itertools.product(ATTRIBUTES['style'], ATTRIBUTES['background']):
     scene = dataclasses.replace(random_scene(rng), style=style, background=background)

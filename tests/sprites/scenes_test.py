@@ -136,7 +136,7 @@ def test_captions_of_training_leave_things_out(rng):
 def test_short_prompts_tell_the_object_and_what_changes():
   edit = Edit('background', Scene(), Scene(background='sand'))
   described = [scene.describe(edit.told('short')) for scene in (edit.source, edit.target)]
-  assert described == ['a red square on grass', 'a red square on sand']
+  assert described == ['a big red square on grass', 'a big red square on sand']
   assert edit.target.describe(edit.told('full')) == edit.target.caption
 
 
