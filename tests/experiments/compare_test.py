@@ -194,7 +194,7 @@ def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
     1 / 0 if path.name == 'plain' else make(checked, path, *rest)
   )
   monkeypatch.setattr(edit, 'make', broken)
-  with pytest.raises(RuntimeError, match=r'000 by plain: ZeroDivisionError: division by zero'):
+  with pytest.raises(ValueError, match=r'000 by plain: ZeroDivisionError: division by zero'):
     run(config_of(folder), folder / 'failed')
   assert (folder / 'failed/edits/000' / METHODS[1] / 'DONE').exists()
   assert not (folder / 'failed' / 'comparison.json').exists()
