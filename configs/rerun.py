@@ -36,10 +36,12 @@ def get_config(path):
     config = generate.get_config()
   else:
     raise ValueError(f'{path} is the config of another kind of run; {accepted}')
-  try:
-    config.lock().update(values)
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise ValueError(f'{path}: {error}; {accepted}') from error
+  config.lock()
+  for name, value in values.items():
+    try:
+      config.update({name: value})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+      raise ValueError(f'{path}: {name}: {error}; {accepted}') from error
   return config
 
 

@@ -72,9 +72,13 @@ def read_manifest(path):
       f'manifest is {str(path)!r}, which is no file; accepted: a .jsonl or .csv file'
     )
   text = _decode(path)
-  found = list(_read_jsonl(text) if suffix == '.jsonl' else _read_csv(path, text))
-  if not found:
-    raise ValueError(f'manifest is {str(path)!r}, which has no lines; accepted: at least one edit')
+  read, faults = _read_jsonl if suffix == '.jsonl' else _read_csv, Faults()
+  found = faults.attempt(lambda: list(read(path, text)), field=f'manifest is {str(path)!r}')
+  faults.unless(
+    faults or found,
+    f'manifest is {str(path)!r}, which has no lines; accepted: at least one edit',
+  )
+  faults.stop()
   lines, seen = [], {}
   for number, given, faults in found:
     name = next((key for key in given if key.strip().lower() == 'id'), 'id')
@@ -129,7 +133,7 @@ def _id_fault(name, seen, number):
   return f'id is {name!r}, as in line {line}{differs}; accepted: ids that differ'
 
 
-def _read_jsonl(text):
+def _read_jsonl(_, text):
   """Yields (line number, object, faults)."""
   # Not `splitlines`, which breaks texts at U+2028 and the like too.
   for number, line in enumerate(re.split('\r\n|\r|\n', text), start=1):
@@ -159,7 +163,7 @@ def _object(faults, pairs):
 
 def _read_csv(path, text):
   """Yields (line number, {field: value}, faults) of a table; its head is the first line."""
-  (_, heads), *rows = _rows(text) or [(1, [])]
+  (_, heads), *rows = _rows(text) or [(1, [''])]
   heads = [head.strip() for head in heads]
   if heads[0] == loveu.VIDEO:
     yield from loveu.read(path.parent, heads, rows)
@@ -172,7 +176,7 @@ def _read_csv(path, text):
   faults.unless(
     'id' in named, f'line 1: no head is id, they are {shown(heads)}; accepted: {accepted}'
   )
-  faults.stop(f'manifest is {str(path)!r}')
+  faults.stop()
   for number, cells in rows:
     faults = Faults()
     if len(cells) < len(heads) or any(cells[len(heads) :]):

@@ -95,8 +95,10 @@ def read_training(config):
   sources = {name: config[name] for name in ('init', 'vae') if name in config}
   accepted = f'{", ".join(checkpoint.SHIPPED)}, a folder'
   for name, source in sources.items():
-    sound = not source or faults.attempt((checkpoint.locate(source) / 'config.json').exists)
-    faults.unless(sound, f'{name} is {source!r}, which is no checkpoint; accepted: {accepted}')
+    wrong = Faults()
+    found = wrong.attempt(lambda at=source: (checkpoint.locate(at) / 'config.json').exists())
+    why = f'which is no checkpoint{"".join(f" ({fault})" for fault in wrong)}'
+    faults.unless(found or not source, f'{name} is {source!r}, {why}; accepted: {accepted}')
   faults.stop()
   given = {name: config[name] for name in TrainingRequest._fields if name in config}
   given |= {'dtype': dtype, 'stages': list(stages.values())}

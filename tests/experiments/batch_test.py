@@ -216,7 +216,7 @@ def test_csv_says_what_jsonl_says(folder):
   assert given[0].structure.steps == (0, 1) and given[1].structure.steps is None
   assert [one.guidance for one in given] == [3.0, 7.5]
   (folder / 'short.csv').write_text('id,video\na\n')
-  with pytest.raises(ValueError, match='line 2 .a.: 1 cells under 2 heads'):
+  with pytest.raises(ValueError, match=r'line 2 .a.: 1 cells under 2 heads'):
     sound_lines(folder / 'short.csv')
   for name, why in (
     ('none.jsonl', 'which is no file'),

@@ -66,6 +66,8 @@ def line_of(error):
     package = next((name for name in EXTRAS if name in str(error)), None)
     if package:
       return f"{package} is not installed; accepted: pip install -e '.[{EXTRAS[package]}]'"
+  if isinstance(error, KeyError) and str(error).endswith("://'"):  # etils, of a scheme
+    return f'{error} begins no path that can be read; accepted: a local path, gs://, s3://'
   if isinstance(error, OSError) and error.filename and error.strerror:
     return f'{error.filename}: {error.strerror}'
   if isinstance(error, ValueError | OSError | FloatingPointError) and str(error):

@@ -9,6 +9,7 @@ import uuid
 from etils import epath
 
 SCHEMES = ('gs://', 's3://')
+LONGEST_NAME = 255  # bytes, of nearly all file systems
 
 
 @contextlib.contextmanager
@@ -92,9 +93,11 @@ def folder_fault(path):
     found = next(
       place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
     )
-    if found.is_dir() and os.access(found, os.W_OK | os.X_OK):
-      return ''
     why = f'{found} cannot be written' if found.is_dir() else f'{found} is a file'
+    if max(len(os.fsencode(part)) for part in folder.parts) > LONGEST_NAME:
+      why = f'a name of more than {LONGEST_NAME} bytes'
+    elif found.is_dir() and os.access(found, os.W_OK | os.X_OK):
+      return ''
   except (OSError, ValueError) as error:
     why = str(error)
   return (
