@@ -94,7 +94,7 @@ def folder_fault(path):
       place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
     )
     why = f'{found} cannot be written' if found.is_dir() else f'{found} is a file'
-    if max(len(os.fsencode(part)) for part in folder.parts) > LONGEST_NAME:
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):
       why = f'a name of more than {LONGEST_NAME} bytes'
     elif found.is_dir() and os.access(found, os.W_OK | os.X_OK):
       return ''
