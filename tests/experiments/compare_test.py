@@ -286,9 +286,9 @@ def test_faults_are_listed_together(folder, tmp_path):
   lines = {'id': 'a', 'task': 'colour', 'structure.steps': [0, 1]}, {'id': 'b', 'task': 'motion'}
   with pytest.raises(ValueError) as caught:
     read_compare(config_of(folder, manifest=write_manifest(tmp_path, *lines)), tmp_path)
-  assert "line 1: task is 'colour'" in str(
+  assert "line 1 (a): task is 'colour'" in str(
     caught.value
-  ) and 'line 1: structure.steps would change' in str(caught.value)
+  ) and 'line 1 (a): structure.steps would change' in str(caught.value)
   config = config_of(
     folder,
     manifest=write_manifest(tmp_path, {**LINE, 'mask.source': 'x'}),
