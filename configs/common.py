@@ -30,7 +30,7 @@ def model():
   config = ml_collections.ConfigDict()
   config.checkpoint = ''  # folder made by convert.lavie, or the name of a shipped model: 'sprites'
   config.dtype = 'auto'  # bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPU
-  config.seed = 0  # of every random number
+  config.seed = 0  # of every random number; 0 to 2**32 - 1
   config.cache = '~/.cache/uniedit_jax'  # compiled programs and inversions, reused from run to run
 
   config.clip = ml_collections.ConfigDict()

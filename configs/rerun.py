@@ -21,17 +21,28 @@ def get_config(path):
   Raises:
     ValueError: it is not that of an edit or a generation.
   """
-  values = json.loads(pathlib.Path(path).expanduser().read_text())
-  if 'task' in values:
+  accepted = 'accepted: the config.json of experiments.edit or .generate'
+  try:
+    values = _with_tuples(json.loads(pathlib.Path(path).expanduser().read_text(encoding='utf-8')))
+  except (OSError, ValueError, RecursionError) as error:
+    raise ValueError(f'{path} cannot be read ({error}); {accepted}') from error
+  if not isinstance(values, dict):
+    raise ValueError(f'{path} holds no object; {accepted}')
+  if {'task', 'preset'} <= set(values):
     config = common.edit(values['task'], values['preset'])
+    if 'baseline' in values:
+      config.baseline = values.pop('baseline')
   elif 'prompt' in values:
     config = generate.get_config()
   else:
-    raise ValueError(
-      f'{path} is the config of another kind of run; accepted: of experiments.edit or .generate'
-    )
-  config.update(_with_tuples(values))
-  return config.lock()
+    raise ValueError(f'{path} is the config of another kind of run; {accepted}')
+  config.lock()
+  for name, value in values.items():
+    try:
+      config.update({name: value})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+      raise ValueError(f'{path}: {name}: {error}; {accepted}') from error
+  return config
 
 
 def _with_tuples(value):

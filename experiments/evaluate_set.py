@@ -11,11 +11,9 @@ from several machines. The workdir gets measures.md and measures.csv: means with
 for motion edits and structure-preserving edits, next to those of the sources.
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-from etils import epath
-
+from experiments.launch import in_one_line, start, workdir_of
 from uniedit_jax.reports import edit_set
 
 
@@ -37,14 +35,12 @@ def run(workdir):
 
 def main(_):
   """Writes the tables, or prints what is wrong."""
-  workdir = epath.Path(flags.FLAGS.workdir).expanduser()
-  try:
+  with in_one_line():
+    workdir = workdir_of(flags.FLAGS['workdir'])
     run(workdir)
-  except (ValueError, OSError) as error:
-    sys.exit(f'{error}')
   print(f'{workdir / "measures.md"}\n{workdir / "measures.csv"}')
 
 
 if __name__ == '__main__':
   flags.DEFINE_string('workdir', None, 'Folder that experiments.batch_edit wrote.', required=True)
-  app.run(main)
+  start(main)

@@ -1,13 +1,32 @@
-"""What the commands that leave a workdir share: flags, early faults, and DONE at the end."""
+"""What the commands share: flags, failures in one line, stops in order, and DONE at the end."""
 
+import contextlib
 import gc
+import importlib.util
+import os
+import pathlib
+import re
+import signal
 import sys
+import threading
+import traceback
 
 from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
+from uniedit_jax.runtime import fields
+from uniedit_jax.runtime.faults import Faults, is_full, line_of
+from uniedit_jax.runtime.files import folder_fault
 from uniedit_jax.runtime.workdir import begin, mark_done
+
+ERROR_FILE = 'error.txt'
+GOES_ON = 'the same command goes on'
+OVERRIDE = re.compile(r'--?config\.([^=]+)')
+
+
+class Stopped(KeyboardInterrupt):
+  """SIGTERM, as Slurm and preempted machines send it."""
 
 
 def define_flags():
@@ -19,7 +38,7 @@ def define_flags():
   )
 
 
-def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
+def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=None):
   """Defines --config and --workdir, and runs unless the folder holds this very run already.
 
   Args:
@@ -27,21 +46,130 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
     run: (request, workdir) -> anything.
     results: names of the files in the workdir that the user is pointed to.
     resolve: request -> dict for config.json, all that the results depend on.
+    finished: (request, workdir) -> what is finished, such as '2 of 5 settings'; None: the run has
+      no parts.
   """
   config_flag, workdir_flag = define_flags()
 
   def main(_):
-    logging.set_verbosity(logging.WARNING)
     gc.freeze()  # what is imported stays: collections during tracing need not walk it
-    workdir = epath.Path(workdir_flag.value).expanduser()
-    try:
+    with in_one_line():
+      workdir = workdir_of(workdir_flag)
       request = read(config_flag.value)
       unfinished = begin(workdir, resolve(request))
-    except ValueError as error:
-      sys.exit(f'{error}')
     if unfinished:
-      run(request, workdir)
-      mark_done(workdir)
+      with in_one_line(workdir, lambda: finished(request, workdir) if finished else '0 of 1'):
+        run(request, workdir)
+        mark_done(workdir)
     print('\n'.join(str(workdir / name) for name in results))
 
-  app.run(main)
+  start(main)
+
+
+def workdir_of(flag):
+  """The folder of the flag --workdir; raises ValueError if it cannot be one."""
+  if fault := folder_fault(flag.value):
+    raise ValueError(f'workdir is {fault}')
+  return epath.Path(flag.value).expanduser()
+
+
+def start(main):
+  """Runs `main(arguments)` with the flags parsed; a wrong flag, and SIGTERM, end in one line."""
+
+  def stop(*_):
+    raise Stopped
+
+  def quiet(arguments):
+    logging.set_verbosity(logging.WARNING)
+    signal.signal(signal.SIGTERM, stop)
+    return main(arguments)
+
+  app.run(quiet, flags_parser=_parse)
+
+
+@contextlib.contextmanager
+def in_one_line(workdir=None, finished=lambda: ''):
+  """Ends the command with one line for whatever a block raises.
+
+  Args:
+    workdir: epath.Path of the folder where error.txt gets the traceback; None: nothing has begun.
+    finished: () -> what is finished, such as '2 of 5 edits'.
+  """
+  try:
+    yield
+    if workdir:
+      (workdir / ERROR_FILE).unlink(missing_ok=True)
+  except KeyboardInterrupt as stopped:
+    number = signal.SIGTERM if isinstance(stopped, Stopped) else signal.SIGINT
+    told = finished() if workdir else ''
+    _end(f'stopped: {told} finished; {GOES_ON}' if told else 'stopped', 128 + number)
+  except Exception as error:
+    text = line_of(error)
+    if workdir:
+      if is_full(error, workdir):
+        text += f'; the disk is full, or files are limited in size: with room, {GOES_ON}'
+      with contextlib.suppress(OSError):
+        (workdir / ERROR_FILE).write_text(traceback.format_exc())
+        text += f' (traceback: {workdir / ERROR_FILE})'
+    _end(text, 1)
+
+
+def _end(text, status):
+  """Prints a line and ends, without waiting for a program that a thread still compiles."""
+  print(text, file=sys.stderr, flush=True)
+  sys.stdout.flush()
+  others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+  if not all(thread.daemon for thread in others):
+    os._exit(status)
+  sys.exit(status)
+
+
+def _parse(arguments):
+  """Parses the flags; returns the other arguments."""
+  path = _config_path(arguments)
+  try:
+    others = flags.FLAGS(arguments)
+    if 'config' in flags.FLAGS:
+      hasattr(flags.FLAGS.config, 'lock')  # a file that could not be read raises when it is used
+    return others
+  except AttributeError as error:
+    with in_one_line():
+      _end('; '.join(_unknown_fields(path, arguments)) or line_of(error), 1)
+  except flags.Error as error:
+    # The words of a config that raises, around which two libraries put a traceback.
+    around = error
+    while around and 'Traceback' in str(around):
+      around = around.__context__
+    _end(line_of(around or error) if around is not error else str(error), 1)
+  except OSError as error:
+    is_there = path and pathlib.Path(path.partition(':')[0]).is_file()
+    accepted = 'accepted: a file of configs/, with its form behind a colon'
+    _end(line_of(error.__cause__) if is_there else f'config is {path!r}; {accepted}', 1)
+  except Exception as error:
+    _end(f'{path}: {line_of(error)}', 1)
+
+
+def _config_path(arguments):
+  """What --config is given, with its form, or ''."""
+  for given, following in zip(arguments, [*arguments[1:], ''], strict=True):
+    name, is_joined, value = given.partition('=')
+    if name in ('--config', '-config'):
+      return value if is_joined else following
+  return ''
+
+
+def _unknown_fields(path, arguments):
+  """The flags --config.<field> whose config has no such field: `Faults` with the nearest."""
+  file, *form = path.split(':', 1)
+  spec = importlib.util.spec_from_file_location('given_config', file)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  known = fields.flatten(module.get_config(*form).to_dict())
+  sections = {name.rpartition('.')[0] for name in known}
+  faults = Faults()
+  for name in (found[1] for found in map(OVERRIDE.match, arguments) if found):
+    faults.unless(
+      name in known or name in sections,
+      f'config.{name} is no field of {path}{fields.nearest(name, known)}',
+    )
+  return faults

@@ -57,6 +57,16 @@ def run(passes, workdir):
   return rows
 
 
+def finished(passes, workdir):
+  """How many settings are finished, in words."""
+  done = [
+    len(one.settings)
+    for number, one in enumerate(passes)
+    if (workdir / 'passes' / f'{number:03d}.json').exists()
+  ]
+  return f'{sum(done)} of {sum(len(one.settings) for one in passes)} settings'
+
+
 def _make(one, model, workdir, number, log):
   """Makes the settings of a pass: their rows of results.csv."""
   source, rows = read_source(one.edit), []
@@ -77,4 +87,4 @@ def _read(config):
 
 
 if __name__ == '__main__':
-  launch(_read, run, ['index.html', 'results.csv'], resolve_sweep)
+  launch(_read, run, ['index.html', 'results.csv'], resolve_sweep, finished)

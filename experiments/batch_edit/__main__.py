@@ -10,15 +10,15 @@ process writes anew when it ends. An edit that fails leaves error.json, the othe
 exit status is 1. `--dry_run` prints the plan.
 """
 
+import contextlib
 import sys
 
 import jax
-from absl import app, flags, logging
-from etils import epath
+from absl import flags
 
 from experiments.batch_edit import run as batch_run
 from experiments.batch_edit import summary
-from experiments.launch import define_flags
+from experiments.launch import define_flags, in_one_line, start, workdir_of
 from experiments.requests.batch import read_batch
 from uniedit_jax.runtime import sharding
 
@@ -28,25 +28,30 @@ _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print what would be done, and en
 
 def main(_):
   """Runs the edits of the manifest, or with --dry_run prints the plan."""
-  logging.set_verbosity(logging.WARNING)
-  config, workdir = _CONFIG.value, epath.Path(_WORKDIR.value).expanduser()
-  try:
+  config = _CONFIG.value
+  with in_one_line():
+    workdir = workdir_of(_WORKDIR)
     if config.coordinator:  # before anything asks for devices
       sharding.meet(config.coordinator, config.processes, config.process)
     batch = read_batch(config)
     process, processes = jax.process_index(), jax.process_count()
     if _DRY_RUN.value:
       return print(summary.plan(batch, batch_run.chunks_of, processes))
-    for name, fault in batch.faulty.items():
-      batch_run.leave_error(workdir / 'items' / name, ValueError(fault))
-    failed = batch_run.run(batch, workdir, process, processes)
-  except (ValueError, OSError) as error:
-    sys.exit(f'{error}')
-  summary.write(workdir, [*batch.faulty, *(item.id for item in batch.items)])
+  ids = [*batch.faulty, *(item.id for item in batch.items)]
+  with in_one_line(workdir, lambda: batch_run.finished(batch, workdir)):
+    try:
+      for name, fault in batch.faulty.items():
+        batch_run.leave_error(workdir / 'items' / name, ValueError(fault))
+      failed = batch_run.run(batch, workdir, process, processes)
+    except BaseException:
+      with contextlib.suppress(Exception):  # what is finished is worth a page whatever happened
+        summary.write(workdir, ids)
+      raise
+    summary.write(workdir, ids)
   print('\n'.join(str(workdir / name) for name in ('index.html', 'summary.csv')))
   if failed + len(batch.faulty):
     sys.exit(1)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  start(main)

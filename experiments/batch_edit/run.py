@@ -2,10 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import errno
-import itertools
-import pathlib
-import shutil
 import time
 
 import jax
@@ -13,54 +9,97 @@ import tqdm
 from absl import logging
 
 from experiments import edit as edit_command
+from experiments.batch_edit import summary
+from experiments.batch_edit.claims import Claims
 from uniedit_jax.pipeline import edit as pipeline_edit
 from uniedit_jax.pipeline.sources import read_masks, read_source
 from uniedit_jax.runtime import progress, sharding
-from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.faults import Faults, is_full, line_of
 from uniedit_jax.runtime.workdir import begin, mark_done, write_json
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file size
-LEAST_FREE = 2**16  # bytes of a disk; with less it is full
 
 
 def run(batch, workdir, process=0, processes=1):
   """Makes the unfinished edits of a `BatchRequest` that this process has; returns how many failed.
 
+  Those that another run on the workdir is making are left to it.
+
   Raises:
-    ValueError: a folder holds the finished edit of another config.
+    FaultsError: folders hold finished edits of another config, and faulty ones are not skipped.
     OSError: the disk is full; what was finished is.
   """
   folder, log = lambda item: workdir / 'items' / item.id, progress.shown_log()
-  mine = batch.items[process::processes]
-  todo = [item for item in mine if begin(folder(item), item.resolved)]
-  if not todo:
-    return 0
-  mesh, failed, began = sharding.data_mesh(), 0, time.monotonic()
-  first = todo[0].edit
-  model = pipeline_edit.load(first.request.checkpoint, first.dtype, batch.cache, log)
-  model = model._replace(params=sharding.replicate(model.params, mesh))
-  chunks = chunks_of(todo, mesh.size * batch.per_device)
-  # One thread reads ahead and one writes behind, while this one keeps the devices busy.
-  with (
-    concurrent.futures.ThreadPoolExecutor(1) as reader,
-    concurrent.futures.ThreadPoolExecutor(1) as writer,
-    tqdm.tqdm(total=len(todo), unit='edit', desc='edits', disable=jax.process_index() > 0) as bar,
-  ):
-    ahead, writing = reader.submit(read_items, chunks[0]), []
-    for chunk, following in itertools.zip_longest(chunks, chunks[1:]):
-      read, ahead = ahead.result(), following and reader.submit(read_items, following)
-      made = _make(chunk, read, model, mesh, log, workdir / 'items')
+  todo, failed = _check_finished(batch, batch.items[process::processes], folder)
+  with Claims(workdir / 'claims') as claims:
+    mesh = sharding.data_mesh()
+    chunks = chunks_of(todo, mesh.size * batch.per_device)
+    claimed = _claimed(chunks, claims, folder)
+    chunk = next(claimed, None)
+    if not chunk:
+      return failed
+    began, first = time.monotonic(), chunk[0].edit
+    model = pipeline_edit.load(first.request.checkpoint, first.dtype, batch.cache, log)
+    model = model._replace(params=sharding.replicate(model.params, mesh))
+    # One thread reads ahead and one writes behind, while this one keeps the devices busy.
+    with (
+      concurrent.futures.ThreadPoolExecutor(1) as reader,
+      concurrent.futures.ThreadPoolExecutor(1) as writer,
+      tqdm.tqdm(total=len(todo), unit='edit', desc='edits', disable=jax.process_index() > 0) as bar,
+    ):
+      ahead, writing = reader.submit(read_items, chunk), []
+      while chunk:
+        following = next(claimed, None)
+        read, ahead = ahead.result(), following and reader.submit(read_items, following)
+        made = _make(chunk, read, model, mesh, log, workdir / 'items')
+        failed += _wait(writing)
+        facts = {'process': process, 'edits_at_once': len(chunk), **log.as_dict()}
+        log = progress.shown_log()  # seconds of the next ones are their own
+        writing = [
+          writer.submit(_leave, claims, read[item.id], made[item.id], model, folder(item), facts)
+          for item in chunk
+        ]
+        bar.update(len(chunk))
+        bar.set_postfix_str(f'{3600 * bar.n / (time.monotonic() - began):.3g} edits/h')
+        chunk = following
       failed += _wait(writing)
-      facts = {'process': process, 'edits_at_once': len(chunk), **log.as_dict()}
-      log = progress.shown_log()  # seconds of the next ones are their own
-      writing = [
-        writer.submit(_leave, read[item.id], made[item.id], model, folder(item), facts)
-        for item in chunk
-      ]
-      bar.update(len(chunk))
-      bar.set_postfix_str(f'{3600 * bar.n / (time.monotonic() - began):.3g} edits/h')
-    failed += _wait(writing)
   return failed
+
+
+def finished(batch, workdir):
+  """How many edits of a batch are finished, in words."""
+  done = sum((workdir / 'items' / item.id / 'DONE').exists() for item in batch.items)
+  return f'{done} of {len(batch.items) + len(batch.faulty)} edits'
+
+
+def _check_finished(batch, items, folder):
+  """(The items that are not finished, how many have damaged or other results)."""
+  todo, faults, damaged = [], Faults(), 0
+  for item in items:
+    if not (folder(item) / 'DONE').exists():
+      todo.append(item)
+    elif Faults().attempt(summary.read_finished, folder(item)) is None:
+      damaged += 1  # the summary says what is missing
+    else:
+      faults.attempt(begin, folder(item), item.resolved)
+  if not batch.skip_faulty:
+    faults.stop()
+  for fault in faults:
+    logging.error('%s', fault)
+  return todo, damaged + len(faults)
+
+
+def _claimed(chunks, claims, folder):
+  """Yields the items of each chunk that nobody makes or has made, claimed and begun."""
+  for chunk in chunks:
+    own = []
+    for item in chunk:
+      if not claims.take(item.id):
+        logging.warning('edit %s is made by another run', item.id)
+      elif begin(folder(item), item.resolved):
+        own.append(item)
+      else:
+        claims.release(item.id)
+    if own:
+      yield own
 
 
 def chunks_of(items, size):
@@ -98,7 +137,7 @@ def _make(chunk, read, model, mesh, log, folder):
       return {item.id: None}
     return made | (make_items(sound, read, model, mesh, log) if sound else {})
   except Exception as error:
-    if _is_full(error, folder):
+    if is_full(error, folder):
       raise
     logging.exception('edits %s', [item.id for item in sound])
     return made | {item.id: error for item in sound}
@@ -116,7 +155,7 @@ def make_items(items, read, model, mesh, log):
   return results
 
 
-def _leave(read, result, model, folder, facts):
+def _leave(claims, read, result, model, folder, facts):
   """Writes what a single edit leaves, DONE last; returns whether it failed."""
   try:
     if isinstance(result, Exception):
@@ -131,27 +170,20 @@ def _leave(read, result, model, folder, facts):
     (folder / 'error.json').unlink(missing_ok=True)
     mark_done(folder)
   except Exception as error:
-    if _is_full(error, folder):
+    if is_full(error, folder):
       raise
     logging.error('edit %s: %s', folder.name, error)
     leave_error(folder, error)
     return True
+  finally:
+    claims.release(folder.name)
   return False
 
 
 def leave_error(folder, error):
   """Writes why an edit was not made."""
-  write_json(folder / 'error.json', {'error': str(error), 'kind': type(error).__name__})
+  write_json(folder / 'error.json', {'error': line_of(error), 'kind': type(error).__name__})
 
 
 def _wait(writing):
   return sum(future.result() for future in writing)
-
-
-def _is_full(error, folder):
-  """Whether an error means that nothing more can be written."""
-  if getattr(error, 'errno', None) in FULL:
-    return True
-  # The video encoder is another program, whose errors have no errno.
-  local = pathlib.Path(folder)
-  return local.exists() and shutil.disk_usage(local).free < LEAST_FREE

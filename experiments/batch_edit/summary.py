@@ -1,6 +1,7 @@
 """The plan of a batch before it runs, and the summary of its results."""
 
 import collections
+import contextlib
 import json
 
 from etils import epath
@@ -51,7 +52,8 @@ def write(workdir, ids):
 
   The workdir has items/<id>/ for some of the `ids` of all edits.
   """
-  rows = [_row(epath.Path(workdir) / 'items' / name, name) for name in ids]
+  read = [_read(epath.Path(workdir) / 'items' / name, name) for name in ids]
+  rows = [row for row, _ in read]
   counts = dict(collections.Counter(row['state'] for row in rows))
   tables.write_csv(workdir / 'summary.csv', rows)
   write_json(workdir / 'summary.json', {'counts': counts, 'edits': rows})
@@ -66,35 +68,42 @@ def write(workdir, ids):
     lines += (
       '<tr>' + ''.join(f'<td{kind(name)}>{cell}</td>' for name, cell in shown.items()) + '</tr>'
     )
-  videos = ''.join(_video(epath.Path(workdir), row['id']) for row in rows if row['state'] == 'done')
+  videos = ''.join(_video(row['id'], found) for row, found in read if found)
   told = ', '.join(f'{count} {state}' for state, count in counts.items())
   parts = {'counts': told, 'rows': lines, 'videos': videos} | ({} if videos else {'controls': ''})
   page.write_page(workdir / 'index.html', f'{workdir.name}: batch', BODY, parts, STYLE)
 
 
-def _video(workdir, name):
+def read_finished(folder):
+  """The config, metrics and run record of a finished edit, dict; raises ValueError if damaged."""
+  found = edit_set.read_item(folder, (*edit_set.FILES, 'run'))
+  if not isinstance(found['run'].get('fps'), int | float):
+    raise ValueError('run.json has no fps')
+  return found
+
+
+def _video(name, found):
   """The edit as a video with its prompt; a file each, as there may be thousands."""
-  config, run = (
-    json.loads((workdir / 'items' / name / f'{file}.json').read_text())
-    for file in ('config', 'run')
-  )
   address = f'items/{escape(name)}'
-  prompt = escape(config['target_prompt'])
+  prompt = escape(found['config'].get('target_prompt', ''))
   label = f'<a href="{address}/report.html">{escape(name)}</a> <small>{prompt}</small>'
-  return page.link(f'items/{name}/edit.mp4', run['fps'], label)
+  return page.link(f'items/{name}/edit.mp4', found['run']['fps'], label)
 
 
-def _row(folder, name):
-  """What became of an edit."""
+def _read(folder, name):
+  """(Row of what became of an edit, what `read_finished` finds or None)."""
   if (folder / 'DONE').exists():
-    return {'id': name, 'state': 'done', **json.loads((folder / 'metrics.json').read_text())}
-  if (folder / 'error.json').exists():
-    return {
-      'id': name,
-      'state': 'failed',
-      'error': json.loads((folder / 'error.json').read_text())['error'],
-    }
-  return {'id': name, 'state': 'pending'}
+    try:
+      found = read_finished(folder)
+      return {'id': name, 'state': 'done', **found['metrics']}, found
+    except ValueError as error:
+      return {'id': name, 'state': 'damaged', 'error': f'{error}; remove {folder} to remake'}, None
+  if not (folder / 'error.json').exists():
+    return {'id': name, 'state': 'pending'}, None
+  row = {'id': name, 'state': 'failed', 'error': 'error.json cannot be read'}
+  with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    row['error'] = str(json.loads((folder / 'error.json').read_text())['error'])
+  return row, None
 
 
 def _shown(value):

@@ -13,17 +13,17 @@ import hashlib
 import re
 import sys
 
-from absl import app, logging
+from absl import logging
 from etils import epath
 
 from experiments.compare.cells import make_cell
-from experiments.launch import define_flags
-from experiments.requests.compare import read_compare, set_changes
-from experiments.requests.manifest import read_value
+from experiments.launch import define_flags, in_one_line, start, workdir_of
+from experiments.requests.compare import read_compare, set_changes, value_of
 from uniedit_jax.pipeline.edit import load
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.reports.comparison import write_comparison_report
 from uniedit_jax.runtime import progress
+from uniedit_jax.runtime.faults import FaultsError, line_of
 from uniedit_jax.runtime.workdir import once, write_json
 
 CHANGE = re.compile(r'--?config\.setups\.([^.=]+)\.changes\.([^=]+)=(.*)', re.DOTALL)
@@ -33,7 +33,7 @@ def run(request, workdir):
   """Makes what is missing of a `CompareRequest`, and writes comparison.json and results.json.
 
   Raises:
-    RuntimeError: lists the edits that failed; all others are made first.
+    FaultsError: lists the edits that failed; all others are made first.
   """
   workdir = epath.Path(workdir)
   log, rows, failed = progress.shown_log(), [], []
@@ -49,9 +49,9 @@ def run(request, workdir):
         rows += once(path, make_cell, cell, compared, model, workdir, key=key)
       except Exception as error:  # the others are worth having whatever went wrong
         logging.exception('%s by %s', cell.name, cell.method)
-        failed.append(f'{cell.name} by {cell.method}: {type(error).__name__}: {error}')
+        failed.append(f'{cell.name} by {cell.method}: {line_of(error)}')
   if failed:
-    raise RuntimeError('some edits failed:\n' + '\n'.join(f'  - {fault}' for fault in failed))
+    raise FaultsError(failed, 'some edits failed')
   comparison_format.write_comparison(workdir, request.comparison)
   # Every method measured the source; once is enough.
   rows = list({(row['edit'], row['method']): row for row in rows}.values())
@@ -68,7 +68,7 @@ def split_changes(arguments):
   """
   found = [CHANGE.fullmatch(argument) for argument in arguments]
   others = [given for given, match in zip(arguments, found, strict=True) if not match]
-  return others, [(*match.groups()[:2], read_value(match[3])) for match in found if match]
+  return others, [(*match.groups()[:2], value_of(*match.groups()[1:])) for match in found if match]
 
 
 def launch():
@@ -78,19 +78,26 @@ def launch():
   sys.argv, changes = split_changes(sys.argv)
 
   def main(_):
-    logging.set_verbosity(logging.WARNING)
-    config, workdir = config_flag.value, epath.Path(workdir_flag.value).expanduser()
-    try:
+    config = config_flag.value
+    with in_one_line():
+      workdir = workdir_of(workdir_flag)
       set_changes(config, changes)
       request = read_compare(config, workdir)
       write_json(workdir / 'config.json', config.to_dict())
+    with in_one_line(workdir, lambda: finished(request, workdir)):
       run(request, workdir)
-    except (ValueError, RuntimeError) as error:
-      sys.exit(f'{error}')
-    print(write_comparison_report(workdir))
+      page = write_comparison_report(workdir)
+    print(page)
     print('\n'.join(str(workdir / name) for name in ('index.html', 'table.md', 'results.csv')))
 
-  app.run(main)
+  start(main)
+
+
+def finished(request, workdir):
+  """How many edits are finished, in words."""
+  folder = workdir / 'edits'
+  done = sum((folder / cell.name / f'{cell.method}.json').exists() for cell in request.cells)
+  return f'{done} of {len(request.cells)} edits'
 
 
 if __name__ == '__main__':

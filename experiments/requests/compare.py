@@ -1,5 +1,6 @@
 """From the config of a comparison to its edits, each checked for each method."""
 
+import ast
 import dataclasses
 import importlib
 import json
@@ -7,11 +8,12 @@ from typing import Any, NamedTuple
 
 from configs.compare import change
 from experiments.requests.edit import check_request, request_of
-from experiments.requests.manifest import read_manifest
+from experiments.requests.manifest import sound_lines
 from experiments.requests.sprites import check_choices, read_world_model
 from uniedit_jax.media import video
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.pipeline.request import EditRequest
 from uniedit_jax.reports.clips import write_mask
 from uniedit_jax.reports.comparison_format import TASKS, Comparison
 from uniedit_jax.runtime import fields
@@ -22,7 +24,7 @@ from uniedit_jax.sprites.render import render
 PER_KIND = 40  # edits of a split, of which a comparison has the first
 # A line of a manifest says which clip is edited to what, not how.
 CLIP_FIELDS = (
-  'id', 'task', 'seed', 'video', 'image', 'generated', 'source_prompt', 'target_prompt',
+  'task', 'seed', 'video', 'image', 'generated', 'source_prompt', 'target_prompt',
 )  # fmt: skip
 CLIP_PARTS = ('clip', 'window', 'move', 'mask', 'metrics')
 
@@ -114,6 +116,16 @@ def read_compare(config, workdir):
   return CompareRequest(comparison, edits, cells, config.checkpoint, dtype, config.cache, left_out)
 
 
+def value_of(field, text):
+  """The value that the text of a flag says; options of comparison methods have no types here."""
+  if not field.startswith('baseline.'):
+    return fields.of_text(EditRequest, field, text)
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
 def set_changes(config, changes):
   """Sets (method, dotted field, value) in `setups.<method>.changes` of a comparison's config.
 
@@ -143,20 +155,20 @@ def _read_lines(config, _, faults):
     f'prompts and source_prompt are {told} with a manifest, whose lines have their own prompts; '
     "accepted: ('full', 'caption')",
   )
-  for number, line in faults.attempt(read_manifest, config.manifest) or ():
+  for name, (line, given) in (faults.attempt(sound_lines, config.manifest) or {}).items():
     own = [
-      name for name in line if name not in CLIP_FIELDS and name.split('.')[0] not in CLIP_PARTS
+      field for field in given if field not in CLIP_FIELDS and field.split('.')[0] not in CLIP_PARTS
     ]
     accepted = f'{", ".join(CLIP_FIELDS)} and those of {", ".join(CLIP_PARTS)}'
     faults.unless(
-      not own, f'line {number}: {", ".join(own)} would change the methods; accepted: {accepted}'
+      not own, f'{line}: {", ".join(own)} would change the methods; accepted: {accepted}'
     )
-    task = line.get('task')
-    faults.unless(task in TASKS, f'line {number}: task is {task!r}; accepted: {", ".join(TASKS)}')
+    task = given.get('task')
+    faults.unless(task in TASKS, f'{line}: task is {task!r}; accepted: {", ".join(TASKS)}')
     # A method may come with a clip of its own.
-    fields = {'video': '', 'source_prompt': '', 'target_prompt': ''}
-    fields |= {name: value for name, value in line.items() if name not in ('id', 'task')}
-    edits[line['id']] = ComparedEdit(task, task, fields)
+    clip = {'video': '', 'source_prompt': '', 'target_prompt': ''}
+    clip |= {field: value for field, value in given.items() if field != 'task'}
+    edits[name] = ComparedEdit(task, task, clip)
   return edits
 
 

@@ -6,8 +6,6 @@ begins the videos of a folder. The folders lie next to it: DAVIS_480p/480p_video
 what measures take as the source prompt.
 """
 
-import csv
-
 VIDEO, CAPTION = 'Video name', 'Our GT caption'
 KINDS = {
   'style': 'Style Change Caption',
@@ -22,59 +20,57 @@ FOLDERS = {
 }
 
 
-def is_layout(text):
-  """Whether the text of a csv is such a table."""
-  return text.startswith(f'{VIDEO},')
+def read(folder, heads, rows):
+  """Reads the table.
 
-
-def read(path, text, faults):
-  """Reads the table, the text of the file at `path`; `faults` collects what is wrong, with lines.
+  Args:
+    folder: epath.Path of the folder that its csv lies in.
+    heads: list of its heads.
+    rows: list of (line number, list of cells).
 
   Yields:
-    (line number, dict {field of the config: value} with 'id'), four for each video.
+    (line number, dict {field of the config: value} with 'id', faults), four for each video; {} for
+    a row with faults.
+
+  Raises:
+    ValueError: heads are missing.
   """
-  reader, folder = csv.DictReader(text.splitlines(), restkey='further cells', restval=''), None
-  heads = [(head or '').strip() for head in reader.fieldnames]
-  reader.fieldnames = heads
-  if missing := [head for head in (CAPTION, *KINDS.values()) if head not in heads]:
-    faults.append(
+  needed = (VIDEO, CAPTION, *KINDS.values())
+  if missing := [head for head in needed if head not in heads]:
+    raise ValueError(
       f'line 1: heads lack {", ".join(missing)}; accepted: the heads of LOVEU-TGVE 2023'
     )
-    return
-  for row in reader:
-    line, cells = f'line {reader.line_num}', {head: ' '.join(row[head].split()) for head in heads}
-    name, described = cells[VIDEO], any(cells[head] for head in (CAPTION, *KINDS.values()))
+  part = None
+  for number, row in rows:
+    padded = zip(heads, row + [''] * len(heads), strict=False)
+    cells = {head: ' '.join(cell.split()) for head, cell in padded}
+    name, described = cells[VIDEO], any(cells[head] for head in needed[1:])
     if name.endswith(':') and not described:
-      folder = FOLDERS.get(name)
-      faults.unless(
-        folder,
-        f'{line}: {VIDEO} is {name!r}; accepted as the begin of a folder: {", ".join(FOLDERS)}',
-      )
+      part = FOLDERS.get(name)
+      if not part:
+        accepted = f'accepted as the begin of a folder: {", ".join(FOLDERS)}'
+        yield number, {}, [f'{VIDEO} is {name!r}; {accepted}']
     elif name or described:
-      lacking = [head for head in (VIDEO, CAPTION, *KINDS.values()) if not cells[head]]
-      faults.unless(
-        not lacking,
-        f'{line}: no {", ".join(lacking)}; accepted: a video with a caption and four edits',
-      )
-      if not folder:
-        faults.append(
-          f'{line}: {name!r} is in no folder; accepted: below one of {", ".join(FOLDERS)}'
-        )
+      faults, source = [], None
+      if lacking := [head for head in needed if not cells[head]]:
+        faults.append(f'no {", ".join(lacking)}; accepted: a video with a caption and four edits')
+      if not part:
+        faults.append(f'{name!r} is in no folder; accepted: below one of {", ".join(FOLDERS)}')
       elif not lacking:
-        source = _find(path.parent / folder, name, line, faults)
-        for kind, head in KINDS.items():
-          prompts = {'target_prompt': cells[head], 'metrics.source_prompt': cells[CAPTION]}
-          yield (
-            reader.line_num,
-            {'id': f'{name}_{kind}', 'video': str(source), 'task': 'appearance', **prompts},
-          )
+        source = _find(folder / part, name, faults)
+      if faults:
+        yield number, {}, faults
+        continue
+      for kind, head in KINDS.items():
+        prompts = {'target_prompt': cells[head], 'metrics.source_prompt': cells[CAPTION]}
+        fixed = {'id': f'{name}_{kind}', 'video': str(source), 'task': 'appearance'}
+        yield number, fixed | prompts, []
 
 
-def _find(folder, name, line, faults):
+def _find(folder, name, faults):
   """The video, or its frames."""
   places = folder / '480p_videos' / f'{name}.mp4', folder / '480p_frames' / name
   found = next((place for place in places if place.exists()), None)
-  faults.unless(
-    found, f'{line}: there is no video of {name!r}; accepted: {" or ".join(map(str, places))}'
-  )
+  if not found:
+    faults.append(f'there is no video of {name!r}; accepted: {" or ".join(map(str, places))}')
   return found

@@ -5,11 +5,35 @@ from typing import Any, NamedTuple
 import jax
 
 from uniedit_jax.pipeline.model import resolve_dtype
-from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime import checkpoint, fields
 from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.files import folder_fault
 
 PARTS = {'vae': ('vae',), 'model': ('unet', 'text')}
 LOOKS = 12  # clips in a validation picture
+# The lowest and highest value of each number, and all values of a name.
+BOUNDS = {
+  'part': tuple(PARTS),
+  'seed': (0, 2**32 - 1),
+  'warmup': (1, 10**6),
+  'ema': (0, 1),
+  'max_minutes': (0, 10**6),
+  'save_minutes': (0, 10**6),
+  'look_every': (1, 10**9),
+  'data.clips': (1, 10**5),  # 50 kB each
+  'data.validation': (LOOKS, 10**4),
+  'kl_weight': (0, 10**3),
+  'captions': (1, 1000),
+  'prompt_dropout': (0, 1),
+  'localization': (0, 10**3),
+}
+STAGE_BOUNDS = {
+  'steps': (1, 10**7),
+  'images': (0, 10**5),
+  'clips': (0, 10**4),
+  'first_rate': (0, 1),
+  'last_rate': (0, 1),
+}
 ASIDE = ('cache', 'max_minutes', 'save_minutes', 'look_every')  # they do not change the result
 
 
@@ -49,39 +73,38 @@ def read_training(config):
     FaultsError: lists all faults.
   """
   faults = Faults()
-  faults.unless(config.part in PARTS, f"part is {config.part!r}; accepted: 'vae', 'model'")
+  dtype = faults.attempt(resolve_dtype, config.dtype)
+  devices = faults.attempt(jax.device_count) or 1
 
-  # Stages and data.
-  stages = [config[name].to_dict() for name in sorted(config) if name.startswith('stage')]
-  devices = jax.device_count()
-  for i, stage in enumerate(stages, 1):
-    for name in ('images', 'clips'):
-      sound = stage[name] >= 0 and stage[name] % devices == 0
+  # Numbers.
+  stages = {name: config[name].to_dict() for name in sorted(config) if name.startswith('stage')}
+  bounds = BOUNDS | {
+    f'{stage}.{name}': bound for stage in stages for name, bound in STAGE_BOUNDS.items()
+  }
+  out_of_bounds = fields.bound_faults(fields.flatten(config.to_dict()), bounds)
+  faults += out_of_bounds.values()
+  for name, stage in stages.items():
+    for kind in ('images', 'clips'):
       accepted = f'multiples of the {devices} devices'
-      faults.unless(sound, f'stage{i}.{name} is {stage[name]}; accepted: {accepted}')
-    sound = stage['steps'] >= 1 and stage['images'] + stage['clips']
-    faults.unless(sound, f'stage{i} is {stage}; accepted: at least one step, and images or clips')
-  faults.unless(
-    config.data.clips >= 1 and config.data.validation >= LOOKS,
-    f'data is {config.data.to_dict()}; accepted: clips and at least {LOOKS} for validation',
-  )
+      sound = f'{name}.{kind}' in out_of_bounds or stage[kind] % devices == 0
+      faults.unless(sound, f'{name}.{kind} is {stage[kind]}; accepted: {accepted}')
+    sound = stage['images'] or stage['clips']
+    faults.unless(sound, f'{name} is {stage}; accepted: images or clips')
+  wrong = folder_fault(config.cache)
+  faults.unless(not wrong, f'cache is {wrong}')
 
   # The model.
-  sources = {'init': config.init}
-  if config.part == 'model':
-    sound = config.localization >= 0
-    faults.unless(sound, f'localization is {config.localization}; accepted: 0 or more')
-    faults.unless(config.captions >= 1, f'captions is {config.captions}; accepted: 1 or more')
-    sources['vae'] = config.vae
+  sources = {name: config[name] for name in ('init', 'vae') if name in config}
   accepted = f'{", ".join(checkpoint.SHIPPED)}, a folder'
   for name, source in sources.items():
-    sound = not source or (checkpoint.locate(source) / 'config.json').exists()
-    faults.unless(sound, f'{name} is {source!r}, which is no checkpoint; accepted: {accepted}')
-  dtype = faults.attempt(resolve_dtype, config.dtype)
+    wrong = Faults()
+    found = wrong.attempt(lambda at=source: (checkpoint.locate(at) / 'config.json').exists())
+    why = f'which is no checkpoint{"".join(f" ({fault})" for fault in wrong)}'
+    faults.unless(found or not source, f'{name} is {source!r}, {why}; accepted: {accepted}')
   faults.stop()
-  fields = {name: config[name] for name in TrainingRequest._fields if name in config}
-  fields |= {'dtype': dtype, 'stages': stages}
-  return TrainingRequest(clips=config.data.clips, validation=config.data.validation, **fields)
+  given = {name: config[name] for name in TrainingRequest._fields if name in config}
+  given |= {'dtype': dtype, 'stages': list(stages.values())}
+  return TrainingRequest(clips=config.data.clips, validation=config.data.validation, **given)
 
 
 def resolve_training(request):

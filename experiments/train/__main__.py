@@ -102,5 +102,14 @@ def run(request, workdir):
     sys.exit()
 
 
+def finished(request, workdir):
+  """The step of the newest state, in words."""
+  folder = workdir / 'states'
+  saved = (
+    [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.exists() else []
+  )
+  return f'{max(saved, default=0)} of {sum(stage["steps"] for stage in request.stages)} steps'
+
+
 if __name__ == '__main__':
-  launch(read_training, run, ['checkpoint', 'losses.png'], resolve_training)
+  launch(read_training, run, ['checkpoint', 'losses.png'], resolve_training, finished)

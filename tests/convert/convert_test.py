@@ -51,6 +51,8 @@ def state():
       'encoder/mid_block/attentions_0/to_out_0/kernel',
     ),
     ('decoder.mid_block.attentions.0.query.bias', 'decoder/mid_block/attentions_0/to_q/bias'),
+    ('encoder.mid_block.attentions.0.key.weight', 'encoder/mid_block/attentions_0/to_k/kernel'),
+    ('decoder.mid_block.attentions.0.value.bias', 'decoder/mid_block/attentions_0/to_v/bias'),
     ('ff.net.0.proj.weight', 'ff/net_0/proj/kernel'),
     ('time_embedding.linear_1.weight', 'time_embedding/linear_1/kernel'),
   ],

@@ -21,7 +21,7 @@ from experiments import edit
 from experiments.batch_edit import run as batch_run
 from experiments.batch_edit import summary
 from experiments.requests.batch import read_batch
-from experiments.requests.manifest import read_manifest
+from experiments.requests.manifest import read_manifest, sound_lines
 from tests.helpers import bucket
 from tests.helpers.tiny_run import config_of, make_folder
 from uniedit_jax.media import video
@@ -173,12 +173,12 @@ def test_all_faults_of_a_manifest_are_told_with_their_lines(folder):
   path = write_manifest(folder / 'bad.jsonl', lines)
   path.write_text(path.read_text() + '{"id": \n[1]\n')
   with pytest.raises(ValueError) as caught:
-    read_manifest(path)
+    sound_lines(path)
   for fault in (
     "line 2: id is 'a', as in line 1",
     "line 3: id is 'b/c'",
-    'line 4: no JSON',
-    "line 5: '[1]'",
+    'line 4: column 8: no JSON',
+    'line 5: it is [1]',
   ):
     assert fault in str(caught.value)
   lines[1:] = [
@@ -196,8 +196,8 @@ def test_all_faults_of_a_manifest_are_told_with_their_lines(folder):
     read_batch(config_for(folder, 'bad.jsonl'))
   for fault in (
     'line 1 (a): ', "'none.mp4'",
-    "line 2: 'structure.step' is no field of EditRequest; did you mean 'structure.steps'?",
-    'line 3: checkpoint cannot differ from edit to edit',
+    "line 2 (b): 'structure.step' is no field of EditRequest; did you mean 'structure.steps'?",
+    'line 3 (c): checkpoint cannot differ from edit to edit',
   ):  # fmt: skip
     assert fault in str(caught.value)
   del lines[2]
@@ -216,8 +216,8 @@ def test_csv_says_what_jsonl_says(folder):
   assert given[0].structure.steps == (0, 1) and given[1].structure.steps is None
   assert [one.guidance for one in given] == [3.0, 7.5]
   (folder / 'short.csv').write_text('id,video\na\n')
-  with pytest.raises(ValueError, match='line 2: another number of cells than heads'):
-    read_manifest(folder / 'short.csv')
+  with pytest.raises(ValueError, match=r'line 2 .a.: 1 cells under 2 heads'):
+    sound_lines(folder / 'short.csv')
   for name, why in (
     ('none.jsonl', 'which is no file'),
     ('clip.mp4', 'accepted: a .jsonl or .csv file'),

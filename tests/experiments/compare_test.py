@@ -214,7 +214,7 @@ def test_what_fails_is_told_after_the_others_are_made(folder, monkeypatch):
     1 / 0 if path.name == 'plain' else make(checked, path, *rest)
   )
   monkeypatch.setattr(edit, 'make', broken)
-  with pytest.raises(RuntimeError, match=r'000 by plain: ZeroDivisionError: division by zero'):
+  with pytest.raises(ValueError, match=r'000 by plain: ZeroDivisionError: division by zero'):
     run(config_of(folder), folder / 'failed')
   assert (folder / 'failed/edits/000' / METHODS[1] / 'DONE').exists()
   assert not (folder / 'failed' / 'comparison.json').exists()
@@ -312,9 +312,9 @@ def test_faults_are_listed_together(folder, tmp_path):
   lines = {'id': 'a', 'task': 'colour', 'structure.steps': [0, 1]}, {'id': 'b', 'task': 'motion'}
   with pytest.raises(ValueError) as caught:
     read_compare(config_of(folder, manifest=write_manifest(tmp_path, *lines)), tmp_path)
-  assert "line 1: task is 'colour'" in str(
+  assert "line 1 (a): task is 'colour'" in str(
     caught.value
-  ) and 'line 1: structure.steps would change' in str(caught.value)
+  ) and 'line 1 (a): structure.steps would change' in str(caught.value)
   config = config_of(
     folder,
     manifest=write_manifest(tmp_path, {**LINE, 'mask.source': 'x'}),

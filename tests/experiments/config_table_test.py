@@ -14,7 +14,7 @@ def test_the_page_is_up_to_date():
 
 def test_a_field_takes_the_comment_behind_it_or_above_it_or_of_the_part_that_has_it():
   known = config_table.comments(common)
-  assert known['seed'] == 'of every random number'
+  assert known['seed'] == 'of every random number; 0 to 2**32 - 1'
   assert known['move.amount'].startswith('fraction of the picture')
   assert config_table.explain('structure.blocks', known).startswith('structure control')
   with pytest.raises(ValueError, match=r'move\.speed has no comment'):

@@ -11,7 +11,7 @@ import pytest
 from configs import batch
 from experiments import evaluate_set
 from experiments.requests.batch import read_batch
-from experiments.requests.manifest import read_manifest
+from experiments.requests.manifest import read_manifest, sound_lines
 from tests.helpers.tiny_run import config_of, make_folder
 from uniedit_jax.media import video
 from uniedit_jax.metrics.statistics import interval
@@ -125,19 +125,19 @@ def loveu(tmp_path):
 
 def test_the_table_of_loveu_is_a_manifest(loveu):
   lines = read_manifest(loveu)
-  assert [number for number, _ in lines] == [3] * 4 + [7] * 4
-  ids = [fields['id'] for _, fields in lines]
+  assert [line.number for line in lines] == [3] * 4 + [6] * 4
+  ids = [line.id for line in lines]
   assert ids[2:5] == ['gold-fish_background', 'gold-fish_multiple', 'swans_style']
-  assert lines[0][1] == {
-    'id': 'gold-fish_style',
+  assert lines[0].id == 'gold-fish_style'
+  assert lines[0].fields == {
     'video': str(loveu.parent / 'DAVIS_480p/480p_videos/gold-fish.mp4'),
     'task': 'appearance',
     'target_prompt': 'Fish swim, oil painting.',
     'metrics.source_prompt': 'Fish swim.',
   }
-  assert lines[4][1]['video'] == str(loveu.parent / 'videvo_480p/480p_frames/swans')
-  assert lines[4][1]['target_prompt'] == 'Swans float, anime.'
-  assert lines[4][1]['metrics.source_prompt'] == 'Swans float.'
+  assert lines[4].fields['video'] == str(loveu.parent / 'videvo_480p/480p_frames/swans')
+  assert lines[4].fields['target_prompt'] == 'Swans float, anime.'
+  assert lines[4].fields['metrics.source_prompt'] == 'Swans float.'
 
 
 def test_its_edits_are_sound(loveu, tmp_path_factory):
@@ -158,7 +158,7 @@ def test_faults_of_the_table_have_lines(loveu):
   lines.insert(5, 'Videvo Videos:,,,,,,')
   loveu.write_text('\n'.join(lines))
   with pytest.raises(ValueError) as error:
-    read_manifest(loveu)
+    sound_lines(loveu)
   faults = str(error.value).splitlines()[1:]
   expected = (
     ('line 2: ', "'Other Videos:'"),

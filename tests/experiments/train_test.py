@@ -117,7 +117,7 @@ def test_all_faults_are_listed(tmp_path):
     "part is 'tower'; accepted: 'vae', 'model'",
     'stage1.images is 3; accepted: multiples of the 8 devices',
     'stage2 is',
-    'data is',
+    'data.validation is 1; accepted: 12 to',
     "init is 'nothing', which is no checkpoint",
     "dtype is 'int8'",
   ):
@@ -126,7 +126,7 @@ def test_all_faults_are_listed(tmp_path):
 
 def test_faults_of_the_model_alone(tmp_path):
   config = small(sprites_model.get_config(), tmp_path, vae='sprites', localization=-1.0)
-  with pytest.raises(ValueError, match=r'localization is -1\.0; accepted: 0 or more'):
+  with pytest.raises(ValueError, match=r'localization is -1\.0; accepted: 0 to 1000'):
     read_training(config)
 
 

@@ -185,3 +185,13 @@ def test_null_text_stops_after_the_update_that_was_below_the_threshold(clip):
   stopped = optimise(at).losses
   np.testing.assert_allclose(stopped[0, :4], full[0, :4], rtol=1e-6)
   assert np.isnan(stopped[0, 4:]).all()
+
+
+def test_the_threshold_of_null_text_grows_by_2e_5_a_step(clip):
+  latents, text, null = clip
+  denoise = lambda params, x, timestep, text: 0.1 * x * text.mean()
+  trajectory = ddim_invert(denoise, {}, 3e-3 * latents, text, unguided(2))
+  sampler, options = Sampler(SCHEDULE, 2), {'inner_steps': 3, 'epsilon': 0.0}
+  first, second = optimise_null_text(denoise, {}, trajectory, text, null, sampler, **options).losses
+  assert 0 < second[0] < 2e-5 and np.isnan(second[1:]).all()
+  assert np.isfinite(first).all()

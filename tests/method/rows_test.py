@@ -145,6 +145,21 @@ def test_stored_reconstruction_is_computed_only_to_be_read():
   assert wanted.row_counts == plan.row_counts
 
 
+def test_stored_latents_are_told_apart_from_sampled_ones_of_the_same_text():
+  # With its source's prompt, main differs from the reconstruction by its latents alone.
+  planned = lambda stored: plan_of(
+    'appearance',
+    [Injections(structure=StructureControl((0, 4)))],
+    4,
+    source=1,
+    targets=[1],
+    stored=stored,
+  )
+  assert planned(0).row_counts == [2, 2, 2, 2]
+  assert planned(4).row_counts == [2, 4, 4, 4]
+  assert planned(1).row_counts == [2, 4, 4, 4]
+
+
 def test_a_reconstruction_that_is_stored_at_first_is_sampled_from_there():
   plan = planned('release', 'appearance', False, stored=1, wanted=('main', 'reconstruction'))
   assert plan.stored[:, 0].tolist() == [True] + [False] * 49

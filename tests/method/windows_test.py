@@ -28,6 +28,11 @@ def test_windows_cover_the_clip_evenly(frames, length, overlap, starts):
   assert (weights > 0).all() and weights.shape == (len(starts), length)
 
 
+def test_a_window_counts_most_in_its_middle():
+  weights = window_weights(np.array([0, 2]), 4, 6)
+  np.testing.assert_allclose(weights, [[1, 1, 2 / 3, 1 / 3], [1 / 3, 2 / 3, 1, 1]], rtol=1e-6)
+
+
 def test_windows_that_do_not_fit():
   with pytest.raises(
     ValueError, match=r'window\.frames is 17 for a clip of 16 frames; accepted: 1 to 16'

@@ -11,6 +11,7 @@ from tests.helpers import reference
 from tests.helpers.tolerances import MODULE, UNET, agreement
 from uniedit_jax.models import attention
 from uniedit_jax.models.unet import UNet, UNetConfig
+from uniedit_jax.models.unet_blocks import Transformer
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -182,3 +183,18 @@ def test_single_frames_bypass_temporal_attention(tiny):
   assert np.abs(run(tiny.params, True) - run(changed, True)).max() > 1e-3
   # SA-T changes even a single frame.
   assert np.abs(run(tiny.params, True) - run(tiny.params, False)).max() > 1e-3
+
+
+def test_the_group_norm_of_transformers_has_an_epsilon_of_1e_6(tiny, rng):
+  # Features whose variance is the epsilon: they come out with a variance of 1 / 2.
+  block = Transformer(tiny.config, 0, jnp.float32, (), False)
+  features = 1e-3 * rng.standard_normal((1, 16, 16, 8)).astype(np.float32)
+  text = np.zeros((7, 16), np.float32)
+  is_norm = lambda module, _: module.name == 'norm'
+  _, state = block.init_with_output(
+    jax.random.key(0), features, text, None, None, capture_intermediates=is_norm
+  )
+  ((normed,),) = jax.tree.leaves(
+    state['intermediates']['norm'], is_leaf=lambda x: isinstance(x, tuple)
+  )
+  np.testing.assert_allclose(normed.var(), 0.5, rtol=0.1)

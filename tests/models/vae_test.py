@@ -1,5 +1,7 @@
 """The VAE: shapes, errors, and agreement with diffusers."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +49,19 @@ def test_frame_by_frame_is_the_same(tiny, frames):
   assert agreement(latents, whole({'params': params}, frames, method='encode')) <= VAE_TEXT
   decoded = vae_lib.decode_frames(vae, params, latents)
   assert agreement(decoded, whole({'params': params}, latents, method='decode')) <= VAE_TEXT
+
+
+def test_latents_are_scaled_by_the_config_and_decoding_takes_it_back(tiny, frames):
+  vae, params = tiny
+  doubled = vae_lib.VAE(dataclasses.replace(TINY, scale=2 * TINY.scale))
+  latents, twice = (vae_lib.encode_frames(one, params, frames) for one in (vae, doubled))
+  mean = vae.apply({'params': params}, frames, method='posterior')[0]
+  np.testing.assert_allclose(latents, TINY.scale * mean, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(twice, 2 * latents, rtol=1e-6)
+  decoded, same = (
+    vae_lib.decode_frames(one, params, x) for one, x in ((vae, latents), (doubled, twice))
+  )
+  np.testing.assert_allclose(same, decoded, atol=1e-5)
 
 
 def test_frames_do_not_see_each_other(tiny, frames):

@@ -79,11 +79,12 @@ def test_a_mask_is_where_the_map_is_high():
 def test_a_search_looks_at_the_branches_and_the_words_asked_for():
   """A model whose tokens attend to word 1 where its latents are high."""
   steps, shape = 3, (2, 4, 4, 1)
-  seen = []
+  seen, moved = [], np.zeros(shape, np.float32)
+  moved[:, 3, 3] = 1  # where the target's prompt makes latents high
 
   def apply(variables, latents, timestep, text, routes, masks, taps=()):
     if not taps:
-      return text.mean() * np.ones(shape, np.float32), {}
+      return -20 * text.mean() * moved, {}
     seen.append(taps)
     high = latents.reshape(1, 2, 16)
     attention = jnp.stack([0 * high, high, 1 - high], axis=-1)
@@ -113,7 +114,7 @@ def test_a_search_looks_at_the_branches_and_the_words_asked_for():
   found = find(search, np.stack([start] * (steps + 1)))
   assert set(found) == {'source', 'target'}
   np.testing.assert_array_equal(found['source'], start[..., 0] > 0)
-  assert found['target'].shape == (2, 4, 4)
+  np.testing.assert_array_equal(found['target'], moved[..., 0] > 0)
 
   # z_0 is not looked at
   trajectory = np.stack([start] * steps + [np.zeros(shape, np.float32)])[::-1]

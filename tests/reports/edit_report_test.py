@@ -47,6 +47,25 @@ def text(page):
   return re.sub(r'\s+', ' ', html.unescape(re.sub(r'<[^>]*>', '', page.replace('<wbr>', ''))))
 
 
+def test_homes_are_shortened(workdir):
+  paths = {
+    'video': '/home/ada/clip.mp4',
+    'image': '/home/ada/in/a.png',
+    'cache': '/Users/ada/c',
+    'mask': 'C:\\Users\\ada\\m.npz',
+    'checkpoint': '/data/home/x',
+    'workdir': '/root',
+  }
+  run = RUN | {'warnings': ['/home/ada/in/a.png is small'], 'paths': [['/root/x']]}
+  (workdir / 'config.json').write_text(json.dumps(paths))
+  (workdir / 'run.json').write_text(json.dumps(run))
+  page = text(write(workdir))
+  assert 'ada/' not in page and 'ada\\' not in page and '/root' not in page
+  for shown in ('~/in/a.png is small', '"~/c"', '"/data/home/x"', '"workdir": "~"'):
+    assert shown in page
+  assert json.loads((workdir / 'config.json').read_text()) == paths
+
+
 def test_videos_are_embedded(workdir):
   page = write(workdir)
   embedded = re.findall(r'src="data:video/mp4;base64,([^"]+)"', page)

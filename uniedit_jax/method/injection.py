@@ -116,7 +116,7 @@ class Injections:
       ('structure.branches', self.structure.branches, ('main', 'motion')),
       ('content.tensors', self.content.tensors, ('k', 'v')),
     ):
-      if isinstance(given, str) or not set(given) <= set(accepted):
+      if not given or isinstance(given, str) or not set(given) <= set(accepted):
         faults.append(f'{name} is {given!r}; accepted: a tuple of {accepted}')
     if self.content.reference not in ('own', 'first'):
       faults.append(f"content.reference is {self.content.reference!r}; accepted: 'own', 'first'")

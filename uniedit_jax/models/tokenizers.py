@@ -71,6 +71,8 @@ class WordTokenizer:
 
   def _encode(self, prompt):
     words = split_words(prompt)
+    if prompt.strip() and not words:
+      raise ValueError(f'prompt {prompt!r} has no words; accepted: words, or none at all')
     if unknown := [word for word in dict.fromkeys(words) if word not in self._ids]:
       listed = ', '.join(self._suggest(word) for word in unknown)
       raise ValueError(

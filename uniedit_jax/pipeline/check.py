@@ -1,6 +1,8 @@
 """From an `EditRequest` to a `CheckedEdit`: all that can be wrong is found before anything runs."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 from uniedit_jax.method import windows
 from uniedit_jax.method.diffusion import NoiseSchedule
@@ -18,7 +20,8 @@ from uniedit_jax.pipeline.checked_edit import (
 )
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.pipeline.request import is_auto, is_given
-from uniedit_jax.runtime import checkpoint, fields, memory
+from uniedit_jax.pipeline.values import check_values
+from uniedit_jax.runtime import checkpoint, memory
 from uniedit_jax.runtime.faults import Faults
 
 INJECTIONS = 'injections'
@@ -28,13 +31,35 @@ ACCEPTED_CHECKPOINT = (
 )
 
 
-def check_edit(request, method=None):
+class Readers(NamedTuple):
+  """What checks read of files; for many edits, functions that read a file once for all of them.
+
+  Attributes:
+    source: (`EditRequest`, `ClipOptions`) -> faults, `sources.check_source`.
+    model_config: folder -> (`ModelConfig` or None, faults).
+    tokenizer: (folder, `ModelConfig`) -> tokenizer.
+    clip_tokenizer: folder -> tokenizer of the measures.
+    parameters: folder -> number of parameters.
+  """
+
+  source: Callable = sources.check_source
+  model_config: Callable = lambda folder: _model_config(folder)
+  tokenizer: Callable = checkpoint.read_tokenizer
+  clip_tokenizer: Callable = clip_model.read_tokenizer
+  parameters: Callable = checkpoint.count_parameters
+
+
+READERS = Readers()
+
+
+def check_edit(request, method=None, readers=READERS):
   """Checks an `EditRequest`: the source first, so that no checkpoint is opened before it is fine.
 
   Args:
     request: `EditRequest`.
     method: the comparison method that the request names (`baselines.comparison.read_method`), or
       None for injections.
+    readers: `Readers`.
 
   Returns:
     `CheckedEdit`.
@@ -42,14 +67,14 @@ def check_edit(request, method=None):
   Raises:
     FaultsError: lists all faults, each with the field, the value and what is accepted.
   """
-  faults, warnings = Faults(fields.type_faults(request)), []
-  faults.stop()
-  original, request = request, request.shortened
-  model_config = read_model_config(request.checkpoint, model_faults := Faults())
-  clip = _clip(request, model_config or ModelConfig())
-  _check_source(request, clip, faults)
+  faults, warnings = Faults(), []
+  original = request = check_values(request, faults)
+  request = request.shortened
+  model_config, model_faults = readers.model_config(request.checkpoint)
+  clip = clip_of(request, model_config or ModelConfig())
+  _check_source(request, clip, readers, faults)
   faults += model_faults
-  _check_prompts(request, faults, warnings)
+  _check_prompts(request, readers, faults, warnings)
   _check_sides(request, faults)
   masks = sources.read_masks(request, clip, faults)
   blocks = (model_config or ModelConfig()).unet.blocks
@@ -58,13 +83,6 @@ def check_edit(request, method=None):
     _check_injections(request, injections, blocks, faults)
   inversion = resolve_inversion(request)
   faults += inversion.faults()
-  faults.unless(
-    request.plan in ('exact', 'naive'), f"plan is {request.plan!r}; accepted: 'exact', 'naive'"
-  )
-  faults.unless(
-    request.rows_per_pass is None or request.rows_per_pass > 0,
-    f'rows_per_pass is {request.rows_per_pass}; accepted: a positive number',
-  )
   if request.inspect.steps:
     looked = request.inspect.steps, request.inspect.blocks
     faults += inspection.faults(*looked, request.steps, blocks)
@@ -72,7 +90,7 @@ def check_edit(request, method=None):
   if method:
     faults += method.faults
     prompts.append(method.negative_prompt)
-  edit = _check_run(request, model_config, clip, prompts, inversion.sampler, faults)
+  edit = _check_run(request, model_config, clip, prompts, inversion.sampler, readers, faults)
   faults.stop()
   edit = dataclasses.replace(
     edit, request=original, inversion=inversion, masks=masks, method=method
@@ -99,13 +117,14 @@ def check_generation(request):
   Raises:
     FaultsError: lists all faults.
   """
-  faults = Faults(fields.type_faults(request))
-  original, request = request, request.shortened
+  faults = Faults()
+  original = request = check_values(request, faults)
+  request = request.shortened
   faults.unless(request.source_prompt.strip(), "prompt is ''; accepted: what the clip shows")
   model_config = read_model_config(request.checkpoint, faults)
-  clip = _clip(request, model_config or ModelConfig())
+  clip = clip_of(request, model_config or ModelConfig())
   prompts = ['', request.source_prompt]
-  edit = _check_run(request, model_config, clip, prompts, 'ddim', faults)
+  edit = _check_run(request, model_config, clip, prompts, 'ddim', READERS, faults)
   faults.stop()
   # An edit of a generated clip samples this very branch as its reconstruction.
   plan = plan_edit(
@@ -121,15 +140,24 @@ def check_generation(request):
 
 def read_model_config(folder, faults):
   """The `ModelConfig` of a checkpoint, or None where there is none; reads one small file."""
-  path = checkpoint.locate(folder) / 'config.json'
-  if folder and path.exists():
-    return faults.attempt(ModelConfig.from_json, path.read_text())
+  wrong = Faults()
+  path = wrong.attempt(lambda: checkpoint.locate(folder) / 'config.json', field='checkpoint')
+  if folder and path and wrong.attempt(path.exists, field='checkpoint'):
+    return faults.attempt(lambda: ModelConfig.from_json(path.read_text()), field=str(path))
+  if wrong:
+    faults += wrong
+    return None
   named = f'no checkpoint at {folder!r}' if folder else "checkpoint is ''"
   faults.append(f'{named}; accepted: {ACCEPTED_CHECKPOINT}')
   return None
 
 
-def _clip(request, model_config):
+def _model_config(folder):
+  faults = Faults()
+  return read_model_config(folder, faults), faults
+
+
+def clip_of(request, model_config):
   """The `ClipOptions` with the sizes of the model where they are not set."""
   size = model_config.frames, model_config.height, model_config.width
   if request.quick and max(size[1:]) > max(QUICK_CLIP[1:]):
@@ -139,7 +167,7 @@ def _clip(request, model_config):
   return dataclasses.replace(request.clip, frames=frames, height=height, width=width)
 
 
-def _check_run(request, model_config, clip, prompts, kind, faults):
+def _check_run(request, model_config, clip, prompts, kind, readers, faults):
   """The `CheckedEdit` of what generation and editing share, None where there are faults."""
   factor = model_config.vae.factor if model_config else 8
   for name in ('height', 'width'):
@@ -153,8 +181,8 @@ def _check_run(request, model_config, clip, prompts, kind, faults):
   schedule = tokenizer = parameters = None
   if model_config:
     schedule = faults.attempt(_schedule, request, model_config)
-    tokenizer = faults.attempt(checkpoint.read_tokenizer, request.checkpoint, model_config)
-    parameters = faults.attempt(checkpoint.count_parameters, request.checkpoint)
+    tokenizer = faults.attempt(readers.tokenizer, request.checkpoint, model_config)
+    parameters = faults.attempt(readers.parameters, request.checkpoint)
     for prompt in prompts if tokenizer else ():
       faults.attempt(tokenizer.encode, [prompt])
   faults.attempt((schedule or NoiseSchedule()).timesteps, request.steps)
@@ -188,7 +216,7 @@ def _window(request, model_config, frames):
   return (length, overlap) if len(starts) > 1 else None
 
 
-def _check_source(request, clip, faults):
+def _check_source(request, clip, readers, faults):
   given = {name: getattr(request, name) for name in ('video', 'image')}
   given = {name: value for name, value in given.items() if is_given(value)}
   given |= {'generated': True} if request.generated else {}
@@ -196,7 +224,8 @@ def _check_source(request, clip, faults):
     named = ' and '.join(f'{name} is {value!r}' for name, value in given.items())
     faults.append(f'{named}; accepted: one of them')
   if not request.generated:
-    faults += sources.check_source(request, clip)
+    field = 'image' if request.image else 'video'
+    faults += faults.attempt(readers.source, request, clip, field=field) or []
     return
   faults.unless(
     request.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt"
@@ -208,7 +237,7 @@ def _check_source(request, clip, faults):
   )
 
 
-def _check_prompts(request, faults, warnings):
+def _check_prompts(request, readers, faults, warnings):
   faults.unless(
     request.target_prompt.strip(), "target_prompt is ''; accepted: what the edited clip shows"
   )
@@ -229,7 +258,7 @@ def _check_prompts(request, faults, warnings):
     )
   folder = request.metrics.clip
   if folder:
-    tokenizer = faults.attempt(clip_model.read_tokenizer, folder, field='metrics.clip')
+    tokenizer = faults.attempt(readers.clip_tokenizer, folder, field='metrics.clip')
     prompts = *targets, request.metrics.source_prompt or request.source_prompt
     for prompt in prompts if tokenizer else ():
       faults.attempt(tokenizer.encode, [prompt], field='metrics.clip')

@@ -1,6 +1,7 @@
 """`CheckedEdit`: an edit in which nothing is left to the checkpoint, the preset or the task."""
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -189,24 +190,25 @@ def plan_settings(edit, targets, settings):
   """The edit with settings, targets, plan, and what must be known to find masks."""
   request, steps = edit.request, edit.sampler.steps
   number = {prompt: i for i, prompt in enumerate(edit.prompts)}
+  uncond = edit.inversion.uncond(len(number), steps)
   inputs = BranchInputs(
     source=number[request.source_prompt],
-    targets=[number[prompt] for prompt in targets],
-    uncond=edit.inversion.uncond(len(number), steps),
+    targets=tuple(number[prompt] for prompt in targets),
+    uncond=None if uncond is None else tuple(uncond.tolist()),
     stored=edit.inversion.stored(steps),
   )
 
   def plan(settings, wanted, masked=False, exact=request.plan == 'exact'):
-    return plan_edit(
+    return _plan(
       request.task,
-      settings,
+      tuple(settings),
       steps,
       inputs,
-      wanted=wanted,
-      masked=masked,
-      blocks=edit.model_config.unet.blocks,
-      rows_per_pass=request.rows_per_pass,
-      exact_savings=exact,
+      tuple(wanted),
+      masked,
+      edit.model_config.unet.blocks,
+      request.rows_per_pass,
+      exact,
     )
 
   masked = request.mask.given
@@ -218,6 +220,22 @@ def plan_settings(edit, targets, settings):
     every_row = plan(settings, wanted_kinds(request), masked, exact=False)
     inspected = Inspection(request.inspect.steps, request.inspect.blocks, every_row)
   return dataclasses.replace(edit, plan=planned, search=search, inspected=inspected)
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(task, settings, steps, inputs, wanted, masked, blocks, rows_per_pass, exact):
+  """`plan_edit`, kept for the next of the thousands of edits of a batch that differ in prompts."""
+  return plan_edit(
+    task,
+    settings,
+    steps,
+    inputs,
+    wanted=wanted,
+    masked=masked,
+    blocks=blocks,
+    rows_per_pass=rows_per_pass,
+    exact_savings=exact,
+  )
 
 
 def join(edits):

@@ -85,9 +85,9 @@ def compiling(edit, model, log):
   with log.phase('compile'):
     masks = token_masks(edit.masks, edit.grids, edit.guided)
     lowered = ahead_of_time.lower_first(model, edit, len(edit.prompts) + optimised, masks)
-  # Where it fails, sampling compiles again and reports it. A daemon, so that an interrupt does not
-  # wait for it.
-  thread = threading.Thread(target=lowered.compile, daemon=True)
+  # Where it fails, sampling compiles again and reports it. No daemon: an interpreter that ends
+  # while one compiles is aborted.
+  thread = threading.Thread(target=lowered.compile)
   thread.start()
   yield
   with log.phase('compile'):

@@ -49,7 +49,7 @@ def faults(steps, blocks, count, most):
   return [
     f'inspect.{name} is {given!r}; accepted: a tuple of numbers from 0 to {limit - 1}'
     for name, given, limit in fields
-    if not isinstance(given, tuple) or not set(given) <= set(range(limit))
+    if not isinstance(given, tuple) or not all(0 <= number < limit for number in given)
   ]
 
 

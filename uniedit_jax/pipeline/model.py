@@ -13,15 +13,17 @@ from uniedit_jax.method.overrides import EDIT_AXIS
 from uniedit_jax.method.sampling import mesh_of
 from uniedit_jax.models import vae
 from uniedit_jax.models.config import network
+from uniedit_jax.runtime import sharding
 
 
 def resolve_dtype(name):
   """The compute dtype of a name; 'auto': bfloat16, float16 on older GPUs, float32 on CPUs.
 
   Raises:
-    ValueError: another name, or float16 on a CPU, which has no such matrix products.
+    ValueError: another name, or float16 on a CPU, which has no such matrix products; or JAX finds
+      no device.
   """
-  device = jax.local_devices()[0]
+  device = sharding.first_device()
   if name == 'auto':
     old_gpu = device.platform == 'gpu' and float(getattr(device, 'compute_capability', 8)) < 8
     name = 'float32' if device.platform == 'cpu' else 'float16' if old_gpu else 'bfloat16'

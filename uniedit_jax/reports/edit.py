@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import pathlib
 import re
 
 from etils import epath
@@ -11,6 +12,7 @@ from uniedit_jax.metrics.measures import CLIP_NAMES
 from uniedit_jax.reports import page
 from uniedit_jax.reports.page import escape
 from uniedit_jax.reports.tables import format_number
+from uniedit_jax.runtime.faults import line_of
 from uniedit_jax.runtime.fields import flatten
 
 # Captions of the pictures that `reports.inspection` writes.
@@ -20,6 +22,11 @@ SHEETS = {
   'next frame',
   'text_map': 'cross-attention to each word',
 }
+# Home folders on Linux, macOS and Windows, and the one here.
+HOME = re.compile(
+  rf'(?<![\w/\\])(?:{re.escape(str(pathlib.Path.home()))}|/(?:home|Users)/[^/\s]+|/root|'
+  r'[A-Za-z]:\\Users\\[^\\\s]+)(?=[/\\\s]|$)'
+)
 # Units by the words of a measure's name; the first that fits counts.
 UNITS = {'psnr': 'dB', 'db': 'dB', 'seconds': 's', 'ms': 'ms', 'percent': '%', 'fps': 'frames/s'}
 
@@ -57,7 +64,8 @@ def write_report(workdir):
 
   Reads config.json, metrics.json (flat, number or null), run.json, source.mp4, reconstruction.mp4,
   motion_reference.mp4, edit.mp4, masks/*.mp4 and inspect/*.png. Videos and pictures become part of
-  the page, whose epath.Path it returns; raises FileNotFoundError if there is no such folder.
+  the page, whose epath.Path it returns; raises FileNotFoundError if there is no such folder. Pages
+  are passed on, so paths in a user's home begin with ~ there.
   """
   workdir = epath.Path(workdir)
   if not workdir.is_dir():
@@ -66,7 +74,8 @@ def write_report(workdir):
     )
   faults = []
   config, metrics, run = (
-    _read_json(workdir / name, faults) for name in ('config.json', 'metrics.json', 'run.json')
+    _without_home(_read_json(workdir / name, faults))
+    for name in ('config.json', 'metrics.json', 'run.json')
   )
   warnings = run.pop('warnings', None) or []
   warnings = faults + (warnings if isinstance(warnings, list) else [warnings])
@@ -88,14 +97,23 @@ def write_report(workdir):
   return workdir / 'report.html'
 
 
+def _without_home(value):
+  """JSON whose texts have ~ in place of the home folder of whoever made the run."""
+  if isinstance(value, dict):
+    return {name: _without_home(part) for name, part in value.items()}
+  if isinstance(value, list):
+    return [_without_home(part) for part in value]
+  return HOME.sub('~', value) if isinstance(value, str) else value
+
+
 def _read_json(path, faults):
   """A JSON object, {} if there is none; an unreadable one is added to `faults`."""
   if not path.exists():
     return {}
   try:
     value = json.loads(path.read_text())
-  except ValueError as error:
-    faults.append(f'{path.name} could not be read: {error}')
+  except (ValueError, RecursionError) as error:
+    faults.append(f'{path.name} could not be read: {line_of(error)}')
     return {}
   return value if isinstance(value, dict) else {path.stem: value}
 

@@ -12,9 +12,11 @@ from etils import epath
 
 from uniedit_jax.metrics.statistics import interval
 from uniedit_jax.reports import tables
+from uniedit_jax.runtime.faults import line_of, shown
 from uniedit_jax.runtime.files import write_text
 
 TITLES = {'motion': 'Motion edits', 'appearance': 'Structure-preserving edits'}
+FILES = 'config', 'metrics'  # what the tables read of an edit
 # The fields that identify a source.
 CLIP = ('video', 'image', 'generated', 'source_prompt', 'seed', 'clip')
 # How the names of measures that punish a change of motion begin.
@@ -37,15 +39,21 @@ def write_edit_set(workdir, ids):
   The workdir has items/<id>/, as `experiments.batch_edit` leaves it, for all `ids` of the set.
   """
   workdir = epath.Path(workdir)
-  done = [folder for name in ids if ((folder := workdir / 'items' / name) / 'DONE').exists()]
+  done, damaged = [], []
+  for name in ids:
+    if (workdir / 'items' / name / 'DONE').exists():
+      try:
+        done.append(read_item(workdir / 'items' / name))
+      except ValueError as error:
+        damaged.append(f'- {name}: {error}\n')
   if not done:
     return False
   values, counts = {}, {}
-  for folder in done:
-    config = json.loads((folder / 'config.json').read_text())
+  for item in done:
+    config = item['config']
     task, clip = config['task'], json.dumps([config[name] for name in CLIP])
     counts[task] = counts.get(task, 0) + 1
-    for name, value in json.loads((folder / 'metrics.json').read_text()).items():
+    for name, value in item['metrics'].items():
       row, measure = split_measure(name)
       values.setdefault(task, {}).setdefault(measure, {}).setdefault(row, []).append((clip, value))
   rows = [
@@ -56,11 +64,36 @@ def write_edit_set(workdir, ids):
   ]
   tables.write_csv(workdir / 'measures.csv', rows)
   page = f'# {workdir.name}: measures\n\n{len(done)} of {len(ids)} edits are finished.\n\n{HEAD}'
+  page += f'\nLeft out are edits with damaged files:\n\n{"".join(damaged)}' if damaged else ''
   for task in sorted(counts, key=list(TITLES).index):
     table = _table([row for row in rows if row['task'] == task], task)
     page += f'\n## {TITLES[task]}: {counts[task]}\n\n{table}'
   write_text(workdir / 'measures.md', page)
   return True
+
+
+def read_item(folder, names=FILES):
+  """What a finished edit says of itself: {name: the object in <folder>/<name>.json}.
+
+  Raises:
+    ValueError: a file is missing or damaged.
+  """
+  found = {}
+  for name in names:
+    path = folder / f'{name}.json'
+    try:
+      found[name] = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+      raise ValueError(f'{path.name} cannot be read ({line_of(error)})') from error
+    if not isinstance(found[name], dict):
+      raise ValueError(f'{path.name} holds {shown(found[name])}; accepted: an object')
+  if found['config'].get('task') not in TITLES or not set(CLIP) <= set(found['config']):
+    raise ValueError('config.json lacks fields of an edit')
+  if not all(
+    value is None or isinstance(value, int | float) for value in found['metrics'].values()
+  ):
+    raise ValueError('metrics.json holds what is no number')
+  return found
 
 
 def split_measure(name):

@@ -17,13 +17,22 @@ def format_number(value, form=''):
 
 
 def write_csv(path, rows):
-  """Writes dicts as a table with a column a key; bools as 1 and 0, None and missing keys as ''."""
+  """Writes dicts as a table with a column a key; bools as 1 and 0, None and missing keys as ''.
+
+  A text that a spreadsheet would run as a formula gets a ' before it.
+  """
   columns = dict.fromkeys(key for row in rows for key in row)
   with files.atomic_file(path) as name, open(name, 'w', encoding='utf-8', newline='') as file:
     writer = csv.DictWriter(file, columns, lineterminator='\n')
-    writer.writeheader()
+    writer.writerow({key: _cell(key) for key in columns})
     for row in rows:
-      writer.writerow({key: int(x) if isinstance(x, bool) else x for key, x in row.items()})
+      writer.writerow({key: _cell(value) for key, value in row.items()})
+
+
+def _cell(value):
+  if isinstance(value, str) and value.lstrip().startswith(('=', '+', '-', '@')):
+    return f"'{value}"
+  return int(value) if isinstance(value, bool) else value
 
 
 def write_means(path, rows, by, headings):

@@ -1,4 +1,16 @@
-"""Faults of what a person or a file hands in, all reported at once."""
+"""Faults of what a person or a file hands in, all reported at once; failures in one line."""
+
+import errno
+import pathlib
+import resource
+import shutil
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file size
+LEAST_FREE = 2**16  # bytes of a disk; with less it is full
+# The extra of setup.py that installs a package.
+EXTRAS = {'gcsfs': 'gcs', 's3fs': 's3', 'torch': 'convert', 'gradio': 'app', 'libtpu': 'tpu'}
+MOST = 100  # faults that a message lists
+LONGEST = 300  # characters of a value, or of another library's message
 
 
 class FaultsError(ValueError):
@@ -9,7 +21,9 @@ class FaultsError(ValueError):
   """
 
   def __init__(self, faults, heading='the run cannot start'):
-    super().__init__(f'{heading}:\n' + '\n'.join(f'  - {fault}' for fault in faults))
+    lines = [f'  - {fault}' for fault in faults[:MOST]]
+    lines += [f'  and {len(faults) - MOST} more'] if len(faults) > MOST else []
+    super().__init__(f'{heading}:\n' + '\n'.join(lines))
     self.faults = list(faults)
 
 
@@ -17,11 +31,15 @@ class Faults(list):
   """Collects faults; `stop` raises them."""
 
   def attempt(self, function, *args, field='', **kwargs):
-    """Calls a function; if it raises, adds its faults behind `field` and returns None."""
+    """Calls a function; if it raises, adds its faults behind `field` and returns None.
+
+    Whatever the libraries below raise at a file or a value that they do not expect is a fault of
+    this field.
+    """
     try:
       return function(*args, **kwargs)
-    except (ValueError, OSError) as error:
-      found = error.faults if isinstance(error, FaultsError) else [str(error)]
+    except Exception as error:
+      found = error.faults if isinstance(error, FaultsError) else [line_of(error)]
       self += [f'{field}: {fault}' if field else fault for fault in found]
       return None
 
@@ -34,3 +52,45 @@ class Faults(list):
     """Raises `FaultsError`, under a heading, if there are faults."""
     if self:
       raise FaultsError(self, *heading)
+
+
+def shown(value):
+  """A value for a message, cut where it is long."""
+  text = repr(value)
+  return text if len(text) <= LONGEST else f'{text[:LONGEST]}... ({len(text)} characters)'
+
+
+def line_of(error):
+  """What an error says: our own words as they are, those of libraries as one short line."""
+  if isinstance(error, ImportError):
+    package = next((name for name in EXTRAS if name in str(error)), None)
+    if package:
+      return f"{package} is not installed; accepted: pip install -e '.[{EXTRAS[package]}]'"
+  if isinstance(error, KeyError) and str(error).endswith("://'"):  # etils, of a scheme
+    return f'{error} begins no path that can be read; accepted: a local path, gs://, s3://'
+  if isinstance(error, OSError) and error.filename and error.strerror:
+    return f'{error.filename}: {error.strerror}'
+  if isinstance(error, ValueError | OSError | FloatingPointError) and str(error):
+    return str(error)
+  if isinstance(error, RecursionError):
+    return 'it is nested too deeply'
+  text = ' '.join(str(error).split())[:LONGEST]
+  if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text:
+    return (
+      f'the memory does not suffice ({text or "MemoryError"}); accepted: fewer frames, a smaller '
+      'clip, rows_per_pass, dtype=bfloat16'
+    )
+  return text if text.startswith('ffmpeg ') else f'{type(error).__name__}: {text}'
+
+
+def is_full(error, folder):
+  """Whether an error means that nothing more can be written to a folder."""
+  if getattr(error, 'errno', None) in FULL:
+    return True
+  # The video encoder is another program, whose errors have no errno, and which is killed without a
+  # word where a file gets too large.
+  limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+  if str(error).startswith('ffmpeg could not write') and limit != resource.RLIM_INFINITY:
+    return True
+  local = pathlib.Path(folder)
+  return local.exists() and shutil.disk_usage(local).free < LEAST_FREE

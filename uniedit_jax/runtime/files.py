@@ -8,6 +8,9 @@ import uuid
 
 from etils import epath
 
+SCHEMES = ('gs://', 's3://')
+LONGEST_NAME = 255  # bytes, of nearly all file systems
+
 
 @contextlib.contextmanager
 def atomic_file(path):
@@ -24,6 +27,10 @@ def atomic_file(path):
   try:
     yield temporary
     os.replace(temporary, target)
+  except OSError as error:
+    # A full disk does not say which disk it is.
+    error.filename = error.filename or os.fspath(target)
+    raise
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.unlink(temporary)
@@ -65,6 +72,37 @@ def exists(path):
 def is_remote(path):
   """Whether a path is an address such as gs://bucket/clip.mp4."""
   return '://' in os.fspath(path)
+
+
+def path_fault(path):
+  """What is wrong with a path before anything is looked for there, or '': its scheme."""
+  if not is_remote(path) or os.fspath(path).startswith(SCHEMES):
+    return ''
+  return f'{os.fspath(path)!r}, which no reader knows; accepted: a local path, {", ".join(SCHEMES)}'
+
+
+def folder_fault(path):
+  """Why nothing can be written to a folder, which need not exist yet, or ''."""
+  if not os.fspath(path).strip():
+    return "'' (an unset variable?); accepted: a folder, . for this one"
+  if is_remote(path):
+    return path_fault(path)
+  folder = epath.Path(path).expanduser()
+  try:
+    # Of a folder that does not exist, the nearest above it that does.
+    found = next(
+      place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+    )
+    why = f'{found} cannot be written' if found.is_dir() else f'{found} is a file'
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):
+      why = f'a name of more than {LONGEST_NAME} bytes'
+    elif found.is_dir() and os.access(found, os.W_OK | os.X_OK):
+      return ''
+  except (OSError, ValueError) as error:
+    why = str(error)
+  return (
+    f'{os.fspath(path)!r}, which cannot be made ({why}); accepted: a folder that can be written'
+  )
 
 
 def absolute(folder):

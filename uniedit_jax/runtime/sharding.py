@@ -1,8 +1,28 @@
 """Devices: processes of a run, the mesh for batches of edits, and the compilation cache."""
 
+import os
+
 import jax
 import numpy as np
 from etils import epath
+
+from uniedit_jax.runtime.faults import line_of
+
+
+def first_device():
+  """The first device of this process.
+
+  Raises:
+    ValueError: JAX finds none, for example as JAX_PLATFORMS names what is not installed.
+  """
+  try:
+    return jax.local_devices()[0]
+  except (RuntimeError, AssertionError) as error:
+    given = os.environ.get('JAX_PLATFORMS', '')
+    raise ValueError(
+      f'JAX_PLATFORMS is {given!r}, with which JAX finds no device '
+      f'({line_of(error)}); accepted: cpu, or cuda, tpu where they are installed (README.md)'
+    ) from error
 
 
 def data_mesh(devices=None):
