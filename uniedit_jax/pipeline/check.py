@@ -47,11 +47,11 @@ def check_edit(request, method=None):
   original, request = request, request.shortened
   model_config = read_model_config(request.checkpoint, model_faults := Faults())
   clip = _clip(request, model_config or ModelConfig())
-  _check_source(request, clip, faults)
+  _check_source(request, clip, faults, warnings)
   faults += model_faults
   _check_prompts(request, faults, warnings)
   _check_sides(request, faults)
-  masks = sources.read_masks(request, clip, faults)
+  masks = sources.read_masks(request, clip, faults, warnings)
   blocks = (model_config or ModelConfig()).unet.blocks
   injections = faults.attempt(resolve_injections, request, request.mask.given, blocks)
   if injections:
@@ -188,7 +188,7 @@ def _window(request, model_config, frames):
   return (length, overlap) if len(starts) > 1 else None
 
 
-def _check_source(request, clip, faults):
+def _check_source(request, clip, faults, warnings):
   given = {name: getattr(request, name) for name in ('video', 'image')}
   given = {name: value for name, value in given.items() if is_given(value)}
   given |= {'generated': True} if request.generated else {}
@@ -196,7 +196,7 @@ def _check_source(request, clip, faults):
     named = ' and '.join(f'{name} is {value!r}' for name, value in given.items())
     faults.append(f'{named}; accepted: one of them')
   if not request.generated:
-    faults += sources.check_source(request, clip)
+    faults += sources.check_source(request, clip, warnings)
     return
   faults.unless(
     request.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt"
