@@ -48,6 +48,7 @@ class VideoInfo(NamedTuple):
     primaries: number of the colour primaries in ITU-T H.273; 2: not said.
     hurt: how many frames the decoder found damaged, at least.
     error: its first message.
+    plain: whether all frames of a folder are known to be one colour.
   """
 
   frames: int
@@ -59,6 +60,7 @@ class VideoInfo(NamedTuple):
   primaries: int = 2
   hurt: int = 0
   error: str = ''
+  plain: bool = False
 
 
 def run_ffmpeg(*options, data=None):
@@ -100,7 +102,7 @@ def probe_video(name, limit=None):
     if not frames or not os.path.exists(first):
       if "value '0:V:0' for option 'map'" in log:
         raise ValueError('it has no moving pictures, only sound or a cover')
-      raise ValueError(f'ffmpeg cannot read it: {(errors or ["no frames"])[-1]}')
+      raise ValueError(f'ffmpeg cannot read it: {(errors or ["no frames"])[0]}')
     with open(first, 'rb') as file:
       png = file.read()
   colours = png[at + 4 : at + 6] if (at := png.find(b'cICP')) > 0 else (2, 2)

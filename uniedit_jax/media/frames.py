@@ -23,10 +23,18 @@ def pictures_in(folder):
   held = sorted((n for n in os.listdir(folder) if not n.startswith('.')), key=_natural)
   names = [os.path.join(folder, name) for name in held if name.lower().endswith(SUFFIXES)]
   if not names:
-    kinds = (os.path.splitext(n)[1] or n for n in held)
-    kinds = ', '.join(f'{many} {kind}' for kind, many in collections.Counter(kinds).items())
-    raise ValueError(f'it holds no png or jpg pictures, but {kinds or "nothing"}')
+    raise ValueError(f'it holds no png or jpg pictures, but {others_in(folder) or "nothing"}')
   return names
+
+
+def others_in(folder):
+  """What a local folder holds besides pictures, in words."""
+  others = collections.Counter(
+    f'the folder {entry.name}' if entry.is_dir() else os.path.splitext(entry.name)[1] or entry.name
+    for entry in os.scandir(folder)
+    if not entry.name.startswith('.') and not entry.name.lower().endswith(SUFFIXES)
+  )
+  return ', '.join(f'{many} {kind}' for kind, many in sorted(others.items())[:8])
 
 
 def take_pictures(folder, frames, start=0, stride=1):

@@ -5,7 +5,6 @@ use the ffmpeg that comes with imageio-ffmpeg, so no program has to be installed
 or remote; a killed process leaves the old file or the new one, never half of one.
 """
 
-import collections
 import os
 import re
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from uniedit_jax.media.frames import (
   crop_middle,
   is_number,
   is_still,
+  others_in,
   pictures_in,
   read_pictures,
   resize_bilinear,
@@ -134,6 +134,8 @@ def inspect_clip(path, selection):
     faults += error.faults
   if info and info.hdr:
     notes.append(f'video is {info.hdr} (HDR) and is tone-mapped to BT.709')
+  if info and info.plain:
+    notes.append('video is plain white or grey in all frames; transparent frames are put on white')
   if info and info.hurt:
     notes.append(f"video has {info.hurt} damaged frames, kept as clip.damaged is 'keep'")
   return faults, notes
@@ -277,7 +279,8 @@ def _inspect(path, name, selection, is_sound=True):
     info = VideoInfo(len(pictures), selection.height, selection.width, FOLDER_FPS)
     if is_sound:
       taken = take_pictures(name, selection.frames, selection.start, selection.stride)
-      collections.deque(read_pictures(taken), maxlen=0)
+      colours = {level for p in read_pictures(taken) for level in (p.min(), p.max())}
+      info = info._replace(plain=len(colours) == 1)
   else:
     info = probe_video(name, needed)
   if info.hdr and not list(decode(name, info, 1)):
@@ -285,6 +288,8 @@ def _inspect(path, name, selection, is_sound=True):
   few, faults = is_sound and selection.too_few(info.frames, 'video'), Faults()
   if few and info.frames == 1 and is_still(name):
     few = f'{shown}, a picture; accepted: {ACCEPTED}; a picture is given as --config.image'
+  elif few and os.path.isdir(name) and (others := others_in(name)):
+    few += f'; the folder also holds {others}'
   faults.unless(not few, few)
   faults.unless(
     not info.hurt or selection.damaged == 'keep',
