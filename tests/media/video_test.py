@@ -159,6 +159,19 @@ def test_rate_and_size_do_not_depend_on_what_names_and_metadata_say(tmp_path, mo
   assert indices(video.read_clip(name, frames=10, **SIZE).frames) == list(range(10))
 
 
+def test_the_rate_of_frames_that_are_apart_is_their_number_per_second(tmp_path):
+  pictures = [Image.fromarray(frame) for frame in smooth_clip(20)]
+  times = {'duration': [20, 500] * 10, 'save_all': True}
+  pictures[0].save(tmp_path / 'a.gif', append_images=pictures[1:], **times)
+  assert video.probe(tmp_path / 'a.gif').fps == pytest.approx(20 / 5.2)
+  # Every fourth frame is lost, as in a recording of a screen.
+  video.write_mp4(tmp_path / 'a.mp4', smooth_clip(24), 24)
+  drop = ['-vf', "select='mod(n,4)'", '-fps_mode', 'passthrough']
+  ffmpeg('-i', tmp_path / 'a.mp4', *drop, tmp_path / 'b.mp4')
+  assert video.probe(tmp_path / 'b.mp4')[0] == 18
+  assert video.probe(tmp_path / 'b.mp4').fps == pytest.approx(18, rel=0.06)
+
+
 @pytest.mark.parametrize('kind', ['mp4', 'folder'])
 def test_the_rate_can_be_set(tmp_path, kind):
   path = tmp_path / 'a.mp4' if kind == 'mp4' else tmp_path

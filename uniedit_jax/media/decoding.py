@@ -97,17 +97,21 @@ def probe_video(name, limit=None):
     log = done.stderr.decode(errors='replace').strip()
     table = done.stdout.decode()
     found = dict(re.findall(r'^#(tb|dimensions|sar) 0: (\S+)', table, re.MULTILINE))
-    frames = len(re.findall(r'^0,', table, re.MULTILINE))
+    times = re.findall(r'^0,\s*\S+,\s*(-?\d+),\s*(\d+),', table, re.MULTILINE)
     errors = re.findall(r'^.*\[(?:error|fatal)\] (.*)', log, re.MULTILINE)
-    if not frames or not os.path.exists(first):
+    if not times or not os.path.exists(first):
       if "value '0:V:0' for option 'map'" in log:
         raise ValueError('it has no moving pictures, only sound or a cover')
       raise ValueError(f'ffmpeg cannot read it: {(errors or ["no frames"])[0]}')
     with open(first, 'rb') as file:
       png = file.read()
   colours = png[at + 4 : at + 6] if (at := png.find(b'cICP')) > 0 else (2, 2)
-  # Each time unit is a frame of the rate that the container names.
+  # Time is counted in frames of the rate that the container names. Where frames are further apart,
+  # as in a screen recording, their own number per second is the rate.
   unit, rate = map(int, found['tb'].split('/'))
+  first, last, length = int(times[0][0]), int(times[-1][0]), int(times[-1][1])
+  if last - first > len(times) - 1:
+    unit, rate = unit * (last - first + length), rate * len(times)
   width, height = map(int, found['dimensions'].split('x'))
   across, down = map(int, found['sar'].split('/'))
   if across > down > 0:
@@ -118,7 +122,7 @@ def probe_video(name, limit=None):
     raise ValueError(f'its frames are displayed with {width} x {height} pixels')
   damage = [line[0] for line in DAMAGE.finditer(log)]
   return VideoInfo(
-    frames=frames,
+    frames=len(times),
     height=height,
     width=width,
     fps=rate / unit,
