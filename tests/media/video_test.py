@@ -213,13 +213,16 @@ def test_pixels_that_are_not_square_are_displayed_as_such(tmp_path, fit, aspect,
   assert psnr(out, resize_bilinear(smooth_clip(), height, width)) > 25
 
 
-def test_a_cover_is_not_the_video(tmp_path):
+@pytest.mark.parametrize('disposition', ['attached_pic', 'default'])
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'avi'])
+def test_a_cover_is_not_the_video(tmp_path, suffix, disposition):
   video.write_mp4(tmp_path / 'a.mp4', grey_steps(), 8)
   Image.new('RGB', (32, 32)).save(tmp_path / 'cover.png')
   inputs = ['-i', tmp_path / 'cover.png', '-i', tmp_path / 'a.mp4', '-map', '0', '-map', '1']
-  options = ['-c', 'copy', '-disposition:v:0', 'attached_pic']
-  ffmpeg(*inputs, *options, tmp_path / 'b.mp4')
-  assert video.probe(tmp_path / 'b.mp4')[:3] == (10, 48, 64)
+  options = ['-c', 'copy', '-disposition:v:0', disposition]
+  ffmpeg(*inputs, *options, path := tmp_path / f'b.{suffix}')
+  assert video.probe(path)[:3] == (10, 48, 64)
+  assert indices(video.read_clip(path, frames=10, **SIZE).frames) == list(range(10))
 
 
 @pytest.mark.parametrize(
@@ -274,13 +277,14 @@ def test_damaged_frames_can_be_kept(tmp_path):
 
 def test_paths_may_be_addresses_or_in_the_home_folder(tmp_path, monkeypatch):
   video.write_mp4(tmp_path / 'a b.mp4', grey_steps(), 8)
+  video.write_frames(tmp_path / 'c d', grey_steps())
   serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
   monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, 'log_message', lambda *_: None)
   monkeypatch.setenv('HOME', str(tmp_path))
   with http.server.ThreadingHTTPServer(('127.0.0.1', 0), serve) as server:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     root = f'http://127.0.0.1:{server.server_port}'
-    for path in (f'{root}/a%20b.mp4?x=1', '~/a b.mp4', f'file://{tmp_path}/a%20b.mp4'):
+    for path in (f'{root}/a%20b.mp4?x=1', '~/a b.mp4', f'file://{tmp_path}/c%20d'):
       assert indices(video.read_clip(path, frames=3, **SIZE).frames) == [0, 1, 2]
     for path, words in ((root, 'a web page'), (f'{root}/no.mp4', '404')):
       assert words in video.check_clip(path, frames=1, **SIZE)[0]

@@ -7,6 +7,7 @@ would say the same, among texts of the file. PyAV would too, but would bring a s
 data that hangs or crashes it would take the process along.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -22,8 +23,6 @@ from uniedit_jax.media.opening import PATIENCE
 MOST_PIXELS = 178_956_970  # of a frame, as for Pillow's pictures
 # Otherwise ffmpeg doubles and drops frames to even out a variable frame rate. Needs ffmpeg >= 5.1.
 EVERY_FRAME = ('-fps_mode', 'passthrough')
-# The capital letter leaves out attached pictures such as covers.
-PICTURES = ('-map', '0:V:0')
 # Transfer curves of HDR by their numbers in ITU-T H.273.
 HDR = {16: 'PQ', 18: 'HLG'}
 # Levels as dark as SDR's white stay as they are; brighter ones are rolled off.
@@ -48,6 +47,7 @@ class VideoInfo(NamedTuple):
     primaries: number of the colour primaries in ITU-T H.273; 2: not said.
     hurt: how many frames the decoder found damaged, at least.
     error: its first message.
+    stream: index of the stream; the capital letter of ffmpeg's V:0 leaves out attached pictures.
     plain: whether all frames of a folder are known to be one colour.
   """
 
@@ -60,6 +60,7 @@ class VideoInfo(NamedTuple):
   primaries: int = 2
   hurt: int = 0
   error: str = ''
+  stream: int = 0
   plain: bool = False
 
 
@@ -88,11 +89,23 @@ def probe_video(name, limit=None):
   Raises:
     ValueError: ffmpeg cannot read it, or it has no pictures.
   """
+  info = _probe_stream(name, limit, 0)
+  if info.frames > 1 or limit == 1:
+    return info
+  # Some programs store the cover as a video before the video.
+  with contextlib.suppress(ValueError):
+    info = max(info, _probe_stream(name, limit, 1))
+  return info
+
+
+def _probe_stream(name, limit, stream):
+  """`probe_video` of one of the video streams."""
   stop = [] if limit is None else ['-frames:v', str(min(limit, 2**31 - 1))]
   with tempfile.TemporaryDirectory() as folder:
     first = os.path.join(folder, 'first.png')
-    options = ['-v', 'repeat+level+warning', *_input(name), *PICTURES, *EVERY_FRAME, *stop]
-    options += ['-f', 'framecrc', '-', *PICTURES, '-frames:v', '1', '-vf', 'scale=16:16']
+    pictures = ['-map', f'0:V:{stream}']
+    options = ['-v', 'repeat+level+warning', *_input(name), *pictures, *EVERY_FRAME, *stop]
+    options += ['-f', 'framecrc', '-', *pictures, '-frames:v', '1', '-vf', 'scale=16:16']
     done = run_ffmpeg(*options, '-f', 'image2', '-update', '1', '-c:v', 'png', address(first))
     log = done.stderr.decode(errors='replace').strip()
     table = done.stdout.decode()
@@ -100,7 +113,7 @@ def probe_video(name, limit=None):
     times = re.findall(r'^0,\s*\S+,\s*(-?\d+),\s*(\d+),', table, re.MULTILINE)
     errors = re.findall(r'^.*\[(?:error|fatal)\] (.*)', log, re.MULTILINE)
     if not times or not os.path.exists(first):
-      if "value '0:V:0' for option 'map'" in log:
+      if f"value '0:V:{stream}' for option 'map'" in log:
         raise ValueError('it has no moving pictures, only sound or a cover')
       raise ValueError(f'ffmpeg cannot read it: {(errors or ["no frames"])[0]}')
     with open(first, 'rb') as file:
@@ -130,6 +143,7 @@ def probe_video(name, limit=None):
     hdr=HDR.get(colours[1], ''),
     primaries=colours[0],
     hurt=len(damage or errors),
+    stream=stream,
     error=(errors or damage or [''])[0],
   )
 
@@ -149,8 +163,16 @@ def decode(name, info, frames, start=0, stride=1):
     chain += f'setparams={primaries}colorspace=bt2020nc,{TONE_MAP}'
   # The explicit size also holds for streams whose size changes.
   chain += f'scale={info.width}:{info.height}'
-  command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *_input(name), *PICTURES, '-vf', chain]
-  command += [*EVERY_FRAME, '-frames:v', str(frames), '-f', 'rawvideo']
+  command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *_input(name), '-vf', chain]
+  command += [
+    '-map',
+    f'0:V:{info.stream}',
+    *EVERY_FRAME,
+    '-frames:v',
+    str(frames),
+    '-f',
+    'rawvideo',
+  ]
   command += ['-pix_fmt', 'rgba' if info.alpha else 'rgb24', '-']
   shape = info.height, info.width, channels
   quiet = {'stdin': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
