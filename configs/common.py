@@ -42,6 +42,9 @@ def model():
   config.clip.start = 0  # first frame taken from the video
   config.clip.stride = 1  # every n-th frame
   config.clip.fit = 'stretch'  # to height x width; or 'crop': the middle of the frame
+  # frames per second of the source; what a video says, 8 for a folder of frames
+  config.clip.fps = placeholder(float)
+  config.clip.damaged = 'refuse'  # a video with damaged frames; or 'keep' them
 
   config.window = ml_collections.ConfigDict()  # what the UNet sees of a clip with more frames
   config.window.frames = placeholder(int)  # of a window; the checkpoint's
@@ -73,7 +76,8 @@ def edit(task, preset):
   config.method = 'injections'
   config.task = task  # 'motion' or 'appearance'
   config.preset = preset  # 'paper' or 'release': the ranges of all injections that are not set
-  # mp4, gif, webm, mov or a folder of frames; 'sprites': the clip that comes with the package
+  # path or URL of an mp4, gif, webm, mov or folder of frames; 'sprites': the clip that comes with
+  # the package
   config.video = ''
   config.image = ''  # instead of a video: a still, filmed by the camera move
   config.move = ml_collections.ConfigDict()
@@ -103,11 +107,12 @@ def edit(task, preset):
   config.inversion.epsilon = 1e-5  # null_text: loss below which the first step stops
 
   config.mask = ml_collections.ConfigDict()
-  # the foreground of the source: folder of PNGs, npz or mask video, 1 or white = inside; or 'auto':
-  # cross-attention
+  # the foreground of the source: folder of PNGs, npz, npy or mask video, 1 or white = inside; or
+  # 'auto': cross-attention
   config.mask.source = ''
   # the foreground of the edit, given in the same ways; motion editing needs both or neither
   config.mask.target = ''
+  config.mask.labels = ()  # label masks: the values that are foreground; () = all above 0
   config.mask.source_prompt = ''  # auto: what the source shows; '' = source_prompt
   # auto: what to look for in it; () = the words that the other prompt lacks
   config.mask.source_words = ()

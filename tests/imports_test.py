@@ -14,7 +14,7 @@ ALLOWED = {
   f'{P}.method': (),
   f'{P}.models': (f'{P}.method.overrides', f'{P}.method.diffusion'),
   f'{P}.runtime': (f'{P}.models',),
-  f'{P}.media': (f'{P}.runtime.files', f'{P}.method.token_masks'),
+  f'{P}.media': (f'{P}.runtime.files', f'{P}.runtime.faults', f'{P}.method.token_masks'),
   f'{P}.metrics': (f'{P}.models', f'{P}.runtime'),
   f'{P}.pipeline': tuple(
     f'{P}.{room}' for room in ('method', 'models', 'runtime', 'media', 'metrics')

@@ -117,7 +117,7 @@ def read_items(items):
   for item in items:
     try:
       faults, edit = Faults(), item.edit
-      masks = read_masks(edit.request, edit.clip, faults)
+      masks = read_masks(edit.request, edit.clip, faults, [])
       faults.stop()
       found[item.id] = dataclasses.replace(edit, masks=masks), read_source(edit)
     except Exception as error:  # whatever is wrong with one clip, the others are made

@@ -25,6 +25,7 @@ from experiments.requests.manifest import read_manifest, sound_lines
 from tests.helpers import bucket
 from tests.helpers.tiny_run import config_of, make_folder
 from uniedit_jax.media import video
+from uniedit_jax.media.frames import read_image
 from uniedit_jax.pipeline import edit as pipeline_edit
 from uniedit_jax.pipeline.check import check_edit
 from uniedit_jax.runtime import sharding
@@ -103,7 +104,7 @@ def test_every_edit_is_what_it_is_alone(folder, made, monkeypatch):
     ):
       assert numbers[name] == pytest.approx(single[name], abs=0.02), (item.id, name)
     pictures = sorted((path / 'frames').iterdir())
-    found = np.stack([video._read_image(picture) for picture in pictures]).astype(int)
+    found = np.stack([read_image(picture) for picture in pictures]).astype(int)
     assert np.abs(found - alone['edit']).max() <= 1  # another batch rounds differently
     assert {p.name for p in path.iterdir()} >= {
       p.name for p in (folder / 'alone' / item.id).iterdir()

@@ -6,6 +6,7 @@ from PIL import Image
 
 from uniedit_jax.media import camera
 from uniedit_jax.media.camera import CameraMove
+from uniedit_jax.runtime.faults import FaultsError
 
 KEYS = ((0, 0.4, 0.5, 1, 0), (0.3, 0.62, 0.45, 1.4, 8), (1, 0.55, 0.6, 1.1, -15))
 GREY = np.array([[0, 60, 120], [180, 240, 255]], np.uint8)
@@ -74,19 +75,19 @@ def test_unreadable_pictures(tmp_path):
   (tmp_path / 'folder').mkdir()
   Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / 'float.tif')
   Image.fromarray(np.full((4, 4), 70000, np.int32)).save(tmp_path / 'long.tif')
-  reasons = {'text': 'identify', 'cut': 'truncated', 'folder': 'directory'}
+  reasons = {'text': 'identify', 'cut': 'truncated', 'folder': 'a folder'}
   for stem, reason in (reasons | {'float': 'floats', 'long': '70000'}).items():
     (path,) = tmp_path.glob(f'{stem}*')
     (fault,) = camera.check_image(path, CameraMove(), 4, 8, 8)
     assert fault.startswith(f'image is {str(path)!r}, which cannot be read (')
     assert reason in fault
-    assert fault.endswith('accepted: a local png, jpg, webp or another still that PIL reads')
+    assert fault.endswith('accepted: a png, jpg, webp or another still that PIL reads')
     with pytest.raises(ValueError, match='cannot be read'):
       camera.film_image(path, CameraMove(), 4, 8, 8)
   for name in ('no.png', '', None):
     (fault,) = camera.check_image(name, CameraMove(), 4, 8, 8)
     assert fault.startswith(f'image is {name or ""!r}, which does not exist here; accepted: ')
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FaultsError, match='does not exist'):
       camera.film_image(name, CameraMove(), 4, 8, 8)
 
 
@@ -133,7 +134,7 @@ def test_all_faults_are_listed_together():
     assert 'accepted: ' in fault
   assert "accepted: 'pan', 'tilt', 'zoom', 'rotate', 'arc', 'key_frames'" in faults[3]
   assert "accepted: 'linear', 'ease_in', 'ease_out', 'ease_in_out'" in faults[4]
-  with pytest.raises(FileNotFoundError, match=r'frames is 0.*dolly.*does not exist'):
+  with pytest.raises(FaultsError, match=r'(?s)frames is 0.*dolly.*does not exist'):
     camera.film_image('no.png', CameraMove('dolly'), 0, 8, 8)
   with pytest.raises(ValueError, match=r'dolly.*bounce'):
     camera.poses(CameraMove('dolly', easing='bounce'), 4)

@@ -1,11 +1,13 @@
 """Mask files, their faults, and the pyramid of token masks."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from uniedit_jax.media import masks, video
 from uniedit_jax.method.token_masks import pyramid, resize_nearest
+from uniedit_jax.runtime.faults import FaultsError
 
 
 def moving_square(frames=4, height=16, width=24):
@@ -63,6 +65,97 @@ def test_mask_video(tmp_path):
   assert np.mean(out != expected[[1, 4]]) < 0.01
 
 
+DAVIS = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0], [64, 0, 0]], np.uint8)
+
+
+def palette_pictures(folder, values, palette):
+  folder.mkdir()
+  for i, value in enumerate(values):
+    picture = Image.fromarray(value.astype(np.uint8), 'P')
+    picture.putpalette(palette.ravel().tolist())
+    picture.save(folder / f'{i:05d}.png')
+  return folder
+
+
+def two_objects():
+  """Object 1 in the square, object 3 in the first rows."""
+  values = moving_square() * 1
+  values[:, :2] = 3
+  return values
+
+
+@pytest.mark.parametrize('kind', ['palette', 'grey', 'npz', 'npy', 'floats', 'colours', '16 bits'])
+def test_all_labels_but_0_are_foreground_unless_some_are_chosen(tmp_path, kind):
+  values, path, notes = two_objects(), tmp_path / 'm', []
+  if kind == 'palette':
+    palette_pictures(path, values, DAVIS)
+  elif kind == 'npz':
+    np.savez(path := tmp_path / 'm.npz', values)
+  elif kind in ('npy', 'floats'):
+    np.save(path := tmp_path / 'm.npy', values * (1.0 if kind == 'floats' else 1))
+  elif kind == 'colours':
+    write_folder(path, DAVIS[values])
+  else:
+    write_folder(path, values.astype(np.uint8 if kind == 'grey' else np.uint16))
+  out = masks.read_masks(path, 4, 16, 24, notes=notes)
+  np.testing.assert_array_equal(out, values > 0)
+  if kind == 'colours':
+    with pytest.raises(FaultsError, match=r'not grey or palette pictures with mask.labels'):
+      masks.read_masks(path, 4, 16, 24, labels=(1,))
+    return
+  assert notes == ['has the labels 0, 1, 3; all but 0 are foreground (mask.labels chooses)']
+  for labels in ((1,), (3,), (1, 3), (0,)):
+    out = masks.read_masks(path, 4, 16, 24, labels=labels)
+    np.testing.assert_array_equal(out, np.isin(values, labels))
+
+
+def test_palettes_of_pictures_that_are_no_labels(tmp_path):
+  expected = moving_square()
+  # A white background is index 0 of the first, and red is of the second.
+  grey, red = np.array([[255] * 3, [0] * 3], np.uint8), np.array([[255, 0, 0], [0] * 3], np.uint8)
+  for name, palette in {'grey': grey, 'red': red}.items():
+    folder = palette_pictures(tmp_path / name, ~expected, palette)
+    np.testing.assert_array_equal(masks.read_masks(folder, 4, 16, 24), expected)
+
+
+@pytest.mark.parametrize('shade', [0, 255])
+def test_transparency_that_varies_is_the_mask(tmp_path, shade):
+  expected = moving_square()
+  rgba = np.full((*expected.shape, 4), shade, np.uint8)
+  rgba[..., 3] = expected * 255
+  rgba[2, ..., 3] = 0
+  write_folder(tmp_path / 'm', rgba)
+  expected[2] = False
+  np.testing.assert_array_equal(masks.read_masks(tmp_path / 'm', 4, 16, 24), expected)
+
+
+def test_an_opaque_alpha_channel_says_nothing(tmp_path):
+  expected = moving_square()
+  rgba = np.repeat(expected[..., None], 4, -1).astype(np.uint8) * 255
+  rgba[..., 3] = 255
+  write_folder(tmp_path / 'm', rgba)
+  np.testing.assert_array_equal(masks.read_masks(tmp_path / 'm', 4, 16, 24), expected)
+
+
+def test_soft_edges_are_cut_at_half(tmp_path):
+  soft = [Image.fromarray(mask).convert('L').resize((96, 64), 2) for mask in moving_square()]
+  write_folder(tmp_path / 'm', [np.asarray(mask) for mask in soft])
+  out = masks.read_masks(tmp_path / 'm', 4, 64, 96)
+  np.testing.assert_array_equal(out, np.stack([np.asarray(mask) > 127.5 for mask in soft]))
+  # Resizing overshoots.
+  floats = moving_square() * 1.04 - 0.02
+  np.save(tmp_path / 'm.npy', floats[:, None])
+  np.testing.assert_array_equal(masks.read_masks(tmp_path / 'm.npy', 4, 16, 24), moving_square())
+
+
+def test_mask_videos_do_not_fork_after_jax_has_begun(tmp_path, recwarn):
+  jax.numpy.zeros(1).block_until_ready()
+  frames = np.repeat(moving_square(4, 32, 48)[..., None], 3, -1).astype(np.uint8) * 255
+  video.write_mp4(tmp_path / 'm.mp4', frames, 8)
+  masks.read_masks(tmp_path / 'm.mp4', 4, 32, 48)
+  assert not [warning for warning in recwarn if 'fork' in str(warning.message)]
+
+
 def test_resize_nearest_by_hand():
   row = np.arange(5)[None]
   # The places 0, 5/3 and 10/3 are rounded down.
@@ -105,7 +198,7 @@ def test_pyramid_reads_the_full_size_mask():
 @pytest.mark.parametrize('value, ground', [(0, 'background'), (1, 'foreground')])
 def test_polarity(tmp_path, value, ground):
   np.savez(tmp_path / 'm.npz', np.full((2, 8, 8), value, np.uint8))
-  fault = f'{value} in every pixel of every frame .all {ground}.; .* 1 or white = foreground'
+  fault = f'{value} in every pixel of every frame .all {ground}; .* 1 or white = foreground'
   with pytest.raises(ValueError, match=fault):
     masks.read_masks(tmp_path / 'm.npz', 2, 8, 8)
 
@@ -119,13 +212,13 @@ def test_one_empty_frame_is_no_fault(tmp_path):
 
 def test_too_few_masks(tmp_path):
   np.savez(tmp_path / 'm.npz', moving_square())
-  fault = '^masks has 4 masks, but start=1, frames=4 with stride=1 needs 5'
+  fault = 'masks has 4 masks, but start=1, frames=4 with stride=1 needs 5'
   with pytest.raises(ValueError, match=fault):
     masks.read_masks(tmp_path / 'm.npz', 4, 16, 24, start=1)
 
 
 def test_missing_and_unreadable(tmp_path):
-  with pytest.raises(FileNotFoundError, match=r'masks is .* accepted: a folder'):
+  with pytest.raises(FaultsError, match=r'masks is .* does not exist here; accepted: a folder'):
     masks.read_masks(tmp_path / 'no', 1, 8, 8)
   (tmp_path / 'text.mp4').write_text('not a video')
   (tmp_path / 'text.npz').write_text('not an archive')
@@ -136,7 +229,7 @@ def test_missing_and_unreadable(tmp_path):
     with pytest.raises(ValueError, match='cannot be read'):
       masks.read_masks(tmp_path / name, 1, 8, 8)
   np.savez(tmp_path / 'm.npz', moving_square())
-  with pytest.raises(ValueError, match='frames=0'):
+  with pytest.raises(FaultsError, match='frames is 0'):
     masks.read_masks(tmp_path / 'm.npz', 0, 16, 24)
 
 

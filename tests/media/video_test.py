@@ -1,7 +1,10 @@
 """Clips are written with ffmpeg, read back and compared."""
 
+import functools
+import http.server
 import os
 import subprocess
+import threading
 
 import imageio_ffmpeg
 import numpy as np
@@ -10,8 +13,10 @@ from etils import epath
 from PIL import Image
 
 from uniedit_jax.media import video
-from uniedit_jax.media.frames import resize_bilinear
+from uniedit_jax.media.decoding import decode
+from uniedit_jax.media.frames import read_image, resize_bilinear
 from uniedit_jax.runtime import files
+from uniedit_jax.runtime.faults import FaultsError
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 SIZE = {'height': 48, 'width': 64}
@@ -77,9 +82,9 @@ def test_mp4_keeps_colours(tmp_path):
 def test_mp4_pads_odd_sizes_with_the_edge(tmp_path):
   frames = smooth_clip(2, 41, 55)
   video.write_mp4(tmp_path / 'odd.mp4', frames, 8)
-  assert video.probe(tmp_path / 'odd.mp4') == (2, 42, 56, 8.0)
-  padded = video._decode(tmp_path / 'odd.mp4', video.probe(tmp_path / 'odd.mp4'), 2, 0, 1)
-  out = np.stack(list(padded))
+  info = video.probe(tmp_path / 'odd.mp4')
+  assert info == video.VideoInfo(2, 42, 56, 8.0)
+  out = np.stack(list(decode(tmp_path / 'odd.mp4', info, 2)))
   assert psnr(out[:, :41, :55], frames) > 30
   assert psnr(out[:, 41, :55], frames[:, 40]) > 28
 
@@ -137,6 +142,155 @@ def test_folder_is_in_natural_order(tmp_path):
   assert clip.fps == 8
 
 
+TALK = 'Rec Output #2\nVideo: Sony A7, 16x16, 120 fps\n  Stream #0:0: Video: x, 16x16, 60 fps'
+
+
+@pytest.mark.parametrize(
+  'name', ['2024-01-01T12:30:05.mp4', '-y.mp4', 'Output #1.mp4', 'a%03d.mp4']
+)
+def test_rate_and_size_do_not_depend_on_what_names_and_metadata_say(tmp_path, monkeypatch, name):
+  monkeypatch.chdir(tmp_path)
+  video.write_mp4('a.mp4', grey_steps(), 24)
+  tags = [part for key in ('title', 'comment') for part in ('-metadata', f'{key}={TALK}')]
+  streams = ['-metadata:s:v', f'handler_name={TALK}', '-metadata:s:v', f'language={TALK}']
+  ffmpeg('-i', 'a.mp4', '-c', 'copy', *tags, *streams, '-f', 'matroska', f'file:{name}')
+  assert os.path.getsize(name) > 999
+  assert video.probe(name) == video.VideoInfo(10, 48, 64, 24.0)
+  assert indices(video.read_clip(name, frames=10, **SIZE).frames) == list(range(10))
+
+
+def test_the_rate_of_frames_that_are_apart_is_their_number_per_second(tmp_path):
+  pictures = [Image.fromarray(frame) for frame in smooth_clip(20)]
+  times = {'duration': [20, 500] * 10, 'save_all': True}
+  pictures[0].save(tmp_path / 'a.gif', append_images=pictures[1:], **times)
+  assert video.probe(tmp_path / 'a.gif').fps == pytest.approx(20 / 5.2)
+  # Every fourth frame is lost, as in a recording of a screen.
+  video.write_mp4(tmp_path / 'a.mp4', smooth_clip(24), 24)
+  drop = ['-vf', "select='mod(n,4)'", '-fps_mode', 'passthrough']
+  ffmpeg('-i', tmp_path / 'a.mp4', *drop, tmp_path / 'b.mp4')
+  assert video.probe(tmp_path / 'b.mp4')[0] == 18
+  assert video.probe(tmp_path / 'b.mp4').fps == pytest.approx(18, rel=0.06)
+
+
+@pytest.mark.parametrize('kind', ['mp4', 'folder'])
+def test_the_rate_can_be_set(tmp_path, kind):
+  path = tmp_path / 'a.mp4' if kind == 'mp4' else tmp_path
+  (video.write_mp4 if kind == 'mp4' else lambda *a: video.write_frames(*a[:2]))(
+    path, grey_steps(), 5
+  )
+  assert video.read_clip(path, frames=5, **SIZE, stride=2, fps=24).fps == 12
+
+
+def hdr(transfer, path, colour):
+  """A video of one colour, given in BT.709, in an HDR transfer curve."""
+  to = f'zscale=tin=bt709:pin=bt709:min=bt709:t={transfer}:p=bt2020:m=bt2020nc,format=yuv420p10le'
+  source = ['-f', 'lavfi', '-i', f'color={colour}:s=64x48:r=8:d=0.5,format=gbrp', '-vf', to]
+  tags = ['-color_primaries', 'bt2020', '-color_trc', transfer, '-colorspace', 'bt2020nc']
+  ffmpeg(*source, '-c:v', 'libx265', *tags, path)
+  return path
+
+
+@pytest.mark.parametrize('transfer, name', [('arib-std-b67', 'HLG'), ('smpte2084', 'PQ')])
+def test_hdr_is_tone_mapped_and_said(tmp_path, transfer, name):
+  path = hdr(transfer, tmp_path / 'grey.mov', '0x808080')
+  frames = video.read_clip(path, frames=2, **SIZE).frames
+  np.testing.assert_allclose(frames.astype(int), 128, atol=4)
+  faults, notes = video.inspect_clip(path, video.Selection(2, **SIZE))
+  assert faults == []
+  assert notes == [f'video is {name} (HDR) and is tone-mapped to BT.709']
+  red = video.read_clip(hdr(transfer, tmp_path / 'red.mov', '0xc83020'), frames=1, **SIZE).frames
+  np.testing.assert_allclose(red[0, 20, 20].astype(int), [200, 48, 32], atol=24)
+
+
+@pytest.mark.parametrize('fit', ['crop', 'stretch'])
+@pytest.mark.parametrize('aspect, shown', [('2/1', (48, 128)), ('1/2', (96, 64))])
+def test_pixels_that_are_not_square_are_displayed_as_such(tmp_path, fit, aspect, shown):
+  video.write_mp4(tmp_path / 'a.mp4', smooth_clip(), 8)
+  ffmpeg('-i', tmp_path / 'a.mp4', '-vf', f'setsar={aspect}', tmp_path / 'b.mp4')
+  assert video.probe(tmp_path / 'b.mp4')[:3] == (10, *shown)
+  height, width = shown
+  out = video.read_clip(tmp_path / 'b.mp4', frames=10, height=height, width=width, fit=fit).frames
+  assert psnr(out, resize_bilinear(smooth_clip(), height, width)) > 25
+
+
+@pytest.mark.parametrize('disposition', ['attached_pic', 'default'])
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'avi'])
+def test_a_cover_is_not_the_video(tmp_path, suffix, disposition):
+  video.write_mp4(tmp_path / 'a.mp4', grey_steps(), 8)
+  Image.new('RGB', (32, 32)).save(tmp_path / 'cover.png')
+  inputs = ['-i', tmp_path / 'cover.png', '-i', tmp_path / 'a.mp4', '-map', '0', '-map', '1']
+  options = ['-c', 'copy', '-disposition:v:0', disposition]
+  ffmpeg(*inputs, *options, path := tmp_path / f'b.{suffix}')
+  assert video.probe(path)[:3] == (10, 48, 64)
+  assert indices(video.read_clip(path, frames=10, **SIZE).frames) == list(range(10))
+
+
+@pytest.mark.parametrize(
+  'codec, form, name',
+  [('qtrle', 'argb', 'b.mov'), ('libvpx-vp9', 'yuva420p', 'b.webm'), ('png', 'rgba', 'b.mov')],
+)
+def test_transparent_video_is_on_white(tmp_path, codec, form, name):
+  rgba = np.zeros((2, 48, 64, 4), np.uint8)
+  rgba[..., 0], rgba[:, :, 32:, 3] = 200, 255
+  for i, frame in enumerate(rgba):
+    Image.fromarray(frame).save(tmp_path / f'{i}.png')
+  ffmpeg('-i', tmp_path / '%d.png', '-c:v', codec, '-pix_fmt', form, tmp_path / name)
+  out = video.read_clip(tmp_path / name, frames=2, **SIZE).frames.astype(int)
+  np.testing.assert_allclose(out[:, 24, 8], [[255] * 3] * 2, atol=4)
+  np.testing.assert_allclose(out[:, 24, 56], [[200, 0, 0]] * 2, atol=8)
+
+
+def test_frames_of_all_kinds_are_read_as_stills_are(tmp_path):
+  grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) % 256
+  colour = Image.fromarray(smooth_clip(1)[0])
+  rgba = Image.fromarray(np.dstack([np.full((48, 64, 3), 255), grey * 0]).astype(np.uint8))
+  kinds = {'a.png': Image.fromarray(grey * 257), 'b.jpg': colour.convert('CMYK')}
+  kinds |= {'c.png': colour.quantize(8), 'd.png': rgba, 'e.png': colour.convert('LA')}
+  for name, picture in kinds.items():
+    folder = tmp_path / name[0]
+    folder.mkdir()
+    picture.save(folder / name)
+    out = video.read_clip(folder, frames=1, **SIZE).frames[0]
+    np.testing.assert_array_equal(out, read_image(folder / name))
+  assert video.read_clip(tmp_path / 'a', frames=1, **SIZE).frames[0, 3, :4, 0].tolist() == [
+    192, 193, 194, 195,
+  ]  # fmt: skip
+  _, notes = video.inspect_clip(tmp_path / 'd', video.Selection(1, **SIZE))
+  assert notes == [
+    'video is plain white or grey in all frames; transparent frames are put on white'
+  ]
+
+
+def test_damaged_frames_can_be_kept(tmp_path):
+  video.write_mp4(tmp_path / 'a.mp4', smooth_clip(8), 8)
+  data = bytearray((tmp_path / 'a.mp4').read_bytes())
+  data[-len(data) // 5] ^= 255
+  (tmp_path / 'a.mp4').write_bytes(data)
+  (fault,) = video.check_clip(tmp_path / 'a.mp4', frames=8, **SIZE)
+  assert 'which has at least ' in fault
+  kept = video.Selection(8, **SIZE, damaged='keep')
+  faults, (note,) = video.inspect_clip(tmp_path / 'a.mp4', kept)
+  assert faults == []
+  assert note.endswith("damaged frames, kept as clip.damaged is 'keep'")
+  assert len(video.read_clip(tmp_path / 'a.mp4', frames=8, **SIZE, damaged='keep').frames) == 8
+
+
+def test_paths_may_be_addresses_or_in_the_home_folder(tmp_path, monkeypatch):
+  video.write_mp4(tmp_path / 'a b.mp4', grey_steps(), 8)
+  video.write_frames(tmp_path / 'c d', grey_steps())
+  serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+  monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, 'log_message', lambda *_: None)
+  monkeypatch.setenv('HOME', str(tmp_path))
+  with http.server.ThreadingHTTPServer(('127.0.0.1', 0), serve) as server:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    root = f'http://127.0.0.1:{server.server_port}'
+    for path in (f'{root}/a%20b.mp4?x=1', '~/a b.mp4', f'file://{tmp_path}/c%20d'):
+      assert indices(video.read_clip(path, frames=3, **SIZE).frames) == [0, 1, 2]
+    for path, words in ((root, 'a web page'), (f'{root}/no.mp4', '404')):
+      assert words in video.check_clip(path, frames=1, **SIZE)[0]
+    server.shutdown()
+
+
 def test_resize_by_hand():
   row = np.array([0, 100], np.uint8).reshape(1, 1, 2, 1)
   # Centres of the new pixels in old coordinates: -0.25 (clamped), 0.25, 0.75, 1.25 (clamped).
@@ -190,7 +344,7 @@ def test_all_faults_are_listed_together(tmp_path):
   assert "video is ''" in video.check_clip(None, frames=1, **SIZE)[0]
   fault = 'frames is 1.5; accepted: a whole number >= 1'
   assert video.check_clip(None, frames=1.5, **SIZE)[0] == fault
-  with pytest.raises(FileNotFoundError, match=r'height is 0.*does not exist'):
+  with pytest.raises(FaultsError, match='height is 0'):
     video.read_clip(missing, frames=1, height=0, width=64)
 
 
@@ -205,7 +359,11 @@ def test_unreadable_videos(tmp_path):
   (tmp_path / 'empty').mkdir()
   (tmp_path / 'broken').mkdir()
   (tmp_path / 'broken' / '0.png').write_bytes(b'not a png')
-  reasons = {'text.mp4': 'ffmpeg cannot read', 'empty': 'no frames', 'broken': 'cannot be read'}
+  reasons = {
+    'text.mp4': 'ffmpeg cannot read',
+    'empty': 'no png or jpg pictures, but nothing',
+    'broken': 'cannot be read',
+  }
   for name, reason in reasons.items():
     (fault,) = video.check_clip(tmp_path / name, frames=1, **SIZE)
     assert reason in fault

@@ -10,14 +10,13 @@ counterclockwise. numpy and PIL only.
 import dataclasses
 import itertools
 import math
-import numbers
 import os
 
 import numpy as np
 from PIL import Image
 
-from uniedit_jax.media.frames import read_image, whole_number_faults
-from uniedit_jax.runtime.files import exists
+from uniedit_jax.media.frames import is_number, read_image, whole_number_faults
+from uniedit_jax.runtime.faults import Faults
 
 # The share of its way that the camera has gone at time 0..1.
 EASINGS = {
@@ -76,7 +75,7 @@ class CameraMove:
       given = f'move.{name} is {value!r} with kind {self.kind!r}'
       if value is not None and limits is None:
         faults.append(f'{given}, which has none; accepted: None')
-      elif value is not None and not (_is_number(value) and limits[1] <= value <= limits[2]):
+      elif value is not None and not (is_number(value) and limits[1] <= value <= limits[2]):
         faults.append(f'{given}; accepted: None, or {limits[1]} to {limits[2]}')
     if self.kind == 'key_frames':
       faults += _key_frame_faults(self.key_frames)
@@ -184,22 +183,17 @@ def film_image(path, move, frames, height, width):
   """Reads a still, local or remote, and films it by a `CameraMove`: uint8[F, height, width, 3].
 
   Raises:
-    FileNotFoundError: `path` does not exist.
-    ValueError: any other fault that `check_image` lists; all of them are in the message.
+    FaultsError: the faults that `check_image` lists.
   """
   faults, image = _inspect(path, move, frames, height, width)
-  if faults:
-    raise (ValueError if exists(path) else FileNotFoundError)('; '.join(faults))
+  faults.stop('the image cannot be filmed')
   return render(image, poses(move, frames), height, width)
 
 
 def _inspect(path, move, frames, height, width):
   """The faults of a call of `film_image`, and the picture if it could be read."""
-  faults = whole_number_faults(frames=frames, height=height, width=width) + move.faults()
-  try:
-    image = read_image(path)
-  except (FileNotFoundError, ValueError) as fault:
-    return [*faults, str(fault)], None
+  faults = Faults(whole_number_faults(frames=frames, height=height, width=width) + move.faults())
+  image = faults.attempt(read_image, path)
   if faults:
     return faults, None
   scale, closest = scales(poses(move, frames), image.shape[:2], height, width)
@@ -224,7 +218,7 @@ def _key_frame_faults(keys):
     given = f'move.key_frames[{i}] is {key!r}'
     if (
       not (isinstance(key, tuple | list) and len(key) == 5)
-      or not all(map(_is_number, key))
+      or not all(map(is_number, key))
       or key[3] <= 0
     ):
       faults.append(f'{given}; accepted: numbers (time, x, y, zoom > 0, degrees)')
@@ -236,10 +230,6 @@ def _key_frame_faults(keys):
   if (times[0], times[-1]) != (0, 1) or any(a >= b for a, b in itertools.pairwise(times)):
     faults.append(f'move.key_frames has the times {times}; accepted: 0 first, 1 last, increasing')
   return faults
-
-
-def _is_number(value):
-  return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _interpolate(source, x, y):

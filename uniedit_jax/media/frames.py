@@ -1,21 +1,121 @@
 """Single frames and stills: reading, natural order, cutting out the middle, resizing."""
 
+import collections
+import math
+import numbers
 import os
 import re
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from uniedit_jax.runtime.files import exists, local_copy
+from uniedit_jax.media.opening import opened
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
-STILL = 'a local png, jpg, webp or another still that PIL reads'
+STILL = 'a png, jpg, webp or another still that PIL reads'
 
 
 def pictures_in(folder):
-  """Paths of the pictures in a local folder, in natural order: frame_9 before frame_10."""
-  names = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not n.startswith('.')]
-  return [os.path.join(folder, name) for name in sorted(names, key=_natural)]
+  """Paths of the pictures in a local folder, in natural order: frame_9 before frame_10.
+
+  Raises ValueError if there are none, and says what there is.
+  """
+  held = sorted((n for n in os.listdir(folder) if not n.startswith('.')), key=_natural)
+  names = [os.path.join(folder, name) for name in held if name.lower().endswith(SUFFIXES)]
+  if not names:
+    raise ValueError(f'it holds no png or jpg pictures, but {others_in(folder) or "nothing"}')
+  return names
+
+
+def others_in(folder):
+  """What a local folder holds besides pictures, in words."""
+  others = collections.Counter(
+    f'the folder {entry.name}' if entry.is_dir() else os.path.splitext(entry.name)[1] or entry.name
+    for entry in os.scandir(folder)
+    if not entry.name.startswith('.') and not entry.name.lower().endswith(SUFFIXES)
+  )
+  return ', '.join(f'{many} {kind}' for kind, many in sorted(others.items())[:8])
+
+
+def take_pictures(folder, frames, start=0, stride=1):
+  """The paths of every `stride`-th picture of a folder from index `start` on.
+
+  Raises ValueError if pictures are among them that are named unlike most in the folder.
+  """
+  names = pictures_in(folder)
+  pattern = {name: re.sub(r'\d+', '#', os.path.basename(name)) for name in names}
+  ((usual, many),) = collections.Counter(pattern.values()).most_common(1)
+  taken = names[start::stride][:frames]
+  foreign = [os.path.basename(name) for name in taken if pattern[name] != usual]
+  if foreign and many > len(names) / 2:
+    raise ValueError(f'{", ".join(foreign)} would be taken for frames, which are named {usual}')
+  return taken
+
+
+def to_rgb(picture):
+  """A picture of any mode, as PIL image or array, as uint8[H, W, 3], on white where transparent.
+
+  Raises ValueError if its range is unknown (floats, 32-bit numbers above 65535).
+  """
+  if isinstance(picture, np.ndarray):
+    if picture.dtype == np.uint8 and picture.shape[2:] == (3,):
+      return picture
+    picture = Image.fromarray(picture)
+  # 16 bits; convert('RGB') would clip them at 255.
+  if picture.mode.startswith('I'):
+    values = np.asarray(picture).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+      raise ValueError(f'its values go from {values.min()} to {values.max()}, not from 0 to 65535')
+    picture = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+  if picture.mode == 'F':
+    raise ValueError('its values are floats, whose range is not known')
+  if picture.has_transparency_data:
+    picture = picture.convert('RGBA')
+    picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
+  return np.asarray(picture.convert('RGB'))
+
+
+def open_picture(name):
+  """The first picture of a local file as a PIL image, decoded and turned upright."""
+  if os.path.exists(name) and not os.path.isfile(name):
+    raise ValueError('it is a folder or no regular file')
+  try:
+    with Image.open(name) as picture:
+      return ImageOps.exif_transpose(picture)
+  except Image.DecompressionBombError as error:
+    most = 2 * Image.MAX_IMAGE_PIXELS // 10**6
+    raise ValueError(f'it has more than {most} million pixels; scale it down') from error
+
+
+def read_pictures(names, convert=to_rgb):
+  """Yields pictures of one size, PIL images converted by a function.
+
+  Raises ValueError if one cannot be read or has another size than the first; it is named.
+  """
+  size = None
+  for name in names:
+    try:
+      picture = open_picture(name)
+      size = size or picture.size
+      if picture.size != size:
+        raise ValueError('its size is {} x {}, that of others {} x {}'.format(*picture.size, *size))
+      yield convert(picture)
+    except Exception as error:
+      raise ValueError(f'{os.path.basename(name)}: {error}') from error
+
+
+def is_still(name):
+  """Whether a local file is a picture that does not move."""
+  try:
+    with Image.open(name) as picture:
+      return getattr(picture, 'n_frames', 1) == 1
+  except Exception:
+    return False
+
+
+def is_number(value):
+  """Whether a value is a finite number."""
+  return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def whole_number_faults(least=1, **fields):
@@ -71,32 +171,7 @@ def read_image(path):
   It is turned upright, on white where it is transparent.
 
   Raises:
-    FileNotFoundError: `path` does not exist.
-    ValueError: it is no picture, or its range is unknown (floats, 32-bit numbers above 65535).
+    FaultsError: there is no picture at `path`, or its range is unknown.
   """
-  path = os.fspath(path or '')
-  if not exists(path):
-    raise FileNotFoundError(f'image is {path!r}, which does not exist here; accepted: {STILL}')
-  try:
-    with local_copy(path) as name, Image.open(name) as image:
-      return _to_rgb(ImageOps.exif_transpose(image))
-  # PIL raises many types for damaged files: SyntaxError, struct.error, IndexError, ...
-  except Exception as error:
-    fault = f'image is {path!r}, which cannot be read ({error}); accepted: {STILL}'
-    raise ValueError(fault) from error
-
-
-def _to_rgb(image):
-  """A picture of any mode as uint8[H, W, 3]."""
-  # 16 bits; convert('RGB') would clip them at 255.
-  if image.mode.startswith('I'):
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-      raise ValueError(f'its values go from {values.min()} to {values.max()}, not from 0 to 65535')
-    image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-  if image.mode == 'F':
-    raise ValueError('its values are floats, whose range is not known')
-  if image.has_transparency_data:
-    image = image.convert('RGBA')
-    image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-  return np.asarray(image.convert('RGB'))
+  with opened(path, 'image', STILL) as name:
+    return to_rgb(open_picture(name))

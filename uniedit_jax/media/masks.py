@@ -4,68 +4,83 @@ True, 1 or white is the foreground, everywhere. `token_masks` decides which slot
 """
 
 import os
+import zipfile
 
-import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
-from uniedit_jax.media.frames import crop_middle, pictures_in
-from uniedit_jax.media.video import EVERY_FRAME
+from uniedit_jax.media.decoding import decode, probe_video
+from uniedit_jax.media.frames import (
+  SUFFIXES,
+  crop_middle,
+  pictures_in,
+  read_pictures,
+  take_pictures,
+)
+from uniedit_jax.media.opening import opened
+from uniedit_jax.media.video import Selection
 from uniedit_jax.method.token_masks import resize_nearest
-from uniedit_jax.runtime.files import local_copy
+from uniedit_jax.runtime.faults import FaultsError
 
-ACCEPTED = 'a folder with one png per frame, an .npz file or a mask video'
+ACCEPTED = 'a folder with one png per frame, an .npz or .npy file of [F, H, W] or a mask video'
+MOST_BYTES = 2**32  # of an array
+# Channels of a grey pixel differ by less, also after lossy compression.
+GREY = 40
+# More values than that are shades.
+MOST_LABELS = 256
 
 
-def read_masks(path, frames, height, width, start=0, stride=1, fit='stretch'):
+def read_masks(
+  path, frames, height, width, start=0, stride=1, fit='stretch', labels=(), notes=None
+):
   """Reads the masks of the frames that `video.read_clip` takes with the same numbers.
 
-  The threshold is half of the range: 127.5 for 8-bit pictures, 0.5 for floats and arrays of 0, 1.
+  What is foreground depends on what the file holds:
+    shades: above half of the range, which is 127.5 for 8-bit pictures and 0.5 for floats;
+    labels, that is palette pictures and whole numbers of the lower half of the range: above 0;
+    transparency that varies: above half of it;
+    a few colours on black: what is not black.
 
   Args:
     path: a folder of pictures in natural order, an .npz file (key 'masks', otherwise the first
-      array; [F, H, W] or [F, H, W, 1]), or a video.
+      array) or .npy file of [F, H, W], [F, H, W, 1] or [F, 1, H, W], or a video.
     frames: number of masks F.
     height, width: size in pixels of the result; masks of any size are resized by `resize_nearest`.
     start: index of the first mask in the file.
     stride: distance of the masks in the file.
     fit: 'stretch' or 'crop', as for the clip.
+    labels: the values that are foreground, instead of the rules above.
+    notes: a list to which is added which labels were found.
 
   Returns:
     bool[F, height, width], True = foreground.
 
   Raises:
-    FileNotFoundError: `path` does not exist.
-    ValueError: the file is unreadable, holds too few masks, or all of them are 0 or all are 1.
+    FaultsError: the file is missing, unreadable or ambiguous, holds too few masks, or all pixels
+      are foreground or all background.
   """
-  with local_copy(path) as name:
-    if not os.path.exists(name):
-      raise FileNotFoundError(f'masks is {path!s}, which does not exist here; accepted: {ACCEPTED}')
-    try:
-      masks = _binarise(_load(name))
-    except (OSError, ValueError, RuntimeError) as error:
-      fault = f'masks is {path!s}, which cannot be read ({error}); accepted: {ACCEPTED}'
-      raise ValueError(fault) from error
-  if min(frames, stride, height, width) < 1 or start < 0:
-    sizes = f'frames={frames}, height={height}, width={width}, start={start}, stride={stride}'
-    raise ValueError(
-      f'masks cannot be checked against {sizes}; accepted: positive numbers, start from 0'
-    )
-  needed = start + (frames - 1) * stride + 1
-  if len(masks) < needed:
-    wish = f'start={start}, frames={frames} with stride={stride} needs {needed}'
-    raise ValueError(f'masks has {len(masks)} masks, but {wish}: one for each frame of the source')
-  masks = masks[start::stride][:frames]
+  selection = Selection(frames, height, width, start, stride, fit)
+  selection.faults().stop('masks cannot be read')
+  with opened(path, 'masks', ACCEPTED) as name:
+    values, is_lossless = _load(name, selection, labels)
+    masks = _foreground(values, is_lossless, labels, [] if notes is None else notes)
+    if masks.all() or not masks.any():
+      value, ground = (1, 'foreground') if masks.all() else (0, 'background')
+      raise FaultsError(
+        [
+          f'masks is {value} in every pixel of every frame (all {ground}; the file holds values '
+          f'from {values.min()} to {values.max()}); accepted: both values, polarity 1 or white = '
+          'foreground, 0 or black = background'
+        ]
+      )
+  return fit_masks(masks, height, width, fit)
+
+
+def fit_masks(masks, height, width, fit):
+  """Masks [F, H, W] in the size of the clip, cropped or stretched as the clip is."""
   if fit == 'crop':
     masks = crop_middle(masks, height, width, axis=1)
-  masks = resize_nearest(masks, height, width)
-  if masks.all() or not masks.any():
-    value, ground = (1, 'foreground') if masks.all() else (0, 'background')
-    raise ValueError(
-      f'masks is {value} in every pixel of every frame (all {ground}); accepted: both values, '
-      'polarity 1 or white = foreground, 0 or black = background'
-    )
-  return masks
+  return resize_nearest(masks, height, width)
 
 
 def overlay(frames, mask, colour=(255, 64, 64)):
@@ -74,41 +89,131 @@ def overlay(frames, mask, colour=(255, 64, 64)):
   return np.where(mask[..., None], tinted.astype(np.uint8), frames)
 
 
-def _load(path):
-  """All masks of a folder, npz or video: [F, H, W] in the file's dtype, in the first one's size."""
-  if os.path.isdir(path):
-    pictures = [_read_picture(name) for name in pictures_in(path)]
-    if not pictures:
-      raise ValueError('it holds no pictures')
-    return np.stack([resize_nearest(p, *pictures[0].shape) for p in pictures])
-  if path.lower().endswith('.npz'):
-    with np.load(path, allow_pickle=False) as arrays:
-      if not arrays.files:
-        raise ValueError('it holds no arrays')
-      masks = arrays['masks' if 'masks' in arrays.files else arrays.files[0]]
-    if masks.ndim == 4 and masks.shape[-1] == 1:
-      masks = masks[..., 0]
-    if masks.ndim != 3 or not masks.size or masks.dtype.kind not in 'buif':
-      fault = f'its array is {masks.dtype}{list(masks.shape)}, not numbers of shape [F, H, W]'
-      raise ValueError(fault)
-    return masks
-  pictures = imageio_ffmpeg.read_frames(
-    path, pix_fmt='gray', bits_per_pixel=8, output_params=list(EVERY_FRAME)
-  )
-  width, height = next(pictures)['size']
-  return np.stack([np.frombuffer(p, np.uint8).reshape(height, width) for p in pictures])
+def _load(name, selection, labels):
+  """(the chosen masks of a file, [F, H, W]; whether their values are exact)."""
+  count, start, stride = selection.frames, selection.start, selection.stride
+  if name.lower().endswith(('.npz', '.npy')) and not os.path.isdir(name):
+    masks = _array(name, selection.needed)
+    _refuse_few(selection, len(masks))
+    return masks[start::stride][:count], True
+  if os.path.isdir(name) or name.lower().endswith(SUFFIXES):
+    is_folder = os.path.isdir(name)
+    _refuse_few(selection, len(pictures_in(name)) if is_folder else 1)
+    names = take_pictures(name, count, start, stride) if is_folder else [name]
+    pictures = list(read_pictures(names, lambda picture: picture))
+    is_lossless = all(name.lower().endswith('.png') for name in names)
+  else:
+    info = probe_video(name, selection.needed)
+    _refuse_few(selection, info.frames)
+    if info.hurt:
+      raise ValueError(f'it has at least {info.hurt} damaged frames; ffmpeg: {info.error}')
+    pictures = [Image.fromarray(p) for p in decode(name, info, count, start, stride)]
+    is_lossless = False
+  if not labels and all(picture.has_transparency_data for picture in pictures):
+    alpha = np.stack([np.asarray(p.convert('RGBA').getchannel('A')) for p in pictures])
+    if alpha.min() < alpha.max():
+      return alpha, False
+  return np.stack([_numbers(picture, labels) for picture in pictures]), is_lossless
 
 
-def _read_picture(path):
-  """A picture as [H, W]: 16-bit pictures keep their values, all others become 8-bit grey."""
-  with Image.open(path) as image:
-    return np.asarray(image if image.mode.startswith('I') else image.convert('L'))
+def _refuse_few(selection, count):
+  if few := selection.too_few(count, 'masks'):
+    raise FaultsError([few.replace('frames, but', 'masks, but') + ': one mask for each frame'])
 
 
-def _binarise(masks):
-  """bool[F, H, W]: above half of the range, which is 0 to 1 if no value is larger."""
-  if masks.dtype == bool:
-    return masks
-  if masks.max() <= 1:
-    return masks > 0.5
-  return masks > (65535 if masks.max() > 255 else 255) / 2
+def _array(name, needed):
+  """The masks [F, H, W] of an .npz or .npy file."""
+  if name.lower().endswith('.npz'):
+    if not zipfile.is_zipfile(name):
+      raise ValueError('it is no archive of arrays')
+    with zipfile.ZipFile(name) as archive:
+      sizes = {info.filename.removesuffix('.npy'): info.file_size for info in archive.infolist()}
+    if not sizes:
+      raise ValueError('it holds no arrays')
+    key = 'masks' if 'masks' in sizes else next(iter(sizes))
+    if sizes[key] > MOST_BYTES:
+      raise ValueError(f'its array has {sizes[key]} bytes; at most {MOST_BYTES} are read')
+    with np.load(name, allow_pickle=False) as arrays:
+      masks = arrays[key]
+  else:
+    masks = np.load(name, mmap_mode='r', allow_pickle=False)
+  shape = getattr(masks, 'shape', ())
+  for axis in (-1, 1):
+    if len(shape) == 4 and shape[axis] == 1:
+      masks, shape = np.squeeze(masks, axis), ()
+  shape = getattr(masks, 'shape', ())
+  found = f'its array is {getattr(masks, "dtype", "text")}{list(shape)}'
+  if len(shape) != 3 or not masks.size or masks.dtype.kind not in 'buif':
+    raise ValueError(f'{found}, not numbers of shape [F, H, W]')
+  if shape[0] != needed and needed in shape[1:]:
+    raise ValueError(f'{found}, whose frames seem to be on another axis than the first')
+  return masks
+
+
+def _numbers(picture, labels):
+  """A picture as [H, W]: labels of a palette, shades of grey, or 255 where it is not black."""
+  if picture.mode.startswith(('I', 'F')):
+    return np.asarray(picture)
+  indices, black = np.asarray(picture), None
+  if picture.mode == 'P':
+    palette = np.reshape(picture.getpalette('RGB'), (-1, 3))
+    black = palette[0].any() and not palette[np.unique(indices)].any(-1).all()
+    if labels or (np.ptp(palette, -1).any() and not black):
+      return indices
+  rgb = np.asarray(picture.convert('RGB'))
+  if np.ptp(rgb, -1).max() < GREY:
+    return np.asarray(picture.convert('L'))
+  colours = picture.convert('RGB').getcolors(MOST_LABELS)
+  names = [colour for _, colour in sorted(colours or (), reverse=True)]
+  if (0, 0, 0) not in names or labels:
+    found = f'the colours {str(names[:8])[1:-1]}' if names else f'over {MOST_LABELS} colours'
+    wanted = 'grey or palette pictures with mask.labels' if labels else 'flat colours on black'
+    raise ValueError(f'it has {found}, not {wanted}')
+  return np.where(rgb.any(-1), np.uint8(255), np.uint8(0))
+
+
+def _foreground(masks, is_lossless, labels, notes):
+  """bool[F, H, W] of the values of masks, by the rules of `read_masks`."""
+  if masks.dtype.kind == 'f':
+    unknown = np.size(masks) - np.isfinite(masks).sum()
+    if unknown:
+      raise ValueError(f'{unknown} of its values are NaN or infinite')
+    if (masks == np.round(masks)).all() and abs(masks).max() < 2**31:
+      masks = masks.astype(np.int64)
+  low, high = masks.min(), masks.max()
+  found = f'its values go from {low} to {high}'
+  if masks.dtype.kind == 'f':
+    # Resizing overshoots.
+    if low < -0.1 or 1.1 < high < 128 or high > 255.5 or labels:
+      raise ValueError(f'{found}, fractions among them, not from 0 to 1 or 255')
+    return masks > (0.5 if high <= 1.1 else 127.5)
+  levels = np.unique(masks)
+  listed = ', '.join(map(str, levels[:20].tolist())) + (', ...' if len(levels) > 20 else '')
+  if labels:
+    if not is_lossless:
+      raise ValueError('mask.labels needs png pictures or arrays, whose values are exact')
+    if not set(labels) <= set(levels.tolist()):
+      raise FaultsError(
+        [f'mask.labels is {tuple(labels)}; accepted: values of the masks, {listed}']
+      )
+    return np.isin(masks, labels)
+  if low < 0 or high > 65535:
+    raise ValueError(f'{found}, not from 0 to 255 or 65535')
+  if masks.dtype == bool or high <= 1:
+    return masks > 0
+  half = (65535 if high > 255 else 255) / 2
+  is_few = is_lossless and len(levels) <= MOST_LABELS
+  if is_few and high < half:
+    notes.append(f'has the labels {listed}; all but 0 are foreground (mask.labels chooses)')
+    return masks > 0
+  # Shades at the edge of an object cover no area.
+  dark = [level for level in levels if 0 < level < half and _covers_area(masks == level)]
+  if is_few and 2 < len(levels) <= 16 and dark:
+    raise ValueError(f'its values are {listed}: labels are chosen by mask.labels')
+  return masks > half
+
+
+def _covers_area(mask):
+  """Whether a pixel and its four neighbours are in bool[F, H, W]."""
+  inner = mask[:, 1:-1, 1:-1] & mask[:, :-2, 1:-1] & mask[:, 2:, 1:-1]
+  return (inner & mask[:, 1:-1, :-2] & mask[:, 1:-1, 2:]).any()

@@ -7,21 +7,32 @@ or remote; a killed process leaves the old file or the new one, never half of on
 
 import os
 import re
-import subprocess
 from typing import NamedTuple
 
-import imageio_ffmpeg
 import numpy as np
 from etils import epath
-from PIL import Image, ImageOps
+from PIL import Image
 
-from uniedit_jax.media.frames import crop_middle, pictures_in, resize_bilinear, whole_number_faults
-from uniedit_jax.runtime.files import atomic_file, exists, local_copy
+from uniedit_jax.media.decoding import VideoInfo, address, decode, probe_video, run_ffmpeg
+from uniedit_jax.media.frames import (
+  crop_middle,
+  is_number,
+  is_still,
+  others_in,
+  pictures_in,
+  read_pictures,
+  resize_bilinear,
+  take_pictures,
+  to_rgb,
+  whole_number_faults,
+)
+from uniedit_jax.media.opening import opened
+from uniedit_jax.runtime.faults import Faults, FaultsError
+from uniedit_jax.runtime.files import atomic_file
 
 FOLDER_FPS = 8.0
 ACCEPTED = 'an mp4, gif, webm or mov file, or a folder of png or jpg frames'
-# Otherwise ffmpeg doubles and drops frames to even out a variable frame rate. Needs ffmpeg >= 5.1.
-EVERY_FRAME = ('-fps_mode', 'passthrough')
+UNREADABLE = 'the video cannot be read'
 
 
 class Clip(NamedTuple):
@@ -36,75 +47,140 @@ class Clip(NamedTuple):
   fps: float
 
 
-class VideoInfo(NamedTuple):
-  """Number of frames, size in pixels as displayed, and frames per second; from `probe`."""
+class Selection(NamedTuple):
+  """The frames that are taken from a video or a folder of frames, and how.
+
+  Attributes:
+    frames: number of frames F.
+    height, width: size in pixels.
+    start: index of the first frame.
+    stride: distance of the frames in the source.
+    fit: 'stretch' changes the aspect ratio; 'crop' first cuts out the middle with the right one.
+    fps: frames per second of the source; None: what the file says, or 8 for a folder.
+    damaged: 'refuse' or 'keep' videos some of whose frames cannot be decoded fully.
+  """
 
   frames: int
   height: int
   width: int
-  fps: float
+  start: int = 0
+  stride: int = 1
+  fit: str = 'stretch'
+  fps: float | None = None
+  damaged: str = 'refuse'
+
+  def faults(self):
+    """Lists the fields whose values no source can have."""
+    faults = Faults(whole_number_faults(frames=self.frames))
+    faults += whole_number_faults(0, start=self.start)
+    faults += whole_number_faults(stride=self.stride, height=self.height, width=self.width)
+    known = {'fit': ('stretch', 'crop'), 'damaged': ('refuse', 'keep')}
+    for field, accepted in known.items():
+      value = getattr(self, field)
+      faults.unless(
+        value in accepted, f'{field} is {value!r}; accepted: {accepted[0]!r}, {accepted[1]!r}'
+      )
+    sound = self.fps is None or (is_number(self.fps) and self.fps > 0)
+    faults.unless(sound, f'fps is {self.fps!r}; accepted: None, or a number above 0')
+    return faults
+
+  @property
+  def needed(self):
+    """How many frames the source must have."""
+    return self.start + (self.frames - 1) * self.stride + 1
+
+  def too_few(self, count, field):
+    """The fault of a source that has `count` frames, or '' if they are enough."""
+    if count >= self.needed:
+      return ''
+    where = f'start={self.start}, ' if self.start else ''
+    wish = f'{where}frames={self.frames} with stride={self.stride} needs {self.needed}'
+    remedy = 'frames, start or stride' if self.start else 'frames or stride'
+    return f'{field} has {count} frames, but {wish}; lower {remedy}'
 
 
 def probe(path, limit=None):
-  """Counts the frames of a clip and finds its size (after rotation metadata) and frame rate.
+  """Counts the frames of a clip and finds its size as displayed and its frame rate.
 
   Args:
     path: a video file or a folder of frames, local or remote.
     limit: stop counting here; a long video is then not decoded to its end.
 
   Returns:
-    `VideoInfo`; fps is 8 for a folder and for a file that does not say.
+    `VideoInfo`; fps is 8 for a folder.
 
   Raises:
-    FileNotFoundError: nothing is there.
-    ValueError: it is no video and no folder of frames.
+    FaultsError: it is no video and no folder of frames.
   """
-  with local_copy(path or '') as name:
-    return _probe(path, name, limit)
+  with opened(path, 'video', ACCEPTED) as name:
+    if not os.path.isdir(name):
+      return probe_video(name, limit)
+    pictures = pictures_in(name)
+    (first,) = read_pictures(pictures[:1])
+    return VideoInfo(len(pictures[:limit]), *first.shape[:2], FOLDER_FPS)
 
 
-def check_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch'):
+def inspect_clip(path, selection):
+  """Looks at all that `read_clip` needs of a `Selection`, without converting it.
+
+  Returns:
+    (list of faults, list of what is odd but allowed).
+  """
+  faults, notes, info = selection.faults(), [], None
+  try:
+    with opened(path, 'video', ACCEPTED) as name:
+      info = _inspect(path, name, selection, not faults)
+  except FaultsError as error:
+    faults += error.faults
+  if info and info.hdr:
+    notes.append(f'video is {info.hdr} (HDR) and is tone-mapped to BT.709')
+  if info and info.plain:
+    notes.append('video is plain white or grey in all frames; transparent frames are put on white')
+  if info and info.hurt:
+    notes.append(f"video has {info.hurt} damaged frames, kept as clip.damaged is 'keep'")
+  return faults, notes
+
+
+def check_clip(
+  path, *, frames, height, width, start=0, stride=1, fit='stretch', fps=None, damaged='refuse'
+):
   """Lists the faults of a call of `read_clip` with these arguments, without converting a frame."""
-  with local_copy(path or '') as name:
-    return _inspect(path, name, frames, height, width, start, stride, fit)[0]
+  selection = Selection(frames, height, width, start, stride, fit, fps, damaged)
+  return inspect_clip(path, selection)[0]
 
 
-def read_clip(path, *, frames, height, width, start=0, stride=1, fit='stretch'):
+def read_clip(
+  path, *, frames, height, width, start=0, stride=1, fit='stretch', fps=None, damaged='refuse'
+):
   """Reads every `stride`-th frame from index `start` on, and resizes them to height x width.
 
   Args:
     path: an mp4, gif, webm or mov file, or a folder of png or jpg frames, which are taken in
       natural order (frame_9 before frame_10); local or remote.
-    frames: number of frames F.
-    height, width: size in pixels.
-    start: index of the first frame.
-    stride: distance of the frames in the source.
-    fit: 'stretch' changes the aspect ratio; 'crop' first cuts out the middle with the right one.
+    frames, height, width, start, stride, fit, fps, damaged: fields of `Selection`.
 
   Returns:
-    `Clip` with uint8[F, height, width, 3] and the rate of the source divided by `stride`.
+    `Clip` with uint8[F, height, width, 3], on white where it is transparent, and the rate of the
+    source divided by `stride`.
 
   Raises:
-    FileNotFoundError: `path` does not exist.
-    ValueError: any other fault that `check_clip` lists; all of them are in the message.
+    FaultsError: the faults that `check_clip` lists.
   """
-  with local_copy(path or '') as name:
-    faults, info = _inspect(path, name, frames, height, width, start, stride, fit)
-    if faults:
-      raise (ValueError if exists(path) else FileNotFoundError)('; '.join(faults))
+  selection = Selection(frames, height, width, start, stride, fit, fps, damaged)
+  selection.faults().stop(UNREADABLE)
+  with opened(path, 'video', ACCEPTED) as name:
+    info = _inspect(path, name, selection)
     if os.path.isdir(name):
-      pictures = map(_read_image, pictures_in(name)[start::stride][:frames])
+      pictures = read_pictures(take_pictures(name, frames, start, stride))
     else:
-      pictures = _decode(name, info, frames, start, stride)
+      pictures = map(to_rgb, decode(name, info, frames, start, stride))
     out = [
       resize_bilinear(crop_middle(p, height, width) if fit == 'crop' else p, height, width)
       for p in pictures
     ]
-  if len(out) != frames:
-    raise ValueError(
-      f'video is {os.fspath(path)!r}, of which only {len(out)} of {frames} frames could be decoded'
-    )
-  return Clip(np.stack(out), info.fps / stride)
+    if len(out) != frames:
+      raise ValueError(f'only {len(out)} of {frames} frames could be decoded')
+  return Clip(np.stack(out), (info.fps if fps is None else fps) / stride)
 
 
 def to_model(frames):
@@ -145,7 +221,7 @@ def write_mp4(path, frames, fps):
   options += ['-colorspace', 'bt709', '-color_primaries', 'bt709', '-color_trc', 'bt709']
   options += ['-color_range', 'tv', '-pix_fmt', 'yuv420p', '-movflags', '+faststart', '-f', 'mp4']
   with atomic_file(path) as temporary:
-    done = _run_ffmpeg(*options, temporary, input=frames.tobytes())
+    done = run_ffmpeg(*options, address(temporary), data=frames.tobytes())
     if done.returncode:
       message = done.stderr.decode(errors='replace')[-500:]
       raise RuntimeError(f'ffmpeg could not write {path!s}: {message}')
@@ -190,77 +266,35 @@ def checked(frames):
   return frames
 
 
-def _run_ffmpeg(*options, **kwargs):
-  command = [imageio_ffmpeg.get_ffmpeg_exe(), *options]
-  return subprocess.run(command, capture_output=True, check=False, **kwargs)
+def _inspect(path, name, selection, is_sound=True):
+  """The `VideoInfo` of a clip whose local name is `name`, from which a `Selection` is taken.
 
-
-def _probe(path, name, limit):
-  """`probe` of a clip whose local name is `name`."""
-  path = os.fspath(path or '')
-  if not os.path.exists(name):
-    raise FileNotFoundError(f'video is {path!r}, which does not exist here; accepted: {ACCEPTED}')
+  Raises:
+    FaultsError, ValueError: it cannot be taken. Of a selection that is not sound itself, only the
+      source is looked at.
+  """
+  shown, needed = f'video is {os.fspath(path)!r}', selection.needed if is_sound else 1
   if os.path.isdir(name):
     pictures = pictures_in(name)
-    if not pictures:
-      raise ValueError(f'video is the folder {path!r}, which holds no frames; accepted: {ACCEPTED}')
-    height, width = _read_image(pictures[0]).shape[:2]
-    return VideoInfo(len(pictures[:limit]), height, width, FOLDER_FPS)
-  stop = [] if limit is None else ['-frames:v', str(limit)]
-  options = ['-nostdin', '-hide_banner', '-nostats', '-progress', 'pipe:1', '-i', name]
-  done = _run_ffmpeg(*options, '-map', '0:v:0', *EVERY_FRAME, *stop, '-f', 'null', '-')
-  log = done.stderr.decode(errors='replace')
-  counts = re.findall(r'^frame=\s*(\d+)', done.stdout.decode(), re.MULTILINE)
-  # The last stream line is that of the output, which ffmpeg has turned upright.
-  sizes = re.findall(r'Video: .*?, (\d+)x(\d+)', log)
-  if not counts or not sizes or int(counts[-1]) == 0:
-    reason = (log.strip().splitlines() or ['no message'])[-1]
-    fault = f'video is {path!r}, which ffmpeg cannot read ({reason}); accepted: {ACCEPTED}'
-    raise ValueError(fault)
-  width, height = map(int, sizes[-1])
-  rate = re.search(r'Video: .*?([\d.]+)(k?) fps', log[: log.find('Output #')])
-  fps = float(rate[1]) * (1000 if rate[2] else 1) if rate else FOLDER_FPS
-  return VideoInfo(int(counts[-1]), height, width, fps or FOLDER_FPS)
-
-
-def _inspect(path, name, frames, height, width, start, stride, fit):
-  """The faults of a call of `read_clip`, and the `VideoInfo` if the file could be probed."""
-  faults = whole_number_faults(frames=frames) + whole_number_faults(0, start=start)
-  faults += whole_number_faults(stride=stride)
-  needed = 1 if faults else start + (frames - 1) * stride + 1
-  faults += whole_number_faults(height=height, width=width)
-  if fit not in ('stretch', 'crop'):
-    faults.append(f"fit is {fit!r}; accepted: 'stretch', 'crop'")
-  try:
-    info = _probe(path, name, needed)
-  except (FileNotFoundError, ValueError) as fault:
-    return [*faults, str(fault)], None
-  if info.frames < needed:
-    where, remedy = (f'start={start}, ', 'frames, start or') if start else ('', 'frames or')
-    wish = f'{where}frames={frames} with stride={stride} needs {needed}'
-    faults.append(f'video has {info.frames} frames, but {wish}; lower {remedy} stride')
-  return faults, info
-
-
-def _read_image(path):
-  """A picture file as uint8[H, W, 3], turned upright."""
-  try:
-    with Image.open(path) as image:
-      return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-  except OSError as error:
-    fault = f'video has the frame {path}, which cannot be read ({error}); accepted: png, jpg'
-    raise ValueError(fault) from error
-
-
-def _decode(path, info, frames, start, stride):
-  """Yields the wanted frames of a video file, uint8[H, W, 3] each; ffmpeg stops after the last."""
-  # The explicit size also holds for streams whose size changes.
-  select = f"select='gte(n,{start})*not(mod(n-{start},{stride}))'"
-  filters = ['-vf', f'{select},scale={info.width}:{info.height}', *EVERY_FRAME]
-  command = [imageio_ffmpeg.get_ffmpeg_exe(), '-nostdin', '-v', 'error', '-i', os.fspath(path)]
-  command += ['-map', '0:v:0', *filters, '-frames:v', str(frames), '-f', 'rawvideo']
-  command += ['-pix_fmt', 'rgb24', '-']
-  size = info.height * info.width * 3
-  with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ffmpeg:
-    while len(raw := ffmpeg.stdout.read(size)) == size:
-      yield np.frombuffer(raw, np.uint8).reshape(info.height, info.width, 3)
+    info = VideoInfo(len(pictures), selection.height, selection.width, FOLDER_FPS)
+    if is_sound:
+      taken = take_pictures(name, selection.frames, selection.start, selection.stride)
+      colours = {level for p in read_pictures(taken) for level in (p.min(), p.max())}
+      info = info._replace(plain=len(colours) == 1)
+  else:
+    info = probe_video(name, needed)
+  if info.hdr and not list(decode(name, info, 1)):
+    raise ValueError(f'it is {info.hdr} (HDR), and this ffmpeg has no zscale to tone-map it')
+  few, faults = is_sound and selection.too_few(info.frames, 'video'), Faults()
+  if few and info.frames == 1 and is_still(name):
+    few = f'{shown}, a picture; accepted: {ACCEPTED}; a picture is given as --config.image'
+  elif few and os.path.isdir(name) and (others := others_in(name)):
+    few += f'; the folder also holds {others}'
+  faults.unless(not few, few)
+  faults.unless(
+    not info.hurt or selection.damaged == 'keep',
+    f'{shown}, which has at least {info.hurt} damaged frames (ffmpeg: {info.error}); accepted: an '
+    "undamaged file, or clip.damaged='keep'",
+  )
+  faults.stop(UNREADABLE)
+  return info

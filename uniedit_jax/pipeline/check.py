@@ -35,7 +35,7 @@ class Readers(NamedTuple):
   """What checks read of files; for many edits, functions that read a file once for all of them.
 
   Attributes:
-    source: (`EditRequest`, `ClipOptions`) -> faults, `sources.check_source`.
+    source: (`EditRequest`, `ClipOptions`) -> (faults, warnings), `sources.check_source`.
     model_config: folder -> (`ModelConfig` or None, faults).
     tokenizer: (folder, `ModelConfig`) -> tokenizer.
     clip_tokenizer: folder -> tokenizer of the measures.
@@ -72,11 +72,11 @@ def check_edit(request, method=None, readers=READERS):
   request = request.shortened
   model_config, model_faults = readers.model_config(request.checkpoint)
   clip = clip_of(request, model_config or ModelConfig())
-  _check_source(request, clip, readers, faults)
+  _check_source(request, clip, readers, faults, warnings)
   faults += model_faults
   _check_prompts(request, readers, faults, warnings)
   _check_sides(request, faults)
-  masks = sources.read_masks(request, clip, faults)
+  masks = sources.read_masks(request, clip, faults, warnings)
   blocks = (model_config or ModelConfig()).unet.blocks
   injections = faults.attempt(resolve_injections, request, request.mask.given, blocks)
   if injections:
@@ -216,7 +216,7 @@ def _window(request, model_config, frames):
   return (length, overlap) if len(starts) > 1 else None
 
 
-def _check_source(request, clip, readers, faults):
+def _check_source(request, clip, readers, faults, warnings):
   given = {name: getattr(request, name) for name in ('video', 'image')}
   given = {name: value for name, value in given.items() if is_given(value)}
   given |= {'generated': True} if request.generated else {}
@@ -225,7 +225,9 @@ def _check_source(request, clip, readers, faults):
     faults.append(f'{named}; accepted: one of them')
   if not request.generated:
     field = 'image' if request.image else 'video'
-    faults += faults.attempt(readers.source, request, clip, field=field) or []
+    found = faults.attempt(readers.source, request, clip, field=field) or ([], [])
+    faults += found[0]
+    warnings += found[1]
     return
   faults.unless(
     request.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt"

@@ -27,6 +27,9 @@ class ClipOptions:
     frames, height, width: number and size in pixels; None: the checkpoint's.
     start, stride: first frame, and distance of the frames in the source.
     fit: 'stretch' to the size, or 'crop' the middle of the frame.
+    fps: frames per second of the source; None: what a video says, 8 for a folder of frames, the
+      checkpoint's otherwise.
+    damaged: 'refuse' or 'keep' videos some of whose frames cannot be decoded fully.
   """
 
   frames: int | None = None
@@ -35,6 +38,8 @@ class ClipOptions:
   start: int = 0
   stride: int = 1
   fit: str = 'stretch'
+  fps: int | float | None = None
+  damaged: str = 'refuse'
 
   @property
   def size(self):
@@ -69,7 +74,8 @@ class MaskOptions:
   """The foreground of source and edit.
 
   Attributes:
-    source, target: a folder, npz or mask video; bool[F, H, W]; 'auto': cross-attention; ''.
+    source, target: a folder, npz, npy or mask video; bool[F, H, W]; 'auto': cross-attention; ''.
+    labels: the values of label masks that are foreground; (): all above 0.
     source_prompt: auto: what the source shows; '' is the source prompt.
     source_words, target_words: auto: the words looked for; (): those the other prompt lacks.
     blocks, threshold, smoothing: auto: fields of `found_masks.MapOptions`.
@@ -77,6 +83,7 @@ class MaskOptions:
 
   source: Any = ''
   target: Any = ''
+  labels: tuple[int, ...] = ()
   source_prompt: str = ''
   source_words: tuple[str, ...] = ()
   target_words: tuple[str, ...] = ()

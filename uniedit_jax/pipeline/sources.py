@@ -8,9 +8,9 @@ import numpy as np
 from etils import epath
 
 from uniedit_jax.media import camera, masks, video
-from uniedit_jax.media.frames import crop_middle, resize_bilinear
-from uniedit_jax.method.token_masks import resize_nearest
+from uniedit_jax.media.frames import crop_middle, resize_bilinear, to_rgb
 from uniedit_jax.pipeline.request import is_array, is_auto, is_given
+from uniedit_jax.runtime.faults import Faults
 
 # Clips and stills that come with the package go by name (write ./name for a file called so).
 SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
@@ -26,25 +26,29 @@ def locate(path, shipped):
 
 
 def check_source(request, clip):
-  """Lists the faults of the source of an `EditRequest`, for `ClipOptions` with all sizes."""
+  """What is wrong, and what is odd but allowed, with the source of an `EditRequest`.
+
+  Args:
+    request: `EditRequest`.
+    clip: `ClipOptions` with all sizes.
+
+  Returns:
+    (`Faults`, list of warnings).
+  """
+  selection = video.Selection(**dataclasses.asdict(clip))
   if request.image:
-    return camera.check_image(locate(request.image, SHIPPED_STILLS), request.move, *clip.size)
+    faults = Faults(
+      camera.check_image(locate(request.image, SHIPPED_STILLS), request.move, *clip.size)
+    )
+    # The other fields say nothing about a still.
+    return faults + video.Selection(1, 1, 1, fps=clip.fps).faults(), []
   if not is_array(request.video):
-    return video.check_clip(locate(request.video, SHIPPED_CLIPS), **dataclasses.asdict(clip))
-  try:
-    frames = _as_frames(request.video)
-  except (TypeError, ValueError) as error:
-    return [f'video is no clip ({error}); accepted: a path, u8[F, H, W, 3] or a list of pictures']
-  if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
-    return [f'video is {frames.dtype}{list(frames.shape)}; accepted: uint8[F, H, W, 3]']
-  faults = []
-  if clip.fit not in ('stretch', 'crop'):
-    faults.append(f"fit is {clip.fit!r}; accepted: 'stretch', 'crop'")
-  if min(*clip.size, clip.stride) < 1 or clip.start < 0:
-    faults.append(f'clip is {clip}; accepted: positive sizes and stride, start from 0')
-  elif len(frames) < (needed := clip.start + (clip.frames - 1) * clip.stride + 1):
-    faults.append(f'video has {len(frames)} frames; accepted: at least {needed} for {clip}')
-  return faults
+    return video.inspect_clip(locate(request.video, SHIPPED_CLIPS), selection)
+  faults = selection.faults()
+  frames = faults.attempt(_as_frames, request.video)
+  if frames is not None and not faults and (few := selection.too_few(len(frames), 'video')):
+    faults.append(few)
+  return faults, []
 
 
 def read_source(edit):
@@ -53,41 +57,53 @@ def read_source(edit):
   if request.generated:
     return None
   if request.image:
-    still = locate(request.image, SHIPPED_STILLS)
-    frames = camera.film_image(still, request.move, *clip.size)
-    return video.Clip(frames, edit.model_config.fps)
+    frames = camera.film_image(locate(request.image, SHIPPED_STILLS), request.move, *clip.size)
+    return video.Clip(frames, clip.fps or edit.model_config.fps)
   if not is_array(request.video):
     return video.read_clip(locate(request.video, SHIPPED_CLIPS), **dataclasses.asdict(clip))
   frames = _as_frames(request.video)[clip.start :: clip.stride][: clip.frames]
   if clip.fit == 'crop':
     frames = crop_middle(frames, clip.height, clip.width, axis=1)
-  fps = edit.model_config.fps / clip.stride
+  fps = (clip.fps or edit.model_config.fps) / clip.stride
   return video.Clip(resize_bilinear(frames, clip.height, clip.width), fps)
 
 
-def read_masks(request, clip, faults):
-  """The masks that are given, dict {side: bool[F, H, W], or None where there are faults}."""
-  given = {side: getattr(request.mask, side) for side in SIDES}
-  return {
-    side: faults.attempt(_read_mask, mask, clip, field=f'mask.{side}')
-    for side, mask in given.items()
-    if is_given(mask) and not is_auto(mask)
-  }
+def read_masks(request, clip, faults, warnings):
+  """The masks that are given, dict {side: bool[F, H, W], or None where there are faults}.
+
+  What is odd but allowed is added to the list `warnings`.
+  """
+  given, found = {side: getattr(request.mask, side) for side in SIDES}, {}
+  for side, mask in given.items():
+    if is_given(mask) and not is_auto(mask):
+      notes, labels = [], request.mask.labels
+      found[side] = faults.attempt(_read_mask, mask, clip, labels, notes, field=f'mask.{side}')
+      warnings += [f'mask.{side} {note}' for note in notes]
+  return found
 
 
-def _read_mask(mask, clip):
+def _read_mask(mask, clip, labels, notes):
   if not is_array(mask):
-    return masks.read_masks(os.fspath(mask), **dataclasses.asdict(clip))
+    return masks.read_masks(
+      os.fspath(mask), *clip.size, clip.start, clip.stride, clip.fit, labels=labels, notes=notes
+    )
   mask = np.asarray(mask)
   if mask.dtype != bool or mask.ndim != 3 or len(mask) < clip.frames:
     raise ValueError(
       f'{mask.dtype}{list(mask.shape)}; accepted: bool[F, H, W] with a mask for each of the '
       f'{clip.frames} frames'
     )
-  return resize_nearest(mask[: clip.frames], clip.height, clip.width)
+  return masks.fit_masks(mask[: clip.frames], clip.height, clip.width, clip.fit)
 
 
 def _as_frames(frames):
-  """u8[F, H, W, 3] of an array, or of a list of PIL images or arrays."""
-  to_array = lambda f: np.asarray(f.convert('RGB') if hasattr(f, 'convert') else f)
-  return frames if isinstance(frames, np.ndarray) else np.stack([to_array(f) for f in frames])
+  """u8[F, H, W, 3] of an array, or of a list of PIL images or arrays; else raises ValueError."""
+  to_array = lambda f: to_rgb(f) if hasattr(f, 'convert') else np.asarray(f)
+  accepted = 'accepted: a path, uint8[F, H, W, 3] or a list of pictures'
+  try:
+    clip = frames if isinstance(frames, np.ndarray) else np.stack([to_array(f) for f in frames])
+  except Exception as error:
+    raise ValueError(f'video is no clip ({error}); {accepted}') from error
+  if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3 or not clip.size:
+    raise ValueError(f'video is {clip.dtype}{list(clip.shape)}; {accepted}')
+  return clip
