@@ -7,6 +7,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
+from uniedit_jax.pipeline.sources import fingerprints
 from uniedit_jax.runtime.workdir import begin, mark_done
 
 
@@ -19,7 +20,7 @@ def define_flags():
   )
 
 
-def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
+def launch(read, run, results, resolve=lambda edit: edit.as_tree(), clears=True):
   """Defines --config and --workdir, and runs unless the folder holds this very run already.
 
   Args:
@@ -27,6 +28,7 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
     run: (request, workdir) -> anything.
     results: names of the files in the workdir that the user is pointed to.
     resolve: request -> dict for config.json, all that the results depend on.
+    clears: as in `workdir.begin`.
   """
   config_flag, workdir_flag = define_flags()
 
@@ -36,7 +38,8 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree()):
     workdir = epath.Path(workdir_flag.value).expanduser()
     try:
       request = read(config_flag.value)
-      unfinished = begin(workdir, resolve(request))
+      config = resolve(request)
+      unfinished = begin(workdir, config, fingerprints(config), clears)
     except ValueError as error:
       sys.exit(f'{error}')
     if unfinished:

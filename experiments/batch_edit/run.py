@@ -14,7 +14,7 @@ from absl import logging
 
 from experiments import edit as edit_command
 from uniedit_jax.pipeline import edit as pipeline_edit
-from uniedit_jax.pipeline.sources import read_masks, read_source
+from uniedit_jax.pipeline.sources import fingerprints, read_masks, read_source
 from uniedit_jax.runtime import progress, sharding
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.workdir import begin, mark_done, write_json
@@ -27,12 +27,17 @@ def run(batch, workdir, process=0, processes=1):
   """Makes the unfinished edits of a `BatchRequest` that this process has; returns how many failed.
 
   Raises:
-    ValueError: a folder holds the finished edit of another config.
+    ValueError: folders hold the finished edits of other configs or inputs; lists all.
     OSError: the disk is full; what was finished is.
   """
   folder, log = lambda item: workdir / 'items' / item.id, progress.shown_log()
   mine = batch.items[process::processes]
-  todo = [item for item in mine if begin(folder(item), item.resolved)]
+  faults, todo = Faults(), []
+  for item in mine:
+    inputs = faults.attempt(fingerprints, item.resolved, batch.cache, field=item.id)
+    if inputs is not None and faults.attempt(begin, folder(item), item.resolved, inputs):
+      todo.append(item)
+  faults.stop()
   if not todo:
     return 0
   mesh, failed, began = sharding.data_mesh(), 0, time.monotonic()

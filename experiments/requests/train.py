@@ -66,15 +66,17 @@ def read_training(config):
   )
 
   # The model.
-  sources = {'init': config.init}
+  sources = {'init': (config.init, PARTS.get(config.part, ()))}
   if config.part == 'model':
     sound = config.localization >= 0
     faults.unless(sound, f'localization is {config.localization}; accepted: 0 or more')
-    sources['vae'] = config.vae
+    sources['vae'] = config.vae, PARTS['vae']
   accepted = f'{", ".join(checkpoint.SHIPPED)}, a folder'
-  for name, source in sources.items():
-    sound = not source or (checkpoint.locate(source) / 'config.json').exists()
-    faults.unless(sound, f'{name} is {source!r}, which is no checkpoint; accepted: {accepted}')
+  for name, (source, parts) in sources.items():
+    if source and not (checkpoint.locate(source) / 'config.json').exists():
+      faults.append(f'{name} is {source!r}, which is no checkpoint; accepted: {accepted}')
+    elif source:
+      faults.attempt(checkpoint.check, source, parts, field=name)
   dtype = faults.attempt(resolve_dtype, config.dtype)
   faults.stop()
   fields = {name: config[name] for name in TrainingRequest._fields if name in config}

@@ -120,10 +120,10 @@ def check_generation(request):
 
 
 def read_model_config(folder, faults):
-  """The `ModelConfig` of a checkpoint, or None where there is none; reads one small file."""
+  """The `ModelConfig` of a checkpoint, or None where there is no whole one."""
   path = checkpoint.locate(folder) / 'config.json'
   if folder and path.exists():
-    return faults.attempt(ModelConfig.from_json, path.read_text())
+    return faults.attempt(checkpoint.check, folder)
   named = f'no checkpoint at {folder!r}' if folder else "checkpoint is ''"
   faults.append(f'{named}; accepted: {ACCEPTED_CHECKPOINT}')
   return None
