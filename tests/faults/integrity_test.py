@@ -220,6 +220,38 @@ def test_a_published_file_that_cannot_be_read_says_why(tmp_path, content, words)
     published.read_tensors(path)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize(
+  'make, words',
+  [
+    (lambda t: {'x': t.zeros(2).to(t.float8_e4m3fn)}, 'x is torch.float8_e4m3fn; accepted: dense'),
+    (lambda t: {'x': t.eye(2).to_sparse()}, 'torch.sparse_coo'),
+    (lambda t: {'x': t.empty(2, device='meta')}, 'x is a meta tensor'),
+    (lambda t: {'x': t.zeros(2, dtype=t.complex64)}, 'x is torch.complex64'),
+    (lambda t: {'x': t.quantize_per_tensor(t.ones(2), 0.1, 0, t.qint8)}, 'x is torch.qint8'),
+    (lambda t: 'a text file, not a pickle at all', 'is damaged or no PyTorch file'),
+    (lambda t: POINTER.decode(), 'a Git LFS pointer'),
+    (None, 'another checksum|damaged'),
+  ],
+)
+def test_a_published_pickle_that_cannot_be_read_says_why(tmp_path, make, words):
+  torch = pytest.importorskip('torch')
+  path = epath.Path(tmp_path / 'model.pt')
+  content = {'x': torch.ones(4096)} if make is None else make(torch)
+  if isinstance(content, str):
+    path.write_text(content)
+  else:
+    torch.save(content, path)
+    expected = published.read_tensors(path) if make is None else None
+  if make is None:
+    np.testing.assert_array_equal(expected['x'], np.ones(4096))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # of a number
+    path.write_bytes(bytes(data))
+  with pytest.raises(ValueError, match=words):
+    published.read_tensors(path)
+
+
 def test_names_that_are_not_read_are_listed(tmp_path):
   folder = epath.Path(tmp_path)
   for name in ('model.fp16.safetensors', 'model-00001-of-00002.safetensors'):

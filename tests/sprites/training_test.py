@@ -252,6 +252,7 @@ def test_a_damaged_state_gives_way_to_the_one_before(tmp_path, caplog):
     assert int(state.step) == 20 and float(state.params['x'][0]) == 20
     assert 'step 40' in caplog.text and 'going on from step 20' in caplog.text
     training.save(store, toy(40))
+    assert int(training.restore(store, toy(0)).step) == 40
     assert store.all_steps() == [20, 40] and not (folder / '60.orbax-checkpoint-tmp').exists()
 
 
