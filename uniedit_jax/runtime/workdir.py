@@ -70,7 +70,7 @@ def begin(workdir, config, inputs=None, clears=True):
     reasons, unknown = _changes(old, config, old_inputs, inputs)
     if reasons and (finished or not clears):
       state = 'a finished' if finished else 'an unfinished'
-      fault = f'workdir {workdir} holds {state} run that {", and ".join(reasons)}'
+      fault = f'workdir {workdir} holds {state} run {", ".join(reasons)}'
       raise ValueError(f'{fault}; accepted: another folder, or remove this one')
     if unknown and (finished or not clears):
       logging.warning('%s is of another version: it does not say %s', workdir, ', '.join(unknown))
@@ -109,9 +109,9 @@ def _changes(old, new, old_inputs, inputs):
   """(list of what differs, in words; list of the fields that one of the runs does not know)."""
   differing, unknown = [], []
   _compare(without_cache(old), without_cache(new), '', differing, unknown)
-  reasons = [f'differs in {", ".join(differing)}'] if differing else []
+  reasons = [f'that differs in {", ".join(differing)}'] if differing else []
   known = sorted({*old_inputs} & {*inputs})
-  reasons += [f'the {n} has changed since' for n in known if old_inputs[n] != inputs[n]]
+  reasons += [f'but the {n} has changed since' for n in known if old_inputs[n] != inputs[n]]
   return reasons, unknown
 
 
