@@ -44,7 +44,7 @@ def test_a_finished_run_of_another_config_is_refused(tmp_path, change, words):
 def test_a_finished_run_of_another_clip_is_refused(tmp_path):
   finish(tmp_path, inputs={'video': 'a', 'mask.source': 'b'})
   assert not begin(tmp_path, CONFIG, {'video': 'a', 'mask.source': 'b'})
-  with pytest.raises(ValueError, match=r'the mask\.source has changed since, and the video has'):
+  with pytest.raises(ValueError, match=r'but the mask\.source has changed since, but the video'):
     begin(tmp_path, CONFIG, {'video': 'x', 'mask.source': 'y'})
 
 
