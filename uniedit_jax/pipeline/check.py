@@ -120,10 +120,12 @@ def check_generation(request):
 
 
 def read_model_config(folder, faults):
-  """The `ModelConfig` of a checkpoint, or None where there is no whole one."""
+  """The `ModelConfig` of a checkpoint, or None where it cannot be read; adds to `faults`."""
   path = checkpoint.locate(folder) / 'config.json'
   if folder and path.exists():
-    return faults.attempt(checkpoint.check, folder)
+    faults.attempt(checkpoint.check, folder)
+    # What does not fit it is a fault too, though parts are missing.
+    return Faults().attempt(checkpoint.read_config, folder)
   named = f'no checkpoint at {folder!r}' if folder else "checkpoint is ''"
   faults.append(f'{named}; accepted: {ACCEPTED_CHECKPOINT}')
   return None
