@@ -1,4 +1,4 @@
-"""Whatever is handed in, reading it ends in a value, or in faults that name the field or the line."""
+"""Whatever is handed in, reading it ends in a value, or in faults that name the field or line."""
 
 import json
 
