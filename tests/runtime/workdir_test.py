@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from etils import epath
 
 from uniedit_jax.pipeline.sources import fingerprints
 from uniedit_jax.runtime import digests, files
-from uniedit_jax.runtime.workdir import begin, mark_done
+from uniedit_jax.runtime.workdir import begin, mark_done, once
 
 CONFIG = {'video': 'clip.mp4', 'cache': '/a', 'structure': {'steps': (0, 5)}, 'seed': 0}
 
@@ -129,3 +130,12 @@ def test_content_decides_and_is_read_once(tmp_path, monkeypatch):
   assert [name for name in before if before[name] != after[name]] == ['a.0.video']
   (mask / '1.npy').touch()
   assert fingerprints(tree)['a.0.mask.source'] != before['a.0.mask.source']
+
+
+@pytest.mark.parametrize('damage', ['', '{"key": "a"', '[]', '{"key": "b", "result": 0}'])
+def test_a_damaged_part_is_made_again(tmp_path, damage):
+  path, made = epath.Path(tmp_path / 'part.json'), []
+  make = lambda: made.append(1) or len(made)
+  assert once(path, make, key='a') == once(path, make, key='a') == 1
+  path.write_text(damage)
+  assert once(path, make, key='a') == once(path, make, key='a') == 2

@@ -28,7 +28,12 @@ def once(path, make, *args, key, **kwargs):
 
   The result is what json can hold; `key` is a str of everything that it depends on.
   """
-  if path.exists() and (found := json.loads(path.read_text()))['key'] == key:
+  try:
+    found = read_json(path) if path.exists() else {}
+  except ValueError as error:
+    logging.warning('%s; it is made again', error)
+    found = {}
+  if found.get('key') == key:
     return found['result']
   result = json.loads(json.dumps(make(*args, **kwargs)))
   write_json(path, {'key': key, 'result': result})
