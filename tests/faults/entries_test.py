@@ -113,7 +113,7 @@ def tables():
       yield pytest.param(read, module, field, value, id=f'{read.__name__}-{field}-{value}')
 
 
-@pytest.mark.parametrize('read, module, field, value', tables())
+@pytest.mark.parametrize('read, module, field, value', list(tables()))
 def test_a_field_that_no_run_can_use_is_refused_by_its_name(tmp_path, read, module, field, value):
   config = module.get_config()
   with config.unlocked():
