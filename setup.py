@@ -30,7 +30,7 @@ EXTRAS_REQUIRE = {
   # Paths that begin with gs:// or s3://.
   'gcs': ['gcsfs>=2024.1'],
   's3': ['s3fs>=2024.1'],
-  'test': ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
+  'test': ['hypothesis>=6', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
   # What runs the notebooks outside of a notebook server.
   'notebooks': ['ipykernel>=6', 'nbclient>=0.10'],
   # The PyTorch originals that the marked parity tests compare with.
@@ -47,7 +47,7 @@ setuptools.setup(
   package_data={
     'uniedit_jax': ['py.typed'],
     'uniedit_jax.reports': ['static/*'],
-    'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*'],
+    'uniedit_jax.sprites': ['clip.mp4', 'still.png', 'checkpoint/*', 'checkpoint/tokenizer/*'],
   },
   python_requires='>=3.11',
   install_requires=INSTALL_REQUIRES,

@@ -7,7 +7,7 @@ vocab.json, merges.txt. Needs PyTorch (`pip install -e '.[convert]'`) unless the
 .safetensors.
 """
 
-import json
+import dataclasses
 
 from absl import app, flags, logging
 from etils import epath
@@ -15,10 +15,12 @@ from etils import epath
 from convert import published, rules
 from uniedit_jax.models import clip_image
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES, CLIPTokenizer
-from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime import checkpoint, files
 from uniedit_jax.runtime.faults import Faults
 
 WEIGHTS = [f'{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS]
+# Fields of `ImageConfig` and their names in the configs of transformers.
+IMAGE_SIZES = {**published.TOWER_SIZES, 'size': 'image_size', 'patch': 'patch_size'}
 
 
 def check_inputs(source, out):
@@ -35,15 +37,15 @@ def check_inputs(source, out):
     FaultsError: lists everything that is wrong.
   """
   faults, config = Faults(), None
-  weights = next((source / name for name in WEIGHTS if (source / name).exists()), None)
-  faults.unless(weights, f'--source: {source} has none of {", ".join(WEIGHTS)}')
+  weights = faults.attempt(published.find_weights, source, WEIGHTS, field='--source')
   missing = [name for name in ('config.json', *TOKENIZER_FILES) if not (source / name).exists()]
   faults += [f'--source: {source} has no {name}' for name in missing]
   if not missing:
     try:
       config = read_config(source)
-    except (KeyError, ValueError) as error:
+    except (OSError, ValueError) as error:
       faults.append(f'--source: config.json: {type(error).__name__}: {error}')
+    faults.attempt(files.refuse_pointer, source / 'merges.txt', field='--source')
   faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')
   faults += published.lacking_torch(filter(None, [weights]))
   faults.stop()
@@ -54,26 +56,29 @@ def read_config(source):
   """`ClipConfig` of a folder in the layout of transformers.
 
   Raises:
-    KeyError, ValueError: a size is missing, or the model or its preprocessing is of another kind.
+    ValueError: a size is missing, or the model or its preprocessing is of another kind.
   """
-  read = lambda name: json.loads((source / name).read_text())
+  read = lambda name: files.read_json(source / name)
   data, vocabulary = read('config.json'), read('vocab.json')
   published.accept(data, 'model_type', 'clip')
-  text, image = data['text_config'], data['vision_config']
+  text, image = (data.get(name) for name in ('text_config', 'vision_config'))
   for part in (text, image):
+    if not isinstance(part, dict):
+      raise ValueError('text_config or vision_config is missing; accepted: sizes of both')
     published.accept(part, 'layer_norm_eps', 1e-5)
   published.accept(image, 'hidden_act', 'quick_gelu')
   published.accept(image, 'num_channels', 3)
-  tower = clip_image.ImageConfig(
-    size=image['image_size'], patch=image['patch_size'], **published.tower_sizes(image)
-  )
+  tower = published.read_sizes(clip_image.ImageConfig, image, IMAGE_SIZES)
   if (source / 'preprocessor_config.json').exists():
     preparation = read('preprocessor_config.json')
     published.accept(preparation, 'image_mean', list(clip_image.MEAN))
     published.accept(preparation, 'image_std', list(clip_image.DEVIATION))
     published.accept(preparation, 'resample', 3)
   tokens = published.text_config(text, vocabulary)
-  return clip_image.ClipConfig(tokens, tower, data['projection_dim'])
+  towers = {'text': dataclasses.asdict(tokens), 'image': dataclasses.asdict(tower)}
+  return published.read_sizes(
+    clip_image.ClipConfig, data, {'width': 'projection_dim'}, defaults=towers
+  )
 
 
 def convert(source, out):
@@ -87,7 +92,7 @@ def convert(source, out):
   """
   source, out = (epath.Path(path).expanduser() for path in (source, out))
   weights, config = check_inputs(source, out)
-  tokenizer = {name: (source / name).read_text() for name in TOKENIZER_FILES}
+  tokenizer = {name: files.read_text(source / name) for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
     # Raises unless the vocabulary fits.
     CLIPTokenizer(staging / 'tokenizer', config.text)

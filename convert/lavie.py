@@ -8,7 +8,7 @@ the family converts as well. Needs PyTorch (`pip install -e '.[convert]'`) unles
 .safetensors.
 """
 
-import json
+import dataclasses
 import re
 import time
 
@@ -19,9 +19,9 @@ from tqdm import tqdm
 from convert import published, rules
 from uniedit_jax.method import diffusion
 from uniedit_jax.models import unet, vae
-from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
+from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params, of_fields
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES
-from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime import checkpoint, files
 from uniedit_jax.runtime.faults import Faults
 
 WEIGHTS = {
@@ -29,6 +29,14 @@ WEIGHTS = {
   'text': [
     f'text_encoder/{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS
   ],
+}
+# Fields of `VAEConfig` and their names in the configs of diffusers.
+VAE_SIZES = {
+  'channels': 'block_out_channels',
+  'layers': 'layers_per_block',
+  'groups': 'norm_num_groups',
+  'latent_channels': 'latent_channels',
+  'scale': 'scaling_factor',
 }
 
 
@@ -53,18 +61,22 @@ def check_inputs(sd, lavie, out):
   elif lavie.is_dir() or not lavie.name.endswith(published.ENDINGS):
     endings = ', '.join(published.ENDINGS)
     faults.append(f'--lavie is {lavie}; accepted: a file that ends in {endings}')
+  else:
+    faults.attempt(files.refuse_pointer, lavie, field='--lavie')
   for part, names in WEIGHTS.items():
-    weights[part] = next((sd / name for name in names if (sd / name).exists()), None)
-    faults.unless(weights[part], f'--sd: {sd} has none of {", ".join(names)}')
+    weights[part] = faults.attempt(published.find_weights, sd, names, field='--sd')
   for name in TOKENIZER_FILES:
-    faults.unless((sd / 'tokenizer' / name).exists(), f'--sd: {sd} has no tokenizer/{name}')
+    if (path := sd / 'tokenizer' / name).exists():
+      faults.attempt(files.refuse_pointer, path, field='--sd')
+    else:
+      faults.append(f'--sd: {sd} has no tokenizer/{name}')
 
   # Configs, output and PyTorch.
   configs = []
   for read in (read_vae_config, read_text_config):
     try:
       configs.append(read(sd))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, ValueError) as error:
       faults.append(f'--sd: {read.__name__}: {type(error).__name__}: {error}')
   faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')
   faults += published.lacking_torch(filter(None, weights.values()))
@@ -74,30 +86,25 @@ def check_inputs(sd, lavie, out):
 
 def read_vae_config(sd):
   """`VAEConfig` of a diffusers folder."""
-  data = json.loads((sd / 'vae/config.json').read_text())
+  data = files.read_json(sd / 'vae/config.json')
   published.accept(data, 'act_fn', 'silu')
   published.accept(data, 'in_channels', 3)
   # Files of 2022 have no scale.
-  return vae.VAEConfig(
-    channels=data['block_out_channels'],
-    layers=data['layers_per_block'],
-    groups=data.get('norm_num_groups', 32),
-    latent_channels=data['latent_channels'],
-    scale=data.get('scaling_factor', 0.18215),
-  )
+  defaults = {'groups': 32, 'scale': 0.18215}
+  return published.read_sizes(vae.VAEConfig, data, VAE_SIZES, defaults)
 
 
 def read_text_config(sd):
   """`TextConfig` of a diffusers folder."""
-  read = lambda name: json.loads((sd / name).read_text())
-  return published.text_config(read('text_encoder/config.json'), read('tokenizer/vocab.json'))
+  names = 'text_encoder/config.json', 'tokenizer/vocab.json'
+  return published.text_config(*(files.read_json(sd / name) for name in names))
 
 
 def infer_unet_config(state, groups):
   """`UNetConfig` from the shapes of a LaVie state dict, which show everything but the groups.
 
   Raises:
-    ValueError: tensors that every UNet of the family has are missing.
+    ValueError: tensors that every UNet of the family has are missing, or sizes that no UNet has.
   """
   count = lambda pattern: sum(re.fullmatch(pattern, name) is not None for name in state)
   levels = count(r'down_blocks\.\d+\.resnets\.0\.conv1\.weight')
@@ -109,15 +116,16 @@ def infer_unet_config(state, groups):
     missing = f'conv_in, {text} or {bias} is missing'
     raise ValueError(f'no LaVie UNet: {missing}; the file begins with {some}')
   convolutions = [f'down_blocks.{i}.resnets.0.conv1.weight' for i in range(levels)]
-  return unet.UNetConfig(
-    channels=tuple(state[name].shape[0] for name in convolutions),
-    heads=state[bias].shape[1],
-    groups=groups,
-    layers_per_block=count(r'down_blocks\.0\.resnets\.\d+\.conv1\.weight'),
-    latent_channels=state['conv_in.weight'].shape[1],
-    text_width=state[text].shape[1],
-    relative_buckets=state[bias].shape[0],
-  )
+  sizes = {
+    'channels': tuple(state[name].shape[0] for name in convolutions),
+    'heads': state[bias].shape[1],
+    'groups': groups,
+    'layers_per_block': count(r'down_blocks\.0\.resnets\.\d+\.conv1\.weight'),
+    'latent_channels': state['conv_in.weight'].shape[1],
+    'text_width': state[text].shape[1],
+    'relative_buckets': state[bias].shape[0],
+  }
+  return of_fields(unet.UNetConfig, dataclasses.asdict(unet.UNetConfig()) | sizes)
 
 
 def convert(sd, lavie, out, groups=32):
@@ -139,7 +147,7 @@ def convert(sd, lavie, out, groups=32):
     text=text_config,
     schedule=diffusion.NoiseSchedule('linear', 1e-4, 2e-2),
   )
-  tokenizer = {name: (sd / 'tokenizer' / name).read_text() for name in TOKENIZER_FILES}
+  tokenizer = {name: files.read_text(sd / 'tokenizer' / name) for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
     for part in tqdm(PARTS, unit='part'):
       state = state if part == 'unet' else published.read_tensors(sources[part])

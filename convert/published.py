@@ -1,11 +1,13 @@
 """Reads published state dicts and the configs of transformers."""
 
 import importlib.util
-import pickle
 import re
 import zipfile
+import zlib
 
 from uniedit_jax.models import clip_text
+from uniedit_jax.models.config import of_fields
+from uniedit_jax.runtime import files, weights
 
 ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
 # Fields of `TextConfig` and their names in the configs of transformers.
@@ -15,6 +17,14 @@ TOWER_SIZES = {
   'heads': 'num_attention_heads',
   'mlp_width': 'intermediate_size',
 }
+TEXT_SIZES = {
+  **TOWER_SIZES,
+  'vocabulary': 'vocab_size',
+  'positions': 'max_position_embeddings',
+  'bos': '<|startoftext|>',
+  'eos': '<|endoftext|>',
+}
+INTEGERS = ('I64', 'I32', 'I16', 'I8', 'U8', 'BOOL')  # of constants, such as ids of positions
 
 
 def accept(data, key, value):
@@ -31,21 +41,37 @@ def text_config(data, vocabulary):
     vocabulary: dict {token: id}; bos_token_id and eos_token_id are wrong in many configs of 2022.
 
   Raises:
-    KeyError, ValueError: a size is missing, or the tower is of another kind.
+    ValueError: a size is missing, or the tower is of another kind.
   """
   accept(data, 'hidden_act', 'quick_gelu')
-  return clip_text.TextConfig(
-    vocabulary=data['vocab_size'],
-    positions=data['max_position_embeddings'],
-    **tower_sizes(data),
-    bos=vocabulary['<|startoftext|>'],
-    eos=vocabulary['<|endoftext|>'],
-  )
+  return read_sizes(clip_text.TextConfig, vocabulary | data, TEXT_SIZES)
 
 
-def tower_sizes(data):
-  """The sizes that text and image towers share, by the names of `TextConfig`."""
-  return {ours: data[theirs] for ours, theirs in TOWER_SIZES.items()}
+def read_sizes(cls, data, names, defaults=()):
+  """A dataclass of sizes from a dict, for `names` {our field: theirs}; raises as `of_fields`."""
+  found = {ours: data[theirs] for ours, theirs in names.items() if theirs in data}
+  return of_fields(cls, dict(defaults) | found, names)
+
+
+def find_weights(folder, names):
+  """The first file of a folder that has one of the names, whole and none of Git LFS's pointers.
+
+  Raises:
+    ValueError: there is none; says what else the folder has.
+  """
+  path = next((folder / name for name in names if (folder / name).exists()), None)
+  if path is None:
+    inside = (folder / names[0]).parent
+    others = sorted(child.name for child in inside.iterdir()) if inside.is_dir() else []
+    what = f'it has {", ".join(others[:10]) or "nothing"}' if inside.is_dir() else 'no such folder'
+    advice = ''
+    if any('.fp16.' in name for name in others):
+      advice = '; files of half precision are read if ".fp16" is left out of their names'
+    if any('-of-0' in name for name in others):
+      advice += '; the parts of a file in several must be put together first'
+    raise ValueError(f'{folder} has none of {", ".join(names)}; in {inside}: {what}{advice}')
+  files.refuse_pointer(path)
+  return path
 
 
 def lacking_torch(paths):
@@ -71,6 +97,7 @@ def read_tensors(path):
   """
   if path.name.endswith('.safetensors'):
     return _read_safetensors(path)
+  files.refuse_pointer(path)
   content = _read_pickle(path)
   for key in ('ema', 'state_dict'):
     if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -78,12 +105,18 @@ def read_tensors(path):
   others = _not_tensors(content)
   if others:
     raise ValueError(f'{path} is no dict of tensors; it holds {", ".join(others[:5])}')
+  odd = [f'{name} is {kind}' for name, x in content.items() if (kind := _odd_kind(x))]
+  if odd:
+    accepted = 'accepted: dense tensors of float16, bfloat16, float32 or float64'
+    raise ValueError(f'{path}: {", ".join(odd[:5])}; {accepted}')
   return {name: _as_numpy(x) for name, x in content.items()}
 
 
 def _read_safetensors(path):
   import safetensors.numpy
 
+  kinds = {name: about['dtype'] for name, about in weights.read_header(path).items()}
+  weights.refuse_other_types(path, {n: kind for n, kind in kinds.items() if kind not in INTEGERS})
   try:
     return safetensors.numpy.load_file(path)
   except Exception as error:
@@ -96,8 +129,12 @@ def _read_pickle(path):
   try:
     # Only the zip format of torch >= 1.6 can be mapped instead of read into memory.
     mapped = zipfile.is_zipfile(path)
-    return torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
-  except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    # A mapped file is read without its checksums.
+    bad = zipfile.ZipFile(path).testzip() if mapped else None
+    content = torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
+  except (zipfile.BadZipFile, zlib.error) as error:
+    raise ValueError(f'{path} is damaged ({error})') from error
+  except Exception as error:  # unpickling a file that is no pickle may end in any
     forbidden = re.search(r'GLOBAL (\S+)', str(error))
     if not forbidden:
       raise ValueError(f'{path} is damaged or no PyTorch file') from error
@@ -105,6 +142,9 @@ def _read_pickle(path):
       f'{path} is not read: it holds more than tensors ({forbidden[1]}), and loading that would '
       'run code of whoever wrote the file. If you trust it, save its state dict alone first.'
     ) from error
+  if bad:
+    raise ValueError(f'{path} is damaged: {bad} has another checksum than when it was saved')
+  return content
 
 
 def _not_tensors(content):
@@ -114,6 +154,18 @@ def _not_tensors(content):
     return [type(content).__name__]
   others = {key: x for key, x in content.items() if not isinstance(x, torch.Tensor)}
   return [f'{key}: {type(x).__name__}' for key, x in others.items()]
+
+
+def _odd_kind(tensor):
+  """What a tensor is that has no numbers for numpy, or None."""
+  import torch
+
+  if tensor.is_meta:
+    return 'a meta tensor, without numbers'
+  if tensor.is_quantized or tensor.layout != torch.strided:
+    return f'{tensor.dtype}, {tensor.layout}'
+  small = tensor.dtype.is_floating_point and tensor.dtype.itemsize < 2
+  return str(tensor.dtype) if small or tensor.dtype.is_complex else None
 
 
 def _as_numpy(tensor):

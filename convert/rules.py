@@ -10,6 +10,8 @@ import re
 import numpy as np
 from flax import traverse_util
 
+from uniedit_jax.runtime.weights import is_float
+
 
 def _same(x):
   return x
@@ -81,12 +83,13 @@ def convert(state_dict, target):
     Tree of np.float32 arrays like `target`.
 
   Raises:
-    ValueError: a source tensor has no place, a parameter no source, a shape differs, or rotary
-      frequencies are not those that the model computes; `state_dict` is then unchanged.
+    ValueError: a source tensor has no place, a parameter no source, a shape differs, numbers are
+      not finite or no floats, or rotary frequencies are not those that the model computes;
+      `state_dict` is then unchanged.
   """
   # Match every tensor with a parameter.
   target = traverse_util.flatten_dict(target, sep='/')
-  sources, unused, different = {}, [], []
+  sources, unused, different, bad = {}, [], [], []
   for name, x in state_dict.items():
     if _is_constant(name, x):
       continue
@@ -101,8 +104,10 @@ def convert(state_dict, target):
     sources[path] = (name, layout)
     if shape != tuple(target[path].shape):
       different.append(f'{name}: {shape} in our layout, the model has {tuple(target[path].shape)}')
+    if fault := _number_fault(np.asarray(x)):
+      bad.append(f'{name}: {fault}')
   unfilled = [f'{path} {tuple(leaf.shape)}' for path, leaf in target.items() if path not in sources]
-  _raise_if_any(unused, unfilled, different)
+  _raise_if_any(unused, unfilled, different, bad)
 
   # Convert them one by one.
   params = {}
@@ -125,12 +130,23 @@ def _is_constant(name, x):
   return True
 
 
-def _raise_if_any(unused, unfilled, different):
+def _number_fault(x):
+  """What is wrong with the numbers of a tensor, or None."""
+  if not is_float(x):
+    return f'{x.dtype}, where a model has floating-point numbers'
+  # Float32 may be too small for what float64 holds.
+  with np.errstate(over='ignore'):
+    count = np.size(x) - np.isfinite(x.astype(np.float32, copy=False)).sum()
+  return f'{count} of {x.size} numbers are NaN or infinite' if count else None
+
+
+def _raise_if_any(unused, unfilled, different, bad):
   parts = []
   for title, faults in (
     ('tensors of the file that the model has no place for', unused),
     ('parameters of the model that the file does not fill', unfilled),
     ('shapes that differ', different),
+    ('tensors whose numbers no model has', bad),
   ):
     if faults:
       more = [f'and {len(faults) - _SHOWN} more'] if len(faults) > _SHOWN else []

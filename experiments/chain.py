@@ -13,6 +13,7 @@ from etils import epath
 from experiments import edit as edit_command
 from experiments.launch import launch
 from experiments.requests.chain import check_second, read_chain, resolve_chain
+from uniedit_jax.pipeline.sources import fingerprints
 from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import begin, mark_done
 
@@ -25,7 +26,8 @@ def run(chain, workdir):
 
 
 def _run_once(edit, workdir):
-  if begin(workdir, edit.as_tree()):
+  config = edit.as_tree()
+  if begin(workdir, config, fingerprints(config)):
     progress.announce(f'{edit.request.task} edit')
     edit_command.run(edit, workdir)
     mark_done(workdir)

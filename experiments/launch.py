@@ -15,6 +15,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
+from uniedit_jax.pipeline.sources import fingerprints
 from uniedit_jax.runtime import fields
 from uniedit_jax.runtime.faults import Faults, is_full, line_of
 from uniedit_jax.runtime.files import folder_fault
@@ -38,7 +39,7 @@ def define_flags():
   )
 
 
-def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=None):
+def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=None, clears=True):
   """Defines --config and --workdir, and runs unless the folder holds this very run already.
 
   Args:
@@ -48,6 +49,7 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=Non
     resolve: request -> dict for config.json, all that the results depend on.
     finished: (request, workdir) -> what is finished, such as '2 of 5 settings'; None: the run has
       no parts.
+    clears: as in `workdir.begin`.
   """
   config_flag, workdir_flag = define_flags()
 
@@ -56,7 +58,8 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=Non
     with in_one_line():
       workdir = workdir_of(workdir_flag)
       request = read(config_flag.value)
-      unfinished = begin(workdir, resolve(request))
+      config = resolve(request)
+      unfinished = begin(workdir, config, fingerprints(config), clears)
     if unfinished:
       with in_one_line(workdir, lambda: finished(request, workdir) if finished else '0 of 1'):
         run(request, workdir)

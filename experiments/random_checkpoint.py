@@ -6,9 +6,10 @@
 on disk).
 """
 
-from absl import app, flags, logging
+from absl import app, flags
 from tqdm import tqdm
 
+from experiments.launch import in_one_line, start
 from uniedit_jax.models.config import ModelConfig
 from uniedit_jax.models.presets import SMALL
 from uniedit_jax.runtime import random_init
@@ -20,17 +21,14 @@ SIZES = {'small': SMALL, 'lavie': ModelConfig(name='lavie-random')}
 def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
-  logging.set_verbosity(logging.WARNING)
-  try:
+  with in_one_line():
     progress = lambda tensors: tqdm(tensors, unit='tensor')
     random_init.init_random(FLAGS.out, SIZES[FLAGS.size], FLAGS.seed, progress)
-  except OSError as error:
-    raise SystemExit(f'random_checkpoint: {error}') from error
   print(f'wrote {FLAGS.out}')
 
 
 if __name__ == '__main__':
   flags.DEFINE_enum('size', 'small', list(SIZES), 'Size of the model.')
   flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
-  flags.DEFINE_integer('seed', 0, 'Seed of the parameters.')
-  app.run(main)
+  flags.DEFINE_integer('seed', 0, 'Seed of the parameters.', lower_bound=0)
+  start(main)

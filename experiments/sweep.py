@@ -21,11 +21,11 @@ from experiments.launch import launch
 from experiments.requests.sweep import read_settings, read_sweep, resolve_sweep
 from uniedit_jax.pipeline import edit as pipeline_edit
 from uniedit_jax.pipeline.passes import make_settings
-from uniedit_jax.pipeline.sources import read_source
+from uniedit_jax.pipeline.sources import fingerprints, read_source
 from uniedit_jax.reports import sweep as sweep_report
 from uniedit_jax.reports import tables
 from uniedit_jax.runtime import progress
-from uniedit_jax.runtime.workdir import once, write_json
+from uniedit_jax.runtime.workdir import once, without_cache, write_json
 from uniedit_jax.sprites import world
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'Name of a function sweep_<name> of --config.')
@@ -41,7 +41,8 @@ def run(passes, workdir):
     request = one.edit.request
     if loaded != (needed := (request.checkpoint, one.edit.dtype)):
       model, loaded = pipeline_edit.load(*needed, request.cache, log), needed
-    facts = json.dumps([resolve_sweep([one]), model.hash])
+    config = resolve_sweep([one])
+    facts = json.dumps([without_cache(config), fingerprints(config), model.hash])
     key = hashlib.sha256(facts.encode()).hexdigest()
     path = workdir / 'passes' / f'{number:03d}.json'
     rows += once(path, _make, one, model, workdir, number, log, key=key)

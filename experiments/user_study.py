@@ -10,11 +10,10 @@ intervals and writes results.md, .csv and .json. A comparison is what `experimen
 or any folder of the same format (uniedit_jax/reports/comparison_format.py).
 """
 
-import sys
-
-from absl import app, flags
+from absl import flags
 from etils import epath
 
+from experiments.launch import in_one_line, start
 from uniedit_jax.reports.comparison_format import read_comparison
 from uniedit_jax.reports.study import answer_key, answers, page
 
@@ -35,7 +34,7 @@ flags.DEFINE_integer(
 def main(arguments):
   """Makes a study, or sums up the answers."""
   workdir, paths = epath.Path(FLAGS.workdir).expanduser(), arguments[1:]
-  try:
+  with in_one_line():
     if bool(FLAGS.comparison) == bool(paths):
       raise ValueError(
         f'given are {len(paths)} files of answers and --comparison={FLAGS.comparison!r}; '
@@ -45,8 +44,6 @@ def main(arguments):
       print(answers.write_results(workdir, paths, answer_key.read_key(workdir)))
     else:
       make_study(workdir)
-  except (ValueError, OSError) as error:
-    sys.exit(f'{error}')
 
 
 def make_study(workdir):
@@ -64,4 +61,4 @@ def make_study(workdir):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  start(main)

@@ -12,7 +12,7 @@ from experiments import edit as edit_command
 from experiments.batch_edit import summary
 from experiments.batch_edit.claims import Claims
 from uniedit_jax.pipeline import edit as pipeline_edit
-from uniedit_jax.pipeline.sources import read_masks, read_source
+from uniedit_jax.pipeline.sources import fingerprints, read_masks, read_source
 from uniedit_jax.runtime import progress, sharding
 from uniedit_jax.runtime.faults import Faults, is_full, line_of
 from uniedit_jax.runtime.workdir import begin, mark_done, write_json
@@ -32,7 +32,7 @@ def run(batch, workdir, process=0, processes=1):
   with Claims(workdir / 'claims') as claims:
     mesh = sharding.data_mesh()
     chunks = chunks_of(todo, mesh.size * batch.per_device)
-    claimed = _claimed(chunks, claims, folder)
+    claimed = _claimed(chunks, claims, folder, batch.cache)
     chunk = next(claimed, None)
     if not chunk:
       return failed
@@ -79,7 +79,7 @@ def _check_finished(batch, items, folder):
     elif Faults().attempt(summary.read_finished, folder(item)) is None:
       damaged += 1  # the summary says what is missing
     else:
-      faults.attempt(begin, folder(item), item.resolved)
+      faults.attempt(_begin, item, folder, batch.cache)
   if not batch.skip_faulty:
     faults.stop()
   for fault in faults:
@@ -87,14 +87,18 @@ def _check_finished(batch, items, folder):
   return todo, damaged + len(faults)
 
 
-def _claimed(chunks, claims, folder):
+def _begin(item, folder, cache):
+  return begin(folder(item), item.resolved, fingerprints(item.resolved, cache))
+
+
+def _claimed(chunks, claims, folder, cache):
   """Yields the items of each chunk that nobody makes or has made, claimed and begun."""
   for chunk in chunks:
     own = []
     for item in chunk:
       if not claims.take(item.id):
         logging.warning('edit %s is made by another run', item.id)
-      elif begin(folder(item), item.resolved):
+      elif _begin(item, folder, cache):
         own.append(item)
       else:
         claims.release(item.id)

@@ -85,7 +85,7 @@ class Ours(Side):
 
   def edit(self, start, texts, plan):
     """The latents of the main branch."""
-    network = Network(unet_apply(self.config, self.dtype), self.params['unet'])
+    network = Network(unet_apply(self.config, self.dtype), self.params['unet'], checked=False)
     sampler = Sampler(self.config.schedule, len(plan.steps), GUIDANCE)
     edited = sample_edit(network, start, plan, sampler, Conditioning(texts))
     return edited[main_branch(plan)]

@@ -20,6 +20,7 @@ from experiments.compare.cells import make_cell
 from experiments.launch import define_flags, in_one_line, start, workdir_of
 from experiments.requests.compare import read_compare, set_changes, value_of
 from uniedit_jax.pipeline.edit import load
+from uniedit_jax.pipeline.sources import fingerprints
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.reports.comparison import write_comparison_report
 from uniedit_jax.runtime import progress
@@ -43,8 +44,9 @@ def run(request, workdir):
   with log.phase('compare'):
     for cell in log.steps('compare')(request.cells):
       compared = request.edits[cell.name]
-      key = hashlib.sha256(f'{cell.facts} {model.hash}'.encode()).hexdigest()
       try:
+        inputs = sorted(fingerprints(cell.edit.as_tree(), request.cache).values())
+        key = hashlib.sha256(f'{cell.facts} {inputs} {model.hash}'.encode()).hexdigest()
         path = workdir / 'edits' / cell.name / f'{cell.method}.json'
         rows += once(path, make_cell, cell, compared, model, workdir, key=key)
       except Exception as error:  # the others are worth having whatever went wrong

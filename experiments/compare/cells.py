@@ -7,7 +7,7 @@ import tempfile
 from experiments import edit as edit_command
 from uniedit_jax.reports import comparison_format
 from uniedit_jax.runtime.run_log import RunLog
-from uniedit_jax.runtime.workdir import mark_done, write_json
+from uniedit_jax.runtime.workdir import clear, mark_done, write_json
 from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scores import known_answer
@@ -23,6 +23,7 @@ def make_cell(cell, compared, model, workdir):
     (without loading, compiling and writing; None for the source), and measures.
   """
   folder, log = workdir / 'edits' / cell.name / cell.method, RunLog(cell.edit.warnings)
+  clear(folder)
   write_json(folder / 'config.json', cell.edit.as_tree())
   with tempfile.TemporaryDirectory() as cache:  # what another method has inverted would be free
     request = dataclasses.replace(cell.edit.request, cache=cache)

@@ -67,8 +67,8 @@ def read_benchmark(config):
   counts |= {f'null_text.{name}': config.null_text[name] for name in ('steps', 'inner_steps')}
   for name, count in counts.items():
     faults.unless(0 < count <= 1000, f'{name} is {count}; accepted: 1 to 1000')
-  sound = config.rows and min(config.rows) > 0
-  faults.unless(sound, f'rows is {config.rows}; accepted: positive numbers')
+  sound = config.rows and all(type(rows) is int and 0 < rows <= 1000 for rows in config.rows)
+  faults.unless(sound, f'rows is {config.rows}; accepted: numbers from 1 to 1000')
 
   # The devices.
   ours, peer = jax.default_backend(), 'gpu' if torch.cuda.is_available() else 'cpu'

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from configs.compare import change
 from experiments.requests.edit import check_request, request_of
 from experiments.requests.manifest import sound_lines
-from experiments.requests.sprites import check_choices, read_world_model
+from experiments.requests.sprites import CHOICES, read_world_model
 from uniedit_jax.media import video
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.model import resolve_dtype
@@ -175,7 +175,7 @@ def _read_lines(config, _, faults):
 def _draw_scenes(config, folder, faults):
   """{name: `ComparedEdit`} of the sprites world; clips and masks are rendered into the folder."""
   model_config = read_world_model(config.checkpoint, faults)
-  check_choices(config, faults)
+  faults += fields.bound_faults({name: config[name] for name in CHOICES}, CHOICES).values()
   for task, count in config.edits.items():
     faults.unless(0 <= count <= PER_KIND, f'edits.{task} is {count}; accepted: 0 to {PER_KIND}')
   faults.unless(any(config.edits.values()), 'edits has none of either task; accepted: at least one')

@@ -5,7 +5,15 @@ from typing import NamedTuple
 from experiments.requests.sprites import read_world_model
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.fields import bound_faults
 from uniedit_jax.sprites.scoring import SPLITS
+
+BOUNDS = {
+  'split': tuple(SPLITS),
+  'source_prompt': ('caption', 'null'),
+  'seed': (0, 2**32 - 1),
+  'per_motion': (1, 10**4),
+}
 
 
 class EvidenceRequest(NamedTuple):
@@ -26,10 +34,7 @@ def read_evidence(config):
   """Checks the config: `EvidenceRequest`; raises FaultsError that lists all faults."""
   faults = Faults()
   model_config = read_world_model(config.checkpoint, faults)
-  for name, accepted in (('split', tuple(SPLITS)), ('source_prompt', ('caption', 'null'))):
-    faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
-  for name, least in (('seed', 0), ('per_motion', 1)):
-    faults.unless(config[name] >= least, f'{name} is {config[name]}; accepted: at least {least}')
+  faults += bound_faults(config.to_dict(), BOUNDS).values()
   faults.unless(0.5 < config.clear <= 1, f'clear is {config.clear}; accepted: above 0.5, at most 1')
   if model_config:
     last, given = model_config.schedule.train_steps - 1, config.timesteps

@@ -4,17 +4,28 @@ import dataclasses
 from typing import NamedTuple
 
 from experiments.requests.edit import request_of
-from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.pipeline.check import read_model_config
 from uniedit_jax.pipeline.model import resolve_dtype
-from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime import checkpoint, fields
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import EXTENT, render
 from uniedit_jax.sprites.scenes import PROMPTS, Scene, draw_edits
 
 TASKS = ('motion', 'appearance')
-SOURCE_PROMPTS = ('caption', 'null')
+CHOICES = {
+  'split': tuple(scoring.SPLITS),
+  'prompts': PROMPTS,
+  'source_prompt': ('caption', 'null'),
+}
+BOUNDS = CHOICES | {
+  'seed': (0, 2**32 - 1),
+  'per_kind': (1, 10**4),
+  'text_to_video.clips': (0, 10**5),
+  'text_to_video.batch': (1, 1000),
+  'text_to_video.steps': (1, 999),
+  'text_to_video.guidance': (-100, 100),
+}
 
 
 class ScoringRequest(NamedTuple):
@@ -53,13 +64,6 @@ def read_world_model(folder, faults):
   return model_config
 
 
-def check_choices(config, faults):
-  """Adds to `faults` if split, prompts or source_prompt of a config are none that there are."""
-  choices = {'split': tuple(scoring.SPLITS), 'prompts': PROMPTS, 'source_prompt': SOURCE_PROMPTS}
-  for name, accepted in choices.items():
-    faults.unless(config[name] in accepted, f'{name} is {config[name]!r}; accepted: {accepted}')
-
-
 def read_scoring(config):
   """Checks the config of a scoring: `ScoringRequest`.
 
@@ -68,12 +72,7 @@ def read_scoring(config):
   """
   faults, videos = Faults(), config.text_to_video
   model_config = read_world_model(config.checkpoint, faults)
-  check_choices(config, faults)
-  least = {'text_to_video.clips': (videos.clips, 0), 'text_to_video.batch': (videos.batch, 1)}
-  least |= {'per_kind': (config.per_kind, 1), 'seed': (config.seed, 0)}
-  for name, (value, limit) in least.items():
-    faults.unless(value >= limit, f'{name} is {value}; accepted: at least {limit}')
-  faults.attempt(NoiseSchedule().timesteps, videos.steps, field='text_to_video')
+  faults += fields.bound_faults(fields.flatten(config.to_dict()), BOUNDS).values()
   dtype = faults.attempt(resolve_dtype, config.dtype)
   tasks = {}
   for name in TASKS if not faults else ():

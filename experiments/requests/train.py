@@ -94,13 +94,18 @@ def read_training(config):
   faults.unless(not wrong, f'cache is {wrong}')
 
   # The model.
-  sources = {name: config[name] for name in ('init', 'vae') if name in config}
+  sources = {'init': PARTS.get(config.part, ())}
+  sources |= {'vae': PARTS['vae']} if config.part == 'model' else {}
   accepted = f'{", ".join(checkpoint.SHIPPED)}, a folder'
-  for name, source in sources.items():
-    wrong = Faults()
-    found = wrong.attempt(lambda at=source: (checkpoint.locate(at) / 'config.json').exists())
-    why = f'which is no checkpoint{"".join(f" ({fault})" for fault in wrong)}'
-    faults.unless(found or not source, f'{name} is {source!r}, {why}; accepted: {accepted}')
+  for name, parts in sources.items():
+    source, wrong = config[name], Faults()
+    if not source:
+      continue
+    if wrong.attempt(lambda at=source: (checkpoint.locate(at) / 'config.json').exists()):
+      faults.attempt(checkpoint.check, source, parts, field=name)
+    else:
+      why = f'which is no checkpoint{"".join(f" ({fault})" for fault in wrong)}'
+      faults.append(f'{name} is {source!r}, {why}; accepted: {accepted}')
   faults.stop()
   given = {name: config[name] for name in TrainingRequest._fields if name in config}
   given |= {'dtype': dtype, 'stages': list(stages.values())}

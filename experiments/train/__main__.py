@@ -37,6 +37,7 @@ def run(request, workdir):
 
   Raises:
     SystemExit: steps are left; the same command resumes.
+    FloatingPointError: a loss is not finite; nothing is saved after the last sound state.
   """
   workdir = epath.Path(workdir)
   began = saved = time.monotonic()
@@ -62,6 +63,7 @@ def run(request, workdir):
       state, measures = training.update(task.loss, optimizer, state, batch, key, request.ema)
       recent.append(jax.block_until_ready(measures))
       done = step + 1
+      training.check_finite(store, done, loss=measures['loss'])
       if done % LOG_EVERY and done < last:
         continue
 
@@ -112,4 +114,5 @@ def finished(request, workdir):
 
 
 if __name__ == '__main__':
-  launch(read_training, run, ['checkpoint', 'losses.png'], resolve_training, finished)
+  outputs = ['checkpoint', 'losses.png']
+  launch(read_training, run, outputs, resolve_training, finished, clears=False)

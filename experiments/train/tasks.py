@@ -77,7 +77,7 @@ def _vae_task(request, progress):
   vae_config = dataclasses.replace(CONFIG.vae, scale=1.0)
   vae = vae_lib.VAE(vae_config, dtype=jnp.dtype(request.dtype))
   if request.init:
-    params = checkpoint.load(request.init, parts=('vae',)).params['vae']
+    params = checkpoint.load(request.init, parts=('vae',), cache=request.cache).params['vae']
   else:
     frame = jnp.zeros((1, *frames.shape[1:]))
     params = jax.jit(vae.init)(jax.random.key(request.seed), frame)['params']
@@ -106,7 +106,7 @@ def _vae_task(request, progress):
 
 def _model_task(request, progress):
   # Data: the latents of the trained VAE.
-  source = checkpoint.load(request.vae, parts=('vae',))
+  source = checkpoint.load(request.vae, parts=('vae',), cache=request.cache)
   model_config = dataclasses.replace(CONFIG, vae=source.config.vae)
   tokenizer = WordTokenizer(vocabulary(), CONFIG.text)
   train, validation = _draw(request, progress)
@@ -122,7 +122,8 @@ def _model_task(request, progress):
   # Model and loss.
   unet, tower = (network(model_config, part, jnp.dtype(request.dtype)) for part in ('unet', 'text'))
   if request.init:
-    params = checkpoint.load(request.init, parts=('unet', 'text')).params
+    parts = 'unet', 'text'
+    params = checkpoint.load(request.init, parts=parts, cache=request.cache).params
   else:
     params = initial(unet, tower, request.seed, bank.latents[0, :1], null)
   blocks = default_blocks(unet.config.grids(*bank.latents.shape[2:4]))

@@ -155,7 +155,7 @@ def with_image(**changes):
   'changes, message',
   [
     ({'model_type': 'siglip'}, "model_type is 'siglip'; accepted: 'clip'"),
-    ({'text_config': TEXT}, "KeyError: 'vocab_size'"),
+    ({'text_config': TEXT}, 'missing field vocab_size'),
     (with_image(hidden_act='gelu'), "hidden_act is 'gelu'; accepted"),
     (with_image(layer_norm_eps=1e-6), 'layer_norm_eps is 1e-06'),
   ],

@@ -130,7 +130,10 @@ def test_frames_in_memory_are_edited_as_their_file_is(folder, source, edited):
 @pytest.mark.parametrize(
   'given, fault',
   [
-    (np.zeros((4, 64, 64, 3), np.float32), r'video is float32\[4, 64, 64, 3\]; accepted: uint8'),
+    (
+      np.zeros((4, 64, 64, 3), np.float32),
+      r'video is float32\[4, 64, 64, 3\]; accepted: a path, uint8',
+    ),
     (np.zeros((3, 64, 64, 3), np.uint8), 'video has 3 frames, but frames=4 with stride=1 needs 4'),
     ([], 'video is no clip'),
     ([Image.new('RGB', (64, 64)), Image.new('RGB', (32, 64))], 'video is no clip'),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ from uniedit_jax.media import camera, video
 from uniedit_jax.media.masks import read_masks
 from uniedit_jax.metrics import pixel
 from uniedit_jax.runtime import memory, random_init
-from uniedit_jax.runtime.workdir import begin, mark_done
+from uniedit_jax.runtime.workdir import begin, clear, mark_done
 
 AUTO = {'mask__source': 'auto', 'mask__target': 'auto', 'mask__source_prompt': 'a cat'}
 CLIPS = (
@@ -146,6 +147,15 @@ def test_obelm_comes_back_to_what_the_vae_makes_of_the_clip(folder):
   assert metrics['reconstruction_psnr_db'] == pytest.approx(
     metrics['vae_round_trip_psnr_db'], abs=0.02
   )
+
+
+def test_all_that_an_edit_leaves_is_cleared_for_another(motion_run, tmp_path):
+  folder = shutil.copytree(motion_run[1], tmp_path / 'run')
+  for name in ('frames_2', 'masks', 'inspect'):
+    (folder / name).mkdir()
+  assert len(list(folder.iterdir())) > 12
+  clear(folder)
+  assert {path.name for path in folder.iterdir()} == {'config.json', 'inputs.json'}
 
 
 def test_masks_are_used_and_written(folder, motion_run):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import warnings
 
 import jax
 import numpy as np
@@ -52,7 +53,9 @@ def test_heavy_libraries_are_imported_where_they_are_used(entry):
   assert 'jax' in loaded and not set(LATE) & set(loaded)
 
 
-def test_small_programs_are_kept_too(tmp_path):
+@pytest.fixture
+def own_programs(tmp_path):
+  """A folder in which programs of this test alone are kept."""
   names = (
     'jax_compilation_cache_dir',
     'jax_persistent_cache_min_compile_time_secs',
@@ -62,12 +65,38 @@ def test_small_programs_are_kept_too(tmp_path):
   compilation_cache.reset_cache()  # another test may have opened one, which a process does once
   try:
     sharding.set_up_programs(tmp_path / 'programs', 'float32')
-    jax.block_until_ready(jax.jit(lambda x: 3 * x + 1)(np.arange(5)))
-    assert list((tmp_path / 'programs').glob('*-cache'))
+    yield tmp_path / 'programs'
   finally:
     for name, value in before.items():
       jax.config.update(name, value)
     compilation_cache.reset_cache()
+
+
+def compute():
+  return np.asarray(jax.jit(lambda x: 3 * x + 1)(np.arange(5)))
+
+
+def test_small_programs_are_kept_too(own_programs):
+  compute()
+  assert list(own_programs.glob('*-cache'))
+
+
+@pytest.mark.parametrize('damage', [lambda data: data[:-9], lambda data: b'', lambda data: b'junk'])
+def test_a_damaged_program_is_named_and_made_again(own_programs, damage, caplog):
+  compute()
+  whole = {path: path.read_bytes() for path in own_programs.glob('*-cache')}
+  for path, data in whole.items():
+    path.write_bytes(damage(data))
+  jax.clear_caches()
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')  # JAX's own words, which do not name the file
+    np.testing.assert_array_equal(compute(), 3 * np.arange(5) + 1)
+  assert all(str(path) in caplog.text for path in whole)
+  assert all(len(path.read_bytes()) > 10 for path in whole)
+  caplog.clear()
+  jax.clear_caches()
+  compute()
+  assert 'damaged' not in caplog.text
 
 
 @pytest.mark.parametrize(

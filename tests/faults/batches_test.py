@@ -155,7 +155,7 @@ def test_only_edits_that_nobody_has_are_begun(tmp_path):
     write_json(ours._path('a'), {'host': 'elsewhere', 'pid': 1, 'time': time.time()})
     begin(folder(made.items[1]), made.items[1].resolved)
     mark_done(folder(made.items[1]))
-    chunks = batch_run._claimed([made.items[:2], made.items[2:]], ours, folder)
+    chunks = batch_run._claimed([made.items[:2], made.items[2:]], ours, folder, made.cache)
     assert [[item.id for item in chunk] for chunk in chunks] == [['c']]
   assert (folder(made.items[2]) / 'config.json').exists()
   assert not folder(made.items[0]).exists()

@@ -1,6 +1,7 @@
-"""Commands that are killed at random moments: the same command finishes, and nothing is lost.
+"""Commands that are killed, or whose disk is full: the same command finishes, and nothing is lost.
 
-Each command is killed ten times, in as many workdirs as it finishes in between.
+Each command is killed ten times at random moments, in as many workdirs as it finishes in between,
+and once gets half of the room that it needs.
 """
 
 import hashlib
@@ -99,16 +100,22 @@ def digests(out):
   }
 
 
-@pytest.mark.parametrize('name', ['edit', 'batch', 'sweep', 'train', 'convert'])
-def test_killed_ten_times_the_result_is_that_of_one_run(folder, tmp_path, name):
+@pytest.fixture(scope='module', params=['edit', 'batch', 'sweep', 'train', 'convert'])
+def whole(request, folder, tmp_path_factory):
+  """(name of a command, folder of its result, seconds that it takes where programs are cached)."""
+  name, out = request.param, tmp_path_factory.mktemp(request.param)
   if name == 'convert':
     pytest.importorskip('torch')
     finish(['convert.synthetic', '--size=small', f'--out={folder}/published'])
-  finish(command_of(name, folder, tmp_path / 'warm'))  # programs and inversions are there from now
+  finish(command_of(name, folder, out / 'warm'))
   began = time.monotonic()
-  finish(command_of(name, folder, tmp_path / 'whole'))
-  seconds, rng, tries = time.monotonic() - began, random.Random(name), 0
-  wanted = digests(tmp_path / 'whole')
+  finish(command_of(name, folder, out / 'whole'))
+  return name, out / 'whole', time.monotonic() - began
+
+
+def test_killed_ten_times_the_result_is_that_of_one_run(folder, tmp_path, whole):
+  name, result, seconds = whole
+  wanted, rng, tries = digests(result), random.Random(name), 0
   kept = {}  # finished items are not touched again
   for _ in range(KILLS):
     out = tmp_path / f'killed-{tries}'
@@ -125,4 +132,39 @@ def test_killed_ten_times_the_result_is_that_of_one_run(folder, tmp_path, name):
   out = tmp_path / f'killed-{tries}'
   finish(command_of(name, folder, out))
   assert digests(out) == wanted
+  assert all(os.stat(path).st_mtime_ns == written for path, written in kept.items())
+
+
+@pytest.fixture
+def disk(tmp_path):
+  """A function that mounts a disk of so many bytes, or changes its size."""
+  path, mounted = tmp_path / 'disk', []
+  path.mkdir()
+
+  def resize(size):
+    options = f'{"remount," if mounted else ""}size={size}'
+    command = ['mount', '-t', 'tmpfs', '-o', options, 'tmpfs', str(path)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+      pytest.skip('disks cannot be mounted here')
+    mounted.append(size)
+    return path
+
+  yield resize
+  if mounted:
+    subprocess.run(['umount', str(path)], check=True)
+
+
+def test_on_a_full_disk_one_line_says_so_and_with_room_the_command_goes_on(folder, whole, disk):
+  name, result, _ = whole
+  needed = sum(path.stat().st_size for path in result.rglob('*') if path.is_file())
+  out = disk(needed // 2 // 4096 * 4096) / 'out'
+  run = start(command_of(name, folder, out))
+  told, _ = run.communicate(timeout=600)
+  last = told.strip().splitlines()[-1]
+  assert run.returncode == 1 and 'Traceback' not in told, told[-3000:]
+  assert str(out) in last and 'full' in last, last
+  kept = {path: os.stat(path).st_mtime_ns for path in out.glob('**/DONE')}
+  disk(4 * needed + 2**20)
+  finish(command_of(name, folder, out))
+  assert digests(out) == digests(result)
   assert all(os.stat(path).st_mtime_ns == written for path, written in kept.items())

@@ -223,6 +223,53 @@ def test_a_store_without_states_leaves_the_start(model, tmp_path):
     assert training.restore(store, state) is state
 
 
+def toy(step, value=1.0):
+  """A state of one number."""
+  optimizer = optax.sgd(1.0)
+  return training.start({'x': jnp.full(1, value)}, optimizer)._replace(step=jnp.int32(step))
+
+
+def test_what_is_not_finite_is_not_saved(tmp_path):
+  with training.state_store(tmp_path / 'states') as store:
+    training.save(store, toy(20))
+    with pytest.raises(
+      FloatingPointError, match=r'state of step 40 .* is that of step 20; accepted'
+    ):
+      training.save(store, toy(40, np.nan))
+    with pytest.raises(FloatingPointError, match='the loss of step 60 is NaN'):
+      training.check_finite(store, 60, loss=jnp.float32(np.inf))
+    training.check_finite(store, 60, loss=jnp.float32(1))
+    assert store.all_steps() == [20]
+
+
+def test_a_damaged_state_gives_way_to_the_one_before(tmp_path, caplog):
+  folder = tmp_path / 'states'
+  with training.state_store(folder) as store:
+    for step in (20, 40):
+      training.save(store, toy(step, float(step)))
+  sizes = {path: path.stat().st_size for path in (folder / '40').rglob('*') if path.is_file()}
+  for path in sizes:
+    if '/d/' in str(path):
+      path.write_bytes(path.read_bytes()[:3])
+  (folder / '60.orbax-checkpoint-tmp').mkdir()  # of a killed process
+  with training.state_store(folder) as store:
+    state = training.restore(store, toy(0))
+    assert int(state.step) == 20 and float(state.params['x'][0]) == 20
+    assert 'step 40' in caplog.text and 'going on from step 20' in caplog.text
+    training.save(store, toy(40))
+    assert int(training.restore(store, toy(0)).step) == 40
+    assert store.all_steps() == [20, 40] and not (folder / '60.orbax-checkpoint-tmp').exists()
+
+
+def test_states_of_another_model_are_refused_and_kept(tmp_path):
+  with training.state_store(tmp_path / 'states') as store:
+    training.save(store, toy(20))
+    other = training.start({'y': jnp.ones((2, 2))}, optax.adam(1.0))
+    with pytest.raises(ValueError, match=r'no state in .*states can be read \(step 20'):
+      training.restore(store, other)
+    assert store.all_steps() == [20]
+
+
 def test_sharded_equals_unsharded(bank, model):
   loss, params = model
   optimizer = training.make_optimizer(1e-3)

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from uniedit_jax.method.diffusion import NoiseSchedule, Update, guide, sampler_updates
+from uniedit_jax.method.finite import FiniteCheck, NotFiniteError
 from uniedit_jax.method.overrides import EDIT_AXIS, ROW_AXIS
 
 
@@ -28,10 +29,12 @@ class Network(NamedTuple):
   Attributes:
     apply: `unet.apply`; kept the same object from call to call, so that programs are reused.
     params: its parameters, on every device of the mesh.
+    checked: whether sampling looks for NaN and infinity after every step.
   """
 
   apply: Callable
   params: Any
+  checked: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +175,7 @@ def sample(
     samplers: B `Sampler` of one number of steps S.
     conditionings: B `Conditioning`, alike in what they have.
     mesh: a mesh with the axis 'data'; None: the device of the parameters.
-    visit: called before every step with its index and the latents f32[B, K, F, H, W, C], a copy;
-      or None.
+    visit: called before every step with its index and a copy of the latents; or None.
     progress: wraps the iterable of step indices, as tqdm does.
 
   Returns:
@@ -181,20 +183,17 @@ def sample(
 
   Raises:
     ValueError: row tables that differ, or a batch that the mesh does not divide.
+    NotFiniteError: latents of an edit are not finite; it ends when none are.
   """
   mesh = mesh or mesh_of(network.params)
   if any(plan.phases != plans[0].phases for plan in plans):
-    raise ValueError(
-      f'plans have the row tables {[plan.phases for plan in plans]}; accepted: equal ones'
-    )
+    tables = [plan.phases for plan in plans]
+    raise ValueError(f'plans have the row tables {tables}; accepted: equal ones')
   if len(plans) % mesh.size:
-    raise ValueError(
-      f'{len(plans)} edits on {mesh.size} devices; accepted: a multiple of the number of devices'
-    )
-  given = [
-    inputs_of(plan, sampler, conditioning, latents.shape[1:])
-    for plan, sampler, conditioning in zip(plans, samplers, conditionings, strict=True)
-  ]
+    fault = f'{len(plans)} edits on {mesh.size} devices'
+    raise ValueError(f'{fault}; accepted: a multiple of the number of devices')
+  edits = zip(plans, samplers, conditionings, strict=True)
+  given = [inputs_of(*edit, latents.shape[1:]) for edit in edits]
   params = jax.device_put(network.params, of_all(mesh))
   on_mesh = functools.partial(jax.device_put, device=of_edits(mesh))
   texts = on_mesh(stack_texts([conditioning.texts for conditioning in conditionings]))
@@ -202,7 +201,10 @@ def sample(
   latents = np.asarray(latents, np.float32)
   # Two arrays, as both are donated.
   latents, before = on_mesh(latents), on_mesh(latents.copy())
-  for i in progress(range(len(plans[0].steps))):
+  check, count = FiniteCheck(plans, network.checked), len(plans[0].steps)
+  for i in progress(range(count)):
+    if check.failed(latents, i):
+      break
     if visit:
       visit(i, np.asarray(latents))
     inputs = _stack([steps[i] for steps in given])
@@ -216,6 +218,7 @@ def sample(
     )
     # Progress, interruption and seconds per step are true only if the step is waited for.
     jax.block_until_ready(latents)
+  check.stop(latents, count)
   return latents
 
 
@@ -224,13 +227,11 @@ def sample_edits(
 ):
   """Samples B edits, all branches of each from the same latents.
 
-  Args:
-    network, plans, samplers, conditionings, mesh, visit, progress: as in `sample`.
-    starts: B times f32[F, H, W, C], the inverted latents z_T.
+  Arguments as of `sample`, but `starts`: B times f32[F, H, W, C], the inverted latents z_T.
 
   Returns:
     list of B dicts {`Branch`: f32[F, H, W, C], numpy} of the branches that the plans want; a stored
-    reconstruction is `trajectory[0]`.
+    reconstruction is `trajectory[0]`. An edit that is not finite is a FloatingPointError instead.
 
   Raises:
     ValueError: as `sample`.
@@ -238,20 +239,26 @@ def sample_edits(
   branches = plans[0].branches
   latents = np.stack([np.asarray(start, np.float32) for start in starts])
   latents = np.repeat(latents[:, None], len(branches), axis=1)
-  sampled = sample(
-    network, latents, plans, samplers, conditionings, mesh=mesh, visit=visit, progress=progress
-  )
+  errors = [None] * len(plans)
+  try:
+    sampled = sample(
+      network, latents, plans, samplers, conditionings, mesh=mesh, visit=visit, progress=progress
+    )
+  except NotFiniteError as error:
+    sampled, errors = error.latents, error.errors
   return [
-    {b: edited[k] for k, b in enumerate(branches) if b.kind in plans[0].wanted}
-    for edited in np.asarray(sampled)
+    error or {b: edited[k] for k, b in enumerate(branches) if b.kind in plans[0].wanted}
+    for edited, error in zip(np.asarray(sampled), errors, strict=True)
   ]
 
 
 def sample_edit(network, start, plan, sampler, conditioning, *, visit=None, progress=iter):
-  """`sample_edits` of one edit: dict {`Branch`: f32[F, H, W, C], numpy}."""
+  """`sample_edits` of one edit: dict {`Branch`: f32[F, H, W, C], numpy}; raises its error."""
   (edited,) = sample_edits(
     network, [start], [plan], [sampler], [conditioning], visit=visit, progress=progress
   )
+  if isinstance(edited, Exception):
+    raise edited
   return edited
 
 

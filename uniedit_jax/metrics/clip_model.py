@@ -22,9 +22,8 @@ from uniedit_jax.models.clip_image import (
   TextFeatures,
   abstract_clip,
 )
-from uniedit_jax.models.config import read_json
 from uniedit_jax.models.tokenizers import CLIPTokenizer
-from uniedit_jax.runtime import checkpoint
+from uniedit_jax.runtime import checkpoint, weights
 from uniedit_jax.runtime.files import absolute
 
 BICUBIC = Image.Resampling.BICUBIC
@@ -44,25 +43,26 @@ class ClipModel(NamedTuple):
 def read_tokenizer(folder):
   """The tokenizer of a converted model, without its weights.
 
-  Raises FileNotFoundError if `convert.clip` did not make the folder, ValueError if the config is
-  damaged or the vocabulary does not fit it.
+  Raises FileNotFoundError if `convert.clip` did not make the folder, ValueError if a file of it is
+  damaged or the vocabulary does not fit the config.
   """
   folder = epath.Path(folder).expanduser()
   files = ('config.json', 'manifest.json', PART)
   if missing := ', '.join(name for name in files if not (folder / name).exists()):
     accepted = 'accepted: a folder made by `python -m convert.clip`'
     raise FileNotFoundError(f'{str(folder)!r} lacks {missing}; {accepted}')
-  return CLIPTokenizer(folder / 'tokenizer', _read_config(folder).text)
+  weights.check_files(folder, PART, checkpoint.read_manifest(folder, [PART])[PART])
+  return CLIPTokenizer(folder / 'tokenizer', checkpoint.read_config(folder, ClipConfig).text)
 
 
 @functools.lru_cache(maxsize=1)
 def load(folder):
   """Loads a `ClipModel` in float32 on the first local device, and keeps the last one.
 
-  Raises as `read_tokenizer`, and ValueError if the parameters do not match the config.
+  Raises as `read_tokenizer`, and ValueError if the parameters do not match config or manifest.
   """
   tokenizer, path = read_tokenizer(folder), absolute(folder)
-  config = _read_config(path)
+  config = checkpoint.read_config(path, ClipConfig)
   return ClipModel(config, checkpoint.restore(path, PART, abstract_clip(config)), tokenizer)
 
 
@@ -104,7 +104,3 @@ def _apply(module, params, x):
 def _unit(module, params, x):
   features = module.apply({'params': params}, x)
   return features / jax.numpy.linalg.norm(features, axis=-1, keepdims=True)
-
-
-def _read_config(folder):
-  return read_json(ClipConfig, (folder / 'config.json').read_text())

@@ -15,6 +15,38 @@ from uniedit_jax.models.vae import VAE, VAEConfig
 PARTS = ('unet', 'vae', 'text')
 # Defaults for fields missing from older config.json files.
 LATER = {'unet.frame_positions': 0}
+# Least and most of the numbers of a field, of each in a tuple; beyond them no model of the kind is.
+ACCEPTED = {
+  'channels': (1, 8192),
+  'heads': (1, 256),
+  'groups': (1, 1024),
+  'layers_per_block': (1, 16),
+  'layers': (1, 64),
+  'latent_channels': (1, 256),
+  'text_width': (1, 16384),
+  'rotary_dim': (0, 512),
+  'relative_buckets': (4, 1024),
+  'relative_max_distance': (2, 65536),
+  'frame_positions': (0, 4096),
+  'scale': (1e-4, 1e4),
+  'vocabulary': (1, 10**6),
+  'positions': (2, 4096),
+  'width': (1, 16384),
+  'mlp_width': (1, 65536),
+  'bos': (0, 10**6),
+  'eos': (0, 10**6),
+  'beta_start': (1e-8, 1.0),
+  'beta_end': (1e-8, 1.0),
+  'train_steps': (2, 10**5),
+  # Even with as many steps as there are, the noisiest is one of the training's.
+  'offset': (0, 1),
+  'frames': (1, 4096),
+  'height': (1, 16384),
+  'fps': (1, 240),
+  'size': (1, 4096),
+  'patch': (1, 4096),
+}
+MOST_LEVELS = 8  # of a network: the entries of a tuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +79,12 @@ class ModelConfig:
       faults.append(f'unet.latent_channels is {unet.latent_channels}, {vae}')
     if self.height % factor or self.width % factor:
       faults.append(f'{self.height} x {self.width} pixels; accepted: multiples of {factor}')
+    if 0 < unet.frame_positions < self.frames:
+      positions = f'unet.frame_positions is {unet.frame_positions}'
+      faults.append(f'{positions} of {self.frames} frames; accepted: 0, or at least as many')
+    if max(self.text.bos, self.text.eos) >= self.text.vocabulary:
+      tokens = f'text.bos is {self.text.bos}, text.eos is {self.text.eos}'
+      faults.append(f'{tokens}; accepted: less than text.vocabulary, {self.text.vocabulary}')
     if faults:
       raise ValueError('the parts do not fit together: ' + '; '.join(faults))
 
@@ -55,17 +93,24 @@ class ModelConfig:
 
   @classmethod
   def from_json(cls, text):
-    """Reads what `to_json` wrote; raises ValueError that names all faults.
-
-    Fields may be unknown, missing or of another type, or not fit together.
-    """
-    return read_json(cls, text)
+    """Reads what `to_json` wrote; raises ValueError as `of_fields`."""
+    return of_fields(cls, json.loads(text))
 
 
-def read_json(cls, text):
-  """A dataclass of sizes from the JSON of its fields; raises as `ModelConfig.from_json`."""
+def of_fields(cls, data, names=()):
+  """A dataclass of sizes from a dict of its fields, with dicts for nested ones; lists are tuples.
+
+  Args:
+    cls: the dataclass.
+    data: what JSON can hold.
+    names: {field: what it is called where it comes from}, for the faults.
+
+  Raises:
+    ValueError: names all faults: fields that are unknown, missing, of another type or outside of
+      `ACCEPTED`, or that do not fit together.
+  """
   faults = []
-  values = _read_fields(cls, json.loads(text), '', faults)
+  values = _read_fields(cls, data, '', faults, dict(names))
   if faults:
     raise ValueError('config: ' + '; '.join(faults))
   return _construct(cls, values)
@@ -91,32 +136,43 @@ def abstract_params(config, part):
   return jax.eval_shape(network(config, part).init, jax.random.key(0), *inputs[part])['params']
 
 
-def _read_fields(cls, data, prefix, faults):
+def _read_fields(cls, data, prefix, faults, names):
   """Checks the fields of nested dataclasses; returns values by name, dicts for nested ones."""
-  kinds = _kinds(cls)
+  if not isinstance(data, dict):
+    faults.append(f'{prefix.rstrip(".") or "it"} is {data!r:.80}; accepted: {cls.__name__}')
+    return {}
+  kinds = {field.name: field.type for field in dataclasses.fields(cls)}
   faults += [f'unknown field {prefix}{name}' for name in data if name not in kinds]
   data = {name: LATER[prefix + name] for name in kinds if prefix + name in LATER} | data
-  faults += [f'missing field {prefix}{name}' for name in kinds if name not in data]
   values = {}
   for name, kind in kinds.items():
-    value = data.get(name)
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-      value = _read_fields(kind, value, f'{prefix}{name}.', faults)
-    elif name in data:
-      value = tuple(value) if isinstance(value, list) else value
-      value = float(value) if kind is float and type(value) is int else value
-      if type(value) is not kind:
-        faults.append(f'{prefix}{name} is {value!r}; accepted: {kind.__name__}')
-    values[name] = value
+    shown = names.get(prefix + name, prefix + name)
+    if name not in data:
+      faults.append(f'missing field {shown}')
+    elif dataclasses.is_dataclass(kind):
+      values[name] = _read_fields(kind, data[name], f'{prefix}{name}.', faults, names)
+    else:
+      value = tuple(data[name]) if isinstance(data[name], list) else data[name]
+      values[name] = float(value) if kind is float and type(value) is int else value
+      if accepted := _refused(values[name], kind, name):
+        faults.append(f'{shown} is {value!r:.80}; accepted: {accepted}')
   return values
 
 
+def _refused(value, kind, name):
+  """What is accepted for a field, if the value is something else; else None."""
+  many = typing.get_origin(kind) is tuple
+  inner = typing.get_args(kind)[0] if many else kind
+  numbers = value if many and type(value) is tuple else (value,)
+  least, most = ACCEPTED.get(name, (None, None))
+  counted = not many or (type(value) is tuple and 1 <= len(value) <= MOST_LEVELS)
+  if counted and all(type(x) is inner and (least is None or least <= x <= most) for x in numbers):
+    return None
+  limits = '' if least is None else f' from {least} to {most}'
+  return f'{f"1 to {MOST_LEVELS} times " if many else ""}{inner.__name__}{limits}'
+
+
 def _construct(cls, values):
+  kinds = {field.name: field.type for field in dataclasses.fields(cls)}
   build = lambda kind, value: _construct(kind, value) if isinstance(value, dict) else value
-  fields = {name: build(kind, values[name]) for name, kind in _kinds(cls).items()}
-  return cls(**fields)
-
-
-def _kinds(cls):
-  fields = dataclasses.fields(cls)
-  return {field.name: typing.get_origin(field.type) or field.type for field in fields}
+  return cls(**{name: build(kinds[name], value) for name, value in values.items()})

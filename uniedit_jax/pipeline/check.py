@@ -139,11 +139,13 @@ def check_generation(request):
 
 
 def read_model_config(folder, faults):
-  """The `ModelConfig` of a checkpoint, or None where there is none; reads one small file."""
+  """The `ModelConfig` of a checkpoint, or None where it cannot be read; adds to `faults`."""
   wrong = Faults()
   path = wrong.attempt(lambda: checkpoint.locate(folder) / 'config.json', field='checkpoint')
   if folder and path and wrong.attempt(path.exists, field='checkpoint'):
-    return faults.attempt(lambda: ModelConfig.from_json(path.read_text()), field=str(path))
+    faults.attempt(checkpoint.check, folder)
+    # What does not fit it is a fault too, though parts are missing.
+    return Faults().attempt(checkpoint.read_config, folder)
   if wrong:
     faults += wrong
     return None

@@ -68,10 +68,10 @@ class EditedClips(NamedTuple):
 
 
 def load(folder, dtype, cache, log):
-  """Loads the `checkpoint.Model` of a folder or name; compiled programs are kept in `cache`."""
+  """Loads the `checkpoint.Model` of a folder or name; `cache` keeps programs and digests."""
   sharding.set_up_programs(epath.Path(cache) / 'programs', dtype)
   with log.phase('load'):
-    return checkpoint.load(folder, dtype)
+    return checkpoint.load(folder, dtype, cache=cache)
 
 
 @contextlib.contextmanager
@@ -165,7 +165,7 @@ def make_clips(model, edits, prepared, log, *, mesh=None, sheets=None):
       (`reports.inspection.Sheets`), or None.
 
   Returns:
-    list of B `EditedClips`, or FloatingPointError where an edit has values that are not finite.
+    list of B `EditedClips`, or FloatingPointError where latents are not finite.
   """
   first = edits[0]
   networks = [
@@ -199,19 +199,19 @@ def make_clips(model, edits, prepared, log, *, mesh=None, sheets=None):
 
 def _decode(model, dtype, sampled, prepared, masks, mesh):
   """The results of `make_clips`."""
-  finite = [all(np.isfinite(x).all() for x in branches.values()) for branches in sampled]
-  safe = [
-    {b: x if is_finite else np.zeros_like(x) for b, x in branches.items()}
-    for branches, is_finite in zip(sampled, finite, strict=True)
-  ]
+  sound = next((one for one in sampled if not isinstance(one, Exception)), None)
+  if sound is None:
+    return sampled
+  # One program decodes all: the place of a failed edit is filled.
+  safe = [sound if isinstance(one, Exception) else one for one in sampled]
   by_name = {
     name_of(branch): decode_clips(model, np.stack([one[branch] for one in safe]), dtype, mesh)
-    for branch in sampled[0]
+    for branch in sound
   }
   results = []
-  for i, (clip, found, is_finite) in enumerate(zip(prepared, masks, finite, strict=True)):
-    if not is_finite:
-      results.append(FloatingPointError('the edit has values that are not finite numbers'))
+  for i, (clip, found, one) in enumerate(zip(prepared, masks, sampled, strict=True)):
+    if isinstance(one, Exception):
+      results.append(one)
       continue
     for late in filter(None, [clip.round_trip, clip.free]):
       late()  # it counts as decoding
@@ -225,7 +225,7 @@ def make_one(model, edit, prepared, log, sheets=None):
   """`make_clips` of one edit: `EditedClips`.
 
   Raises:
-    FloatingPointError: the edit has values that are not finite numbers.
+    FloatingPointError: latents are not finite; names the step and the branches.
   """
   (made,) = make_clips(model, [edit], [prepared], log, sheets=sheets)
   if isinstance(made, Exception):

@@ -74,7 +74,7 @@ def look(network, latents, inspection, step, sampler, conditioning):
   taps = tuple(f'{block}/{name}' for block in inspection.blocks for name in MAPS)
   timestep = sampler.schedule.timesteps(count)[step]
   level = sampler.schedule.levels(count)[step]
-  apply, params = network
+  apply, params, _ = network
   texts, masks = conditioning.texts, conditioning.masks
   passes = [
     _predict(apply, params, latents, texts, rows, timestep, masks, taps) for rows in planned.passes

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from etils import epath
 
 from uniedit_jax.method import inversion
@@ -135,9 +136,9 @@ def invert_clips(model, clips, dtype, cache, progress, *, mesh=None, window=None
     list of (`Inversion`, whether it came from the cache).
   """
   paths = [_cache_path(model, clip, dtype, cache, window) for clip in clips]
-  cached = [path.exists() for path in paths]
-  if all(cached):
-    return [(_read_inversion(path), True) for path in paths]
+  found = [_read_inversion(path, clip) for path, clip in zip(paths, clips, strict=True)]
+  if all(found):
+    return [(inversion, True) for inversion in found]
 
   params, options, sampler = model.params['unet'], clips[0].options, clips[0].sampler
   mesh = mesh or mesh_of(params)
@@ -155,10 +156,10 @@ def invert_clips(model, clips, dtype, cache, progress, *, mesh=None, window=None
     progress=progress('invert'),
   )
   trajectories = np.moveaxis(np.asarray(trajectories), 1, 0)
-  found = [{'trajectory': trajectory} for trajectory in trajectories]
+  made = [{'trajectory': trajectory} for trajectory in trajectories]
   if options.method == 'null_text':
     (clip,) = clips
-    found[0]['null_texts'] = inversion.optimise_null_text(
+    made[0]['null_texts'] = inversion.optimise_null_text(
       denoiser(model.config, dtype, window, remat=True),
       params,
       jnp.asarray(trajectories[0]),
@@ -180,15 +181,17 @@ def invert_clips(model, clips, dtype, cache, progress, *, mesh=None, window=None
       mesh=mesh,
       progress=progress('drift'),
     )
-    for one, edited in zip(found, sampled, strict=True):
-      (one['free'],) = edited.values()
+    for one, edited in zip(made, sampled, strict=True):
+      # What has failed is not kept, and fails again in the edit, which says so.
+      free = [np.full_like(trajectories[0][0], np.nan)]
+      (one['free'],) = free if isinstance(edited, Exception) else edited.values()
   # Those that were there before stay what they are: another batch may round differently. A padded
   # tail repeats a clip.
   kept = {}
-  for path, one, is_cached in zip(paths, found, cached, strict=True):
+  for path, one, earlier in zip(paths, made, found, strict=True):
     if path not in kept:
-      kept[path] = _read_inversion(path) if is_cached else _keep_inversion(path, one)
-  return [(kept[path], is_cached) for path, is_cached in zip(paths, cached, strict=True)]
+      kept[path] = earlier or _keep_inversion(path, one)
+  return [(kept[path], bool(earlier)) for path, earlier in zip(paths, found, strict=True)]
 
 
 def _walk(options):
@@ -224,13 +227,44 @@ def _cache_path(model, clip, dtype, cache, window):
   return epath.Path(cache).expanduser() / f'{digest.hexdigest()}.npz'
 
 
-def _read_inversion(path):
-  with path.open('rb') as file, np.load(file) as arrays:
-    return Inversion(**arrays)
+def _read_inversion(path, clip):
+  """The `Inversion` that the cache has of a `ClipToInvert`, or None; removes a damaged one."""
+  if not path.exists():
+    return None
+  try:
+    with path.open('rb') as file, np.load(file) as arrays:
+      inversion = Inversion(**arrays)
+    wanted = clip.sampler.steps + 1, *clip.latents.shape
+    method = clip.options.method
+    has = inversion.null_texts is not None, inversion.free is not None
+    if inversion.trajectory.shape != wanted or has != (method == 'null_text', method == 'direct'):
+      raise ValueError(f'it has {inversion.trajectory.shape} latents; accepted: {wanted}')
+    if where := _not_finite(inversion):
+      raise ValueError(where)
+    return inversion
+  except Exception as error:  # whatever numpy makes of damaged files
+    logging.warning('removing %s, a damaged inversion, which is made again (%s)', path, error)
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _not_finite(inversion):
+  """Where an `Inversion` is not finite, in words, or ''."""
+  finite = [np.isfinite(latents).all() for latents in inversion.trajectory]
+  if not all(finite):
+    return f'the inversion is NaN or infinite after step {finite.index(False)} of {len(finite) - 1}'
+  others = [name for name in ('null_texts', 'free') if getattr(inversion, name) is not None]
+  bad = [name for name in others if not np.isfinite(getattr(inversion, name)).all()]
+  return f'{bad[0]} of the inversion is NaN or infinite' if bad else ''
 
 
 def _keep_inversion(path, found):
+  """Keeps an `Inversion` in the cache, if it is finite."""
   found = jax.tree.map(np.asarray, found)
+  if where := _not_finite(Inversion(**found)):
+    logging.warning('%s; it is not kept', where)
+    return Inversion(**found)
+  files.sweep(path.parent)
   with files.atomic_file(path) as name, open(name, 'wb') as file:
     np.savez(file, **found)
   return Inversion(**found)

@@ -10,12 +10,16 @@ from etils import epath
 from uniedit_jax.media import camera, masks, video
 from uniedit_jax.media.frames import crop_middle, resize_bilinear, to_rgb
 from uniedit_jax.pipeline.request import is_array, is_auto, is_given
+from uniedit_jax.runtime import checkpoint, digests
 from uniedit_jax.runtime.faults import Faults
 
 # Clips and stills that come with the package go by name (write ./name for a file called so).
 SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
 SHIPPED_STILLS = {'sprites': 'sprites/still.png'}
 SIDES = 'source', 'target'
+# Fields of configs whose values are paths of clips and masks, and of checkpoints.
+MEDIA = ('video', 'image', 'mask.source', 'mask.target')
+CHECKPOINTS = ('checkpoint', 'metrics.clip', 'vae', 'init')
 
 
 def locate(path, shipped):
@@ -23,6 +27,36 @@ def locate(path, shipped):
   if str(path) in shipped:
     return epath.Path(importlib.resources.files('uniedit_jax')) / shipped[str(path)]
   return path
+
+
+def fingerprints(tree, cache=None, name=''):
+  """Digests of all inputs that a config names, for `workdir.begin`: {dotted field: str}.
+
+  Args:
+    tree: the config as a nested dict; others in it are of this form too, in lists or not.
+    cache: folder that remembers digests, or that of the config.
+    name: dotted field of the tree.
+
+  Raises:
+    ValueError: a checkpoint whose parameters are not those of its manifest.
+  """
+  if isinstance(tree, dict):
+    cache = tree.get('cache', cache)
+    parts = [(f'{name}.{key}'.lstrip('.'), value) for key, value in tree.items()]
+  else:
+    parts = [(f'{name}.{i}'.lstrip('.'), value) for i, value in enumerate(tree)]
+  found = {}
+  for field, value in parts:
+    ends = lambda names, field=field: f'.{field}'.endswith(tuple(f'.{one}' for one in names))
+    if isinstance(value, dict | list | tuple):
+      found |= fingerprints(value, cache, field)
+    elif not value or not isinstance(value, str):
+      continue
+    elif ends(MEDIA) and (path := epath.Path(locate_clip(value)).expanduser()).exists():
+      found[field] = digests.digest_of(path, cache)
+    elif ends(CHECKPOINTS) and (checkpoint.locate(value) / 'manifest.json').exists():
+      found[field] = checkpoint.fingerprint(value, cache)
+  return found
 
 
 def check_source(request, clip):

@@ -17,7 +17,7 @@ import re
 from etils import epath
 
 from uniedit_jax.runtime.faults import Faults
-from uniedit_jax.runtime.files import write_text
+from uniedit_jax.runtime.files import read_json, write_text
 
 SOURCE = 'source'  # the name of the unedited clip among those of the methods
 TASKS = ('motion', 'appearance')
@@ -77,12 +77,8 @@ def read_comparison(folder):
     raise ValueError(
       f'comparison is {str(folder)!r}, which has no comparison.json; accepted: {__doc__}'
     )
-  try:
-    given = json.loads(path.read_text())
-  except ValueError as error:
-    raise ValueError(f'{path} is no JSON: {error}') from error
-  parts = ('methods', 'edits')
-  if not (isinstance(given, dict) and all(isinstance(given.get(part), dict) for part in parts)):
+  given, parts = read_json(path), ('methods', 'edits')
+  if not all(isinstance(given.get(part), dict) for part in parts):
     raise ValueError(f'{path} has not the objects methods and edits; accepted: {__doc__}')
   comparison = Comparison(given['methods'], given['edits'])
   faults = Faults(comparison.faults())

@@ -1,7 +1,7 @@
 """Checkpoint folders: the config of a model, its parameters and its tokenizer.
 
     <folder>/config.json                      ModelConfig
-    <folder>/manifest.json                    per part: parameters, their sha256, their source
+    <folder>/manifest.json                    per part: parameters, their sha256, files, source
     <folder>/unet/  vae/  text/               one float32 orbax tree each; or, for small models,
     <folder>/unet.safetensors  ...            one float16 file each
     <folder>/tokenizer/vocab.json merges.txt  or words.txt
@@ -15,24 +15,28 @@ import contextlib
 import functools
 import hashlib
 import json
-import threading
+import pathlib
+import re
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import safetensors.numpy
 from absl import logging
 from etils import epath
-from flax import traverse_util
 
-from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
+from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params, of_fields
 from uniedit_jax.models.tokenizers import CLIPTokenizer, WordTokenizer
-from uniedit_jax.runtime.files import absolute, local_copy
+from uniedit_jax.runtime import digests, weights
+from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.files import (
+  absolute,
+  is_left_over,
+  is_remote,
+  read_json,
+  remove,
+  sync,
+  unfinished_name,
+)
 
 WORDS_FILE = 'words.txt'
-# Orbax reads the arrays of a tree in parallel, and holds a gigabyte of them.
-_ONE_AT_A_TIME = threading.Lock()
 SHIPPED = {'sprites': epath.Path(__file__).parents[1] / 'sprites' / 'checkpoint'}
 
 
@@ -67,21 +71,31 @@ def creating(folder, config, tokenizer_files):
   """
   folder = absolute(folder)
   refuse_to_overwrite(folder)
-  staging = folder.parent / f'{folder.name}.partial'
-  if staging.exists():
-    logging.warning('removing %s, left over from an interrupted run', staging)
-    staging.rmtree()
+  # Other conversions into this folder have names of their own; the first to end has it.
+  ours = re.compile(re.escape(folder.name) + r'\.(\w+-\d+-[0-9a-f]{32}\.)?partial')
+  for other in folder.parent.glob('*.partial'):
+    if ours.fullmatch(other.name) and is_left_over(other):
+      logging.warning('removing %s, left over from an interrupted run', other)
+      remove(other)
+  staging = folder.parent / f'{unfinished_name(folder.name)}.partial'
   (staging / 'tokenizer').mkdir(parents=True)
   try:
     (staging / 'config.json').write_text(config.to_json())
     for name, text in tokenizer_files.items():
       (staging / 'tokenizer' / name).write_text(text)
     yield staging
+    for path in () if is_remote(staging) else [*pathlib.Path(staging).rglob('*'), staging]:
+      sync(path)
+    refuse_to_overwrite(folder)
     if folder.exists():
       folder.rmdir()
-    staging.rename(folder)
+    try:
+      staging.rename(folder)
+    except OSError:  # another was faster
+      refuse_to_overwrite(folder)
+      raise
   except BaseException:
-    staging.rmtree()
+    remove(staging)
     raise
 
 
@@ -105,29 +119,16 @@ def save_params(folder, part, params, source='', compact=False):
     compact: write a float16 safetensors file instead of a float32 orbax tree.
 
   Returns:
-    The entry of the manifest: dict with 'parameters', 'tensors', 'sha256', 'source'.
+    The entry of the manifest: dict with 'parameters', 'tensors', 'sha256', 'files', 'source'.
+
+  Raises:
+    ValueError: parameters that are not finite floating-point numbers.
   """
   folder = absolute(folder)
-  flat = traverse_util.flatten_dict(params, sep='/')
-  dtype = np.float16 if compact else np.float32
-  flat = {path: np.asarray(leaf, dtype, order='C') for path, leaf in flat.items()}
-  digest = hashlib.sha256()
-  for path in sorted(flat):
-    digest.update(f'{path} {flat[path].shape}\n'.encode())
-    digest.update(flat[path])
-  if compact:
-    _file(folder, part).write_bytes(safetensors.numpy.save(flat))
-  else:
-    with _checkpointer() as checkpointer:
-      checkpointer.save(folder / part, traverse_util.unflatten_dict(flat, sep='/'))
-  entry = {
-    'parameters': sum(leaf.size for leaf in flat.values()),
-    'tensors': len(flat),
-    'sha256': digest.hexdigest(),
-    'source': source,
-  }
-  manifest = _read_manifest(folder) | {part: entry}
-  (folder / 'manifest.json').write_text(json.dumps(manifest, indent=2) + '\n')
+  entry = {**weights.write(folder, part, params, compact), 'source': source}
+  path = folder / 'manifest.json'
+  manifest = (read_json(path) if path.exists() else {}) | {part: entry}
+  path.write_text(json.dumps(manifest, indent=2) + '\n')
   return entry
 
 
@@ -148,151 +149,135 @@ def read_tokenizer(folder, config):
   return CLIPTokenizer(folder, config.text)
 
 
-def count_parameters(folder):
-  """Number of parameters of all parts according to the manifest; None if it lacks a part."""
-  manifest = _read_manifest(locate(folder))
-  if not set(PARTS) <= set(manifest):
-    return None
-  return sum(manifest[part]['parameters'] for part in PARTS)
-
-
-def load(folder, dtype='float32', parts=PARTS):
-  """Loads a `Model`, its parts in parallel, onto the first local device.
-
-  Args:
-    folder: path, local or remote, or a name in `SHIPPED`.
-    dtype: every floating-point parameter is cast to it while it is read.
-    parts: which of `PARTS` to load.
+def check(folder, parts=PARTS):
+  """Checks that a checkpoint is whole, without reading its parameters: its `ModelConfig`.
 
   Raises:
     FileNotFoundError: the folder is no checkpoint; lists what is missing and how to make one.
-    ValueError: the config or a parameter tree does not fit the model; lists both sides.
+    FaultsError: lists damaged files, and what the config has that no model has.
   """
   folder = locate(folder)
+  files = [folder / name for name in ('config.json', 'manifest.json')]
+  files = [path for path in files if path.exists()]
+  files += [path for part in parts for path in weights.part_files(folder, part)]
+  return _check(folder, tuple(parts), digests.facts(files))
+
+
+# A batch asks for every line.
+@functools.lru_cache(maxsize=4)
+def _check(folder, parts, _):
+  faults = Faults()
   missing = [name for name in ('config.json', 'manifest.json') if not (folder / name).exists()]
-  exists = lambda part: (folder / part).exists() or _file(folder, part).exists()
-  missing += [part for part in parts if not exists(part)]
+  missing += [part for part in parts if not weights.part_files(folder, part)]
   if missing:
     raise FileNotFoundError(
       f'{folder} is no checkpoint, it lacks: {", ".join(missing)}. Convert the released weights '
       'with `python -m convert.lavie --help`, or name a model that comes with the package: '
       f'{", ".join(SHIPPED)}'
     )
-  config = ModelConfig.from_json((folder / 'config.json').read_text())
+  config = faults.attempt(read_config, folder)
+  manifest = faults.attempt(read_manifest, folder, parts)
+  for part in parts if manifest else ():
+    faults.attempt(weights.check_files, folder, part, manifest[part])
+  faults.stop(f'{folder} is no whole checkpoint')
+  return config
+
+
+def read_config(folder, kind=ModelConfig):
+  """The `ModelConfig`, or that of another kind, of a checkpoint.
+
+  Raises:
+    OSError, ValueError: the file is missing or damaged, or no model has such fields.
+  """
+  path = locate(folder) / 'config.json'
+  try:
+    return of_fields(kind, read_json(path))
+  except ValueError as error:
+    raise ValueError(str(error) if str(path) in str(error) else f'{path}: {error}') from error
+
+
+def read_manifest(folder, parts=()):
+  """{part: entry of `save_params`} of the file manifest.json; {} if there is none.
+
+  Raises:
+    ValueError: the file is damaged, or one of the `parts` is not as `save_params` writes it.
+  """
+  path = locate(folder) / 'manifest.json'
+  manifest, faults = read_json(path) if path.exists() else {}, Faults()
+  for part in {*parts, *manifest}:
+    entry = manifest.get(part)
+    sound = (
+      isinstance(entry, dict)
+      and type(entry.get('parameters')) is int
+      and re.fullmatch('[0-9a-f]{64}', str(entry.get('sha256')))
+      and isinstance(entry.get('files', {}), dict)
+    )
+    accepted = "accepted: a dict with 'parameters' and 'sha256', as `save_params` writes it"
+    faults.unless(sound, f'{path}: {part} is {str(entry)[:80]}; {accepted}')
+  faults.stop(f'{path} is damaged')
+  return manifest
+
+
+def count_parameters(folder):
+  """Number of parameters of all parts according to the manifest; None if it lacks a part."""
+  manifest = read_manifest(folder)
+  if not set(PARTS) <= set(manifest):
+    return None
+  return sum(manifest[part]['parameters'] for part in PARTS)
+
+
+def load(folder, dtype='float32', parts=PARTS, cache=None):
+  """Loads a `Model`, its parts in parallel, onto the first local device.
+
+  Args:
+    folder: path, local or remote, or a name in `SHIPPED`.
+    dtype: every floating-point parameter is cast to it while it is read.
+    parts: which of `PARTS` to load.
+    cache: folder that remembers which files are as the manifest says; None reads them each time.
+
+  Raises:
+    FileNotFoundError: the folder is no checkpoint; lists what is missing and how to make one.
+    ValueError: the config or a parameter tree does not fit the model (lists both sides), or the
+      parameters are others than those that were written, or not finite.
+  """
+  folder = locate(folder)
+  config = check(folder, parts)
   tokenizer = read_tokenizer(folder, config) if 'text' in parts else None
   # Tests compare shipped parameters with the model, and tracing it for its shapes takes seconds.
   shipped = folder in SHIPPED.values()
   abstract = [None if shipped else abstract_params(config, part) for part in parts]
   with concurrent.futures.ThreadPoolExecutor() as threads:
-    read = threads.map(functools.partial(restore, folder, dtype=dtype), parts, abstract)
+    read = threads.map(
+      functools.partial(restore, folder, dtype=dtype, cache=cache), parts, abstract
+    )
     params = dict(zip(parts, read, strict=True))
   return Model(config, params, tokenizer, read_hash(folder))
 
 
+def restore(folder, part, abstract, dtype='float32', cache=None):
+  """`weights.restore` of a part, if its parameters are those of the manifest; as `load`."""
+  sha256 = read_manifest(folder, [part])[part]['sha256']
+  weights.verify(folder, part, sha256, cache)
+  return weights.restore(folder, part, abstract, dtype)
+
+
 def read_hash(folder):
   """`Model.hash` of a checkpoint, from its two small files."""
-  folder = locate(folder)
-  config = ModelConfig.from_json((folder / 'config.json').read_text()).to_json()
-  manifest = _read_manifest(folder)
+  config, manifest = read_config(folder).to_json(), read_manifest(folder)
   # The config counts twice; hashes of existing caches depend on it.
-  digests = [config, config, *(manifest[part]['sha256'] for part in sorted(manifest))]
-  return hashlib.sha256('\n'.join(digests).encode()).hexdigest()
+  parts = [config, config, *(manifest[part]['sha256'] for part in sorted(manifest))]
+  return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
 
 
-def restore(folder, part, abstract, dtype='float32'):
-  """Reads the parameters of one part onto the first local device.
-
-  Args:
-    folder: `epath.Path` of a checkpoint.
-    part: name.
-    abstract: tree of the required shapes; None skips the check of a safetensors file.
-    dtype: every floating-point parameter is cast to it while it is read.
+def fingerprint(folder, cache=None):
+  """A digest of what the manifest of a checkpoint says, after the parameters are compared with it.
 
   Raises:
-    ValueError: the tree is another one (both sides are listed), or the file is damaged.
+    ValueError: they are others.
   """
-  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  if (path := _file(folder, part)).exists():
-    try:
-      return traverse_util.unflatten_dict(_read_file(path, abstract, dtype, device), sep='/')
-    except safetensors.SafetensorError as error:
-      fault = f'{path} cannot be read ({error}); accepted: a file of `save_params`'
-      raise ValueError(fault) from error
-  # The import takes a third of a second, and shipped models do without.
-  import orbax.checkpoint as ocp
-
-  def placed(leaf):
-    kind = dtype if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype
-    return jax.ShapeDtypeStruct(leaf.shape, kind, sharding=device)
-
-  folder /= part
-  with _checkpointer() as checkpointer:
-    _compare(folder, _shapes(checkpointer.metadata(folder).item_metadata.tree), _shapes(abstract))
-    target = jax.tree.map(placed, abstract)
-    args = ocp.checkpoint_utils.construct_restore_args(target)
-    return checkpointer.restore(folder, args=ocp.args.PyTreeRestore(item=target, restore_args=args))
-
-
-def _read_file(path, abstract, dtype, device):
-  """{path: tensor} of a memory-mapped safetensors file, cast one by one; arguments of `restore`."""
-  with local_copy(path) as name, safetensors.safe_open(name, framework='numpy') as file:
-    paths = list(file.keys())
-    if abstract is not None:
-      found = {f'{key} {tuple(file.get_slice(key).get_shape())}' for key in paths}
-      _compare(path, found, _shapes(abstract))
-    return {key: jax.device_put(file.get_tensor(key).astype(dtype), device) for key in paths}
-
-
-@contextlib.contextmanager
-def _checkpointer():
-  """A quiet orbax checkpointer whose memory stays near that of the parameters; one at a time."""
-  import orbax.checkpoint as ocp
-
-  with _ONE_AT_A_TIME:
-    verbosity = logging.get_verbosity()
-    # Orbax logs a page for every tree.
-    logging.set_verbosity(logging.WARNING)
-    try:
-      handlers = ocp.type_handlers.create_type_handler_registry(
-        # The arrays do not change while they are written, so no copy is needed.
-        (np.ndarray, ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)),
-        (jax.Array, ocp.type_handlers.ArrayHandler()),
-      )
-      handler = ocp.PyTreeCheckpointHandler(
-        type_handler_registry=handlers,
-        use_compression=False,
-        save_concurrent_gb=1,
-        restore_concurrent_gb=1,
-      )
-      # Every process reads and writes independently of the others.
-      alone = ocp.options.MultiprocessingOptions(
-        primary_host=None, active_processes={jax.process_index()}
-      )
-      with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
-        yield checkpointer
-    finally:
-      logging.set_verbosity(verbosity)
-
-
-def _read_manifest(folder):
-  path = folder / 'manifest.json'
-  return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _file(folder, part):
-  return folder / f'{part}.safetensors'
-
-
-def _compare(path, found, wanted):
-  """Raises ValueError unless the parameters found at `path` are those wanted, both of `_shapes`."""
-  if found != wanted:
-    raise ValueError(
-      f'{path} does not match its config.json\n'
-      f'  only in the checkpoint: {", ".join(sorted(found - wanted)) or "nothing"}\n'
-      f'  only in the model: {", ".join(sorted(wanted - found)) or "nothing"}'
-    )
-
-
-def _shapes(tree):
-  flat = traverse_util.flatten_dict(tree, sep='/')
-  return {f'{path} {tuple(leaf.shape)}' for path, leaf in flat.items()}
+  folder = locate(folder)
+  manifest = read_manifest(folder)
+  for part in manifest:
+    weights.verify(folder, part, manifest[part]['sha256'], cache)
+  facts = read_json(folder / 'config.json'), {p: manifest[p]['sha256'] for p in sorted(manifest)}
+  return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

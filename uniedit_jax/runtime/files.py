@@ -1,20 +1,33 @@
 """Files, local or remote (gs://, s3://): atomic writes, and local names for reading."""
 
 import contextlib
+import errno
+import json
 import os
 import pathlib
+import re
+import socket
 import tempfile
+import time
 import uuid
 
 from etils import epath
 
 SCHEMES = ('gs://', 's3://')
 LONGEST_NAME = 255  # bytes, of nearly all file systems
+LFS = b'version https://git-lfs.github.com/spec/'
+# Hidden files and those of file managers, which say nothing about the content of a folder.
+ASIDE = re.compile(r'\..*|Thumbs\.db|desktop\.ini')
+HOST = re.sub(r'\W', '_', socket.gethostname())
+UNFINISHED_SECONDS = 86400  # after which what another machine has begun counts as left over
 
 
 @contextlib.contextmanager
 def atomic_file(path):
-  """Yields a local file name to write to; it becomes `path`, unless the block raises."""
+  """Yields a local file name to write to; it becomes `path`, unless the block raises.
+
+  Its content is on the disk before it has the name, so a power cut leaves no empty file.
+  """
   target = epath.Path(path)
   target.parent.mkdir(parents=True, exist_ok=True)
   if is_remote(path):
@@ -23,10 +36,12 @@ def atomic_file(path):
       yield temporary
       epath.Path(temporary).copy(target, overwrite=True)
     return
-  temporary = os.fspath(target.parent / f'.{target.name}.{uuid.uuid4().hex}.tmp')
+  temporary = os.fspath(target.parent / f'.{unfinished_name(target.name)}.tmp')
   try:
     yield temporary
+    sync(temporary)
     os.replace(temporary, target)
+    sync(target.parent)
   except OSError as error:
     # A full disk does not say which disk it is.
     error.filename = error.filename or os.fspath(target)
@@ -34,6 +49,106 @@ def atomic_file(path):
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.unlink(temporary)
+
+
+def unfinished_name(name):
+  """A new name for what will be called `name`, which says who writes it, for `is_left_over`."""
+  return f'{name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex}'
+
+
+def is_left_over(path):
+  """Whether the writer of a file or folder of an `unfinished_name` is gone."""
+  owner = re.search(r'\.(\w*)-(\d+)-[0-9a-f]{32}\.\w+$', os.fspath(path))
+  if not owner:  # of a version whose names did not say
+    return True
+  if owner[1] != HOST:
+    modified = epath.Path(path).stat().mtime
+    return bool(modified) and time.time() - modified > UNFINISHED_SECONDS
+  try:
+    os.kill(int(owner[2]), 0)
+  except ProcessLookupError:
+    return True
+  except PermissionError:
+    pass
+  return False
+
+
+def sweep(folder, below=False):
+  """Removes what killed processes have left of `atomic_file` in a local folder, or `below` it."""
+  if not is_remote(folder):
+    name = f'.*{"[0-9a-f]" * 32}.tmp'
+    for path in pathlib.Path(folder).glob(f'**/{name}' if below else name):
+      with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+        if is_left_over(path):
+          path.unlink()
+
+
+def remove(path):
+  """Removes a file, or a folder with all that is in it, if it exists."""
+  path = epath.Path(path)
+  if path.is_dir():
+    path.rmtree()
+  else:
+    path.unlink(missing_ok=True)
+
+
+def sync(path):
+  """Waits until a local file or the entries of a folder are on the disk."""
+  try:
+    file = os.open(path, os.O_RDONLY)
+    try:
+      os.fsync(file)
+    finally:
+      os.close(file)
+  except OSError as error:  # some file systems cannot; a failed write is one all the same
+    if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EISDIR, errno.EACCES):
+      raise
+
+
+def files_below(path):
+  """The files of a folder and of those in it, sorted; of a file, itself."""
+  path = epath.Path(path)
+  if not path.is_dir():
+    return [path]
+  children = sorted(child for child in path.iterdir() if not ASIDE.fullmatch(child.name))
+  return [file for child in children for file in files_below(child)]
+
+
+def refuse_pointer(path):
+  """Raises ValueError for the pointer that Git leaves in place of a file kept by Git LFS."""
+  with epath.Path(path).open('rb') as file:
+    if file.read(len(LFS)) == LFS:
+      fault = f'{path} is a Git LFS pointer, not the file; accepted: the file itself, which'
+      raise ValueError(f'{fault} `git lfs pull` fetches')
+
+
+def read_text(path):
+  """A text file in utf-8, with or without a byte order mark.
+
+  Raises:
+    OSError: there is no such file.
+    ValueError: it is in another encoding, or a Git LFS pointer.
+  """
+  refuse_pointer(path)
+  with epath.Path(path).open('rb') as file:
+    return file.read().decode('utf-8-sig')
+
+
+def read_json(path, kind=dict):
+  """What a JSON file in utf-8, with or without a byte order mark, holds.
+
+  Raises:
+    OSError: there is no such file.
+    ValueError: it is no JSON, or holds something else than a `kind`.
+  """
+  refuse_pointer(path)
+  try:
+    content = json.loads(read_text(path))
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{path} is no JSON ({error}); accepted: a whole file of JSON') from error
+  if not isinstance(content, kind):
+    raise ValueError(f'{path} holds {str(content)[:80]}; accepted: a JSON {kind.__name__}')
+  return content
 
 
 def write_text(path, text):

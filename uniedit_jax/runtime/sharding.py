@@ -4,7 +4,9 @@ import os
 
 import jax
 import numpy as np
+from absl import logging
 from etils import epath
+from jax._src import compilation_cache
 
 from uniedit_jax.runtime.faults import line_of
 
@@ -61,6 +63,30 @@ def replicate(tree, mesh):
 def on_first(tree):
   """The arrays of `replicate` on the first device, without a copy."""
   return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+class _Programs(compilation_cache.LRUCache):
+  """JAX's cache of programs on disk, without entries that are damaged, which it would keep."""
+
+  def get(self, key):
+    """The entry of a key, or None."""
+    entry = super().get(key)
+    try:
+      if entry is not None:
+        compilation_cache.decompress_executable(entry)
+      return entry
+    except Exception as error:  # whatever the decompressor makes of it
+      path = self.path / f'{key}-cache'
+      logging.warning('removing %s, a damaged program, which is made again (%s)', path, error)
+      path.unlink(missing_ok=True)
+      return None
+
+
+# JAX has no public way to say what a cache is made of.
+compilation_cache.get_file_cache = lambda path: (
+  _Programs(path, max_size=jax.config.jax_compilation_cache_max_size),
+  path,
+)
 
 
 def set_up_programs(cache, dtype):

@@ -88,7 +88,7 @@ def update(loss, optimizer, state, batch, key, decay):
 @contextlib.contextmanager
 def state_store(folder):
   """Yields an orbax CheckpointManager of a folder, local or remote, with the last two states."""
-  options = ocp.CheckpointManagerOptions(max_to_keep=2)
+  options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True)
   verbosity = logging.get_verbosity()
   # Orbax logs a page with every save.
   logging.set_verbosity(logging.WARNING)
@@ -99,19 +99,55 @@ def state_store(folder):
     logging.set_verbosity(verbosity)
 
 
+def check_finite(store, step, **values):
+  """Raises FloatingPointError if a value {name: tree} of a step is not finite."""
+  for name, tree in values.items():
+    if not _is_finite(tree):
+      kept = f'the last state that is kept is that of step {store.latest_step() or 0}'
+      advice = 'accepted: a lower first_rate, a longer warmup, or dtype=float32'
+      raise FloatingPointError(f'the {name} of step {step} is NaN or infinite; {kept}; {advice}')
+
+
 def save(store, state):
-  """Writes a state under its step."""
+  """Writes a state under its step.
+
+  Raises:
+    FloatingPointError: it is not finite, and is not kept.
+  """
+  check_finite(store, int(state.step), state=state)
   store.save(int(state.step), args=ocp.args.StandardSave(state._asdict()))
   store.wait_until_finished()
 
 
 def restore(store, state):
-  """The newest state in the store, placed like `state`; `state` itself if the store is empty.
+  """The newest sound state in the store, placed like `state`; itself if the store is empty.
+
+  Newer states that are damaged or not finite are removed, with a warning.
 
   Raises:
-    ValueError: the stored tree differs, so another model was trained there.
+    ValueError: no state can be read: all are damaged, or those of another model.
   """
-  if store.latest_step() is None:
-    return state
-  abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state._asdict())
-  return State(**store.restore(store.latest_step(), args=ocp.args.StandardRestore(abstract)))
+  abstract, faults = jax.tree.map(ocp.utils.to_shape_dtype_struct, state._asdict()), {}
+  for step in sorted(store.all_steps(), reverse=True):
+    try:
+      found = State(**store.restore(step, args=ocp.args.StandardRestore(abstract)))
+      if not _is_finite(found):
+        raise ValueError('it has NaN or infinite numbers')
+    except Exception as error:  # whatever orbax makes of damaged files
+      faults[step] = str(error).partition('\n')[0][:200]
+      continue
+    for bad, fault in faults.items():
+      message = 'removing the state of step %d in %s, which is damaged (%s); going on from step %d'
+      logging.warning(message, bad, store.directory, fault, step)
+      store.delete(bad)
+    return found
+  if faults:
+    found = '; '.join(f'step {step}: {fault}' for step, fault in faults.items())
+    advice = 'accepted: whole states of this model, or another workdir'
+    raise ValueError(f'no state in {store.directory} can be read ({found}); {advice}')
+  return state
+
+
+def _is_finite(tree):
+  """Whether all numbers of a tree are finite."""
+  return all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(tree))

@@ -3,11 +3,11 @@
 import dataclasses
 import functools
 import itertools
-import json
 import secrets
 
 from etils import epath
 
+from uniedit_jax.runtime.files import read_json
 from uniedit_jax.runtime.workdir import write_json
 
 MODES = ('scores', 'pairs')
@@ -85,12 +85,20 @@ def write_key(folder, key):
 
 
 def read_key(folder):
-  """Reads key.json; raises ValueError if there is none."""
+  """Reads key.json; raises ValueError if there is none, or another file."""
   path = epath.Path(folder) / FILE
   if not path.exists():
     raise ValueError(
       f'{path} does not exist; accepted: the folder of a study, made with --comparison'
     )
-  given = json.loads(path.read_text())
-  clips = {name: tuple(clip) for name, clip in given.pop('clips').items()}
-  return Key(modes=tuple(given.pop('modes')), clips=clips, **given)
+  given, known = read_json(path), [field.name for field in dataclasses.fields(Key)]
+  try:
+    clips = {name: (edit, method) for name, (edit, method) in given['clips'].items()}
+    key = Key(**{**given, 'modes': tuple(given['modes']), 'clips': clips})
+    sound = set(key.modes) <= set(MODES) and isinstance(key.study, str)
+    sound &= all(edit in key.edits and method in key.methods for edit, method in clips.values())
+  except (AttributeError, KeyError, TypeError, ValueError):
+    sound = False
+  if not sound:
+    raise ValueError(f'{path} is no key of a study; accepted: one with {", ".join(known)}')
+  return key
