@@ -195,13 +195,13 @@ def _draw_scenes(config, folder, faults):
     video.write_mp4(folder / name / 'exact_target.mp4', target.frames, model_config.fps)
     for side, mask in masks.items():
       write_mask(folder / name / 'masks' / side, mask)
-    fields = {f'mask.{side}': str(folder / name / 'masks' / side) for side in masks}
-    fields |= {'video': str(folder / name / 'source')}
+    given = {f'mask.{side}': str(folder / name / 'masks' / side) for side in masks}
+    given |= {'video': str(folder / name / 'source')}
     told = scene.told(config.prompts)
     captioned = config.source_prompt == 'caption'
-    fields |= {'source_prompt': scene.source.describe(told) if captioned else ''}
-    fields |= {'target_prompt': scene.target.describe(told)}
-    edits[name] = ComparedEdit(task, scene.kind, fields, scene)
+    given |= {'source_prompt': scene.source.describe(told) if captioned else ''}
+    given |= {'target_prompt': scene.target.describe(told)}
+    edits[name] = ComparedEdit(task, scene.kind, given, scene)
   return edits
 
 

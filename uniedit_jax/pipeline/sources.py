@@ -52,8 +52,10 @@ def fingerprints(tree, cache=None, name=''):
       found |= fingerprints(value, cache, field)
     elif not value or not isinstance(value, str):
       continue
-    elif ends(MEDIA) and (path := epath.Path(locate_clip(value)).expanduser()).exists():
-      found[field] = digests.digest_of(path, cache)
+    elif ends(MEDIA):
+      shipped = SHIPPED_STILLS if ends(['image']) else SHIPPED_CLIPS
+      path = epath.Path(locate(value, shipped)).expanduser()
+      found |= {field: digests.digest_of(path, cache)} if path.exists() else {}
     elif ends(CHECKPOINTS) and (checkpoint.locate(value) / 'manifest.json').exists():
       found[field] = checkpoint.fingerprint(value, cache)
   return found
