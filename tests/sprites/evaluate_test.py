@@ -291,7 +291,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   assert_faults(config, (
     "no checkpoint at '/nowhere'", "split is 'test'", 'per_kind is 0', 'seed is -1',
     "source_prompt is ''", "dtype is 'f32'", 'text_to_video.clips is -1',
-    'text_to_video.batch is 0', 'text_to_video: steps is 0',
+    'text_to_video.batch is 0', 'text_to_video.steps is 0',
   ))  # fmt: skip
   # Tasks are checked as edits are, with a model.
   config = config_of(

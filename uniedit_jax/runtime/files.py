@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -182,6 +183,17 @@ def local_copy(path):
 def exists(path):
   """Whether a file or folder exists; False for '' and None."""
   return bool(path) and epath.Path(path).exists()
+
+
+def need_room(folder, size):
+  """Raises OSError if the disk of a folder that exists has no room for arrays of `size` bytes.
+
+  Orbax, which writes many files at once, would end with pages about them, and takes some more.
+  """
+  needed = 1.25 * size
+  if not is_remote(folder) and (free := shutil.disk_usage(folder).free) < needed:
+    room = f'{needed / 1e6:.1f} MB are needed, {free / 1e6:.1f} are free'
+    raise OSError(errno.ENOSPC, room, os.fspath(folder))
 
 
 def is_remote(path):

@@ -41,6 +41,7 @@ def write(folder, part, params, compact=False):
   with np.errstate(over='ignore'):  # which is told by `_digest`
     flat = {path: np.asarray(leaf, dtype, order='C') for path, leaf in flat.items()}
   digest = _digest(part, flat)
+  files.need_room(folder, sum(leaf.nbytes for leaf in flat.values()))
   if compact:
     _file(folder, part).write_bytes(safetensors.numpy.save(flat))
   else:

@@ -15,7 +15,7 @@ import optax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from uniedit_jax.runtime.files import absolute
+from uniedit_jax.runtime.files import absolute, need_room
 
 
 class State(NamedTuple):
@@ -113,8 +113,10 @@ def save(store, state):
 
   Raises:
     FloatingPointError: it is not finite, and is not kept.
+    OSError: the disk has no room for it.
   """
   check_finite(store, int(state.step), state=state)
+  need_room(store.directory, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
   store.save(int(state.step), args=ocp.args.StandardSave(state._asdict()))
   store.wait_until_finished()
 
