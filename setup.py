@@ -47,7 +47,7 @@ setuptools.setup(
   package_data={
     'uniedit_jax': ['py.typed'],
     'uniedit_jax.reports': ['static/*'],
-    'uniedit_jax.sprites': ['clip.mp4', 'still.png', 'checkpoint/*', 'checkpoint/tokenizer/*'],
+    'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*'],
   },
   python_requires='>=3.11',
   install_requires=INSTALL_REQUIRES,

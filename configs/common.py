@@ -213,7 +213,7 @@ def sprites_edit(task, preset='paper'):
   config = edit(task, preset)
   config.checkpoint = 'sprites'
   config.video = 'sprites'
-  config.source_prompt = 'a big red square moving right'
+  config.source_prompt = 'a big red square moving right in the middle on grass, photo'
   config.steps = 25
   config.guidance = 3.0
   return config

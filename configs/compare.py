@@ -49,11 +49,8 @@ def comparison(size):
   # jsonl or csv of the edits; '' = edits of the sprites world, whose right answers are known
   config.manifest = ''
   config.split = 'benchmark'  # sprites: which edits; or 'validation'
-  # sprites: 'full' prompts, or 'short' ones, which tell the object and what changes; the source's
-  # tells as much ('caption'), or is the 'null' prompt
-  config.prompts, config.source_prompt = 'full', 'caption'
   few = common.is_quick(size)
-  # sprites: how many of the 40 of each kind
+  # sprites: how many of the 20 of each kind
   config.edits = {'motion': 1 if few else 8, 'appearance': 1 if few else 3}
   config.compared = ()  # methods, of those under `setups.`, in the order of the tables
   # of each method: title, whether it gets masks, the configs of its edits of either task (a file of
@@ -119,7 +116,7 @@ def paper_table(form, motion, appearance=0):
   config = comparison(size)
   if is_lavie:
     return config, size, 50
-  config.checkpoint, config.prompts = 'sprites', 'short'
+  config.checkpoint = 'sprites'
   most = 1 if common.is_quick(size) else max(motion, appearance)
   config.edits = {'motion': min(motion, most), 'appearance': min(appearance, most)}
   return config, f'sprites,{size}', 25

@@ -7,8 +7,7 @@ by the prompt.
 
 Text-and-image to video of the paper (TI2V): the clip that the camera makes is edited as any other.
 `--config.task=appearance` changes the look of what it shows. A clip that SVD or AnimateDiff made
-elsewhere is just a `--config.video`. `:sprites` sets the shipped still in motion with the shipped
-model, seen by a camera at rest.
+elsewhere is just a `--config.video`.
 """
 
 from configs import common
@@ -16,13 +15,4 @@ from configs import common
 
 def get_config(form='full'):
   """The paper's motion edit, of a photo that the camera zooms into."""
-  config = common.edit_of_form(form, task='motion')
-  if config.checkpoint == 'sprites':
-    config.video, config.image = '', 'sprites'
-    config.move.kind, config.move.key_frames = (
-      'key_frames',
-      ((0, 0.5, 0.5, 1, 0), (1, 0.5, 0.5, 1, 0)),
-    )
-    config.source_prompt = 'a big red square standing still'
-    config.target_prompt = 'a big red square jumping'
-  return config.lock()
+  return common.edit_of_form(form, task='motion').lock()

@@ -3,9 +3,9 @@ clip.
 
   python -m experiments.edit --config=configs/sprites_appearance.py --workdir=out/sprites_appearance
 
-The clip shows a big red square by day; in the edit it is night. `--config.target_prompt` may change
-the colour, the shape or the background as well; docs/sprites.md has the words that the model knows,
-and how far it can be trusted.
+The clip shows a red square by day; in the edit it is night. `--config.target_prompt` may change the
+colour, the shape or the background as well; docs/sprites.md has the words that the model knows, and
+how far it can be trusted.
 """
 
 from configs import common
@@ -16,7 +16,7 @@ def get_config(size='full'):
   sprites_motion.py.
   """
   config = common.sprites_edit('appearance')
-  config.target_prompt = 'a big red square moving right, night'
+  config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.inversion.method = 'direct'
   config.quick = common.is_quick(size)
   return config.lock()

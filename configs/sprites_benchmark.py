@@ -26,8 +26,7 @@ def get_config(size='full'):
   config.text_to_video = {'clips': 60, 'batch': 10, 'steps': 20, 'guidance': 3.0}
   config.split = 'benchmark'  # set of edits; or 'validation': edits that presets may be tuned on
   config.per_kind = 20  # edits of each kind
-  config.prompts = 'full'  # or 'short': they tell the object and what changes
-  config.source_prompt = 'caption'  # as much of the source; or 'null'
+  config.source_prompt = 'caption'  # or 'null': the prompt of inversion and reconstruction
   # Read are steps, guidance, schedule, inversion (without its prompt), preset and the ranges.
   config.motion = sprites_motion.get_config(size)
   config.appearance = sprites_appearance.get_config(size)

@@ -3,9 +3,9 @@ its own world.
 
   python -m experiments.edit --config=configs/sprites_motion.py --workdir=out/sprites_motion
 
-The clip shows a big red square that moves to the right; in the edit it moves as `target_prompt`
-says. Render other clips with `python -m experiments.render`; docs/sprites.md has the words that the
-model knows, and how far it can be trusted.
+The clip shows a red square that moves to the right; in the edit it moves as `target_prompt` says.
+Render other clips with `python -m experiments.render`; docs/sprites.md has the words that the model
+knows, and how far it can be trusted.
 """
 
 from configs import common
@@ -21,7 +21,7 @@ def get_config(size='full'):
   (docs/sprites.md).
   """
   config = common.sprites_edit('motion')
-  config.target_prompt = 'a big red square jumping'
+  config.target_prompt = 'a big red square jumping in the middle on grass, photo'
   config.structure.steps = (0, 0)
   config.content.steps = (5, 25)
   config.content.tensors = ('k', 'v')

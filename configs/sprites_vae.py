@@ -10,12 +10,12 @@ from configs import common
 
 
 def get_config(size='full'):
-  """2,600 updates of 16 frames, from the first weights (docs/sprites.md): a quarter of an hour."""
+  """3,000 updates of 16 frames."""
   config = common.training()
   config.part = 'vae'  # what is trained: 'vae', or 'model' (UNet and text tower)
   config.data.clips = 2000
   config.kl_weight = 1e-4  # of the latents' divergence from N(0, 1) in the loss
   config.ema = 0.995  # decay of the averaged weights
   # steps, single frames and clips in a batch, and the learning rate, which falls evenly
-  config.stage1 = {'steps': 2600, 'images': 16, 'clips': 0, 'first_rate': 1.5e-3, 'last_rate': 3e-5}
+  config.stage1 = {'steps': 3000, 'images': 16, 'clips': 0, 'first_rate': 1e-3, 'last_rate': 1e-4}
   return common.finish_training(config, size)

@@ -45,5 +45,5 @@ def get_config(form='full'):
   # the whole text-to-video model; False: the image model inside, whose frames read the middle one
   config.baseline.temporal = False
   if config.checkpoint == 'sprites':
-    config.target_prompt = 'a big red square moving right, night'
+    config.target_prompt = 'a big red square moving right in the middle on grass, night'
   return config.lock()

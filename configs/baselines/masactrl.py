@@ -27,7 +27,7 @@ def get_config(form='full'):
   """Content preservation as the release of UniEdit has it for motion, alone."""
   config = common.edit_of_form(form, task='motion', preset='release')
   if config.checkpoint == 'sprites':
-    config.target_prompt = 'a big red square jumping'
+    config.target_prompt = 'a big red square jumping in the middle on grass, photo'
   config.structure.steps = (0, 0)
   config.motion.steps = (0, 0)
   config.motion_query.steps = (0, 0)

@@ -19,7 +19,7 @@ def get_config(form='full'):
   """Sampling of the inverted clip with the target prompt."""
   config = common.edit_of_form(form, task='appearance', preset='release')
   if config.checkpoint == 'sprites':
-    config.target_prompt = 'a big red square moving right, night'
+    config.target_prompt = 'a big red square moving right in the middle on grass, night'
   config.structure.steps = (0, 0)
   config.background.steps = (0, 0)
   config.inversion.method = 'ddim'

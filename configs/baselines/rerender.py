@@ -48,5 +48,5 @@ def get_config(form='full'):
   config.baseline.residual_share = 0.8  # of the steps, from the first, with the source's residual
   config.baseline.negative_prompt = ''  # what the unconditional half is conditioned on
   if config.checkpoint == 'sprites':
-    config.target_prompt = 'a big red square moving right, night'
+    config.target_prompt = 'a big red square moving right in the middle on grass, night'
   return config.lock()

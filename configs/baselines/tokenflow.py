@@ -38,6 +38,6 @@ def get_config(form='full'):
   # what the unconditional half is conditioned on
   config.baseline.negative_prompt = 'ugly, blurry, low res, unrealistic, unaesthetic'
   if config.checkpoint == 'sprites':
-    config.target_prompt = 'a big red square moving right, night'
+    config.target_prompt = 'a big red square moving right in the middle on grass, night'
     config.baseline.negative_prompt = ''
   return config.lock()

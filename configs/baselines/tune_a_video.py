@@ -38,7 +38,7 @@ def get_config(form='full'):
   # spatial attention reads the first frame and the one before, not its own
   config.baseline.sparse_causal = True
   if config.checkpoint == 'sprites':
-    config.target_prompt = 'a big red square jumping'
+    config.target_prompt = 'a big red square jumping in the middle on grass, photo'
     config.baseline.tuning_steps = 100
   else:
     config.guidance = 12.5

@@ -25,7 +25,7 @@ ROWS = {
 
 def get_config(form='full'):
   """The paper's preset, and what is left of it without some of its injections."""
-  config, edits, _ = compare.paper_table(form, motion=40)
+  config, edits, _ = compare.paper_table(form, motion=20)
   for name, parts in ROWS.items():
     title = ' + '.join(parts) or 'Plain inversion'
     off = {f'{part}.steps': compare.OFF for part in PARTS if part not in parts}

@@ -17,7 +17,7 @@ ROWS = ((0.4, 10), (1.0, 10), (1.0, 8), (1.0, 4), (1.0, 13))  # t0 as a share of
 
 def get_config(form='full'):
   """Compares the paper's three settings and two more with plain inversion."""
-  config, edits, steps = compare.paper_table(form, motion=40)
+  config, edits, steps = compare.paper_table(form, motion=20)
   off = {f'{part}.steps': compare.OFF for part in ('structure', 'content', 'motion')}
   compare.add_setting(config, edits, 'plain', 'Plain inversion', off)
   for share, first in ROWS:

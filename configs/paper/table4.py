@@ -14,7 +14,7 @@ from configs import compare
 
 def get_config(form='full'):
   """The paper's three ends, none and all of the steps."""
-  config, edits, steps = compare.paper_table(form, motion=40)
+  config, edits, steps = compare.paper_table(form, motion=20)
   for share in (0.0, 0.4, 0.5, 0.6, 1.0):
     end = round(share * steps)
     changes, title = {'structure.steps': (0, end)}, f't1 = {end} of {steps}'

@@ -15,7 +15,7 @@ from configs import compare
 
 def get_config(form='full'):
   """The paper's preset without masks, with found ones, and with those that are given."""
-  config, edits, _ = compare.paper_table(form, motion=40)
+  config, edits, _ = compare.paper_table(form, motion=20)
   auto = {'mask.source': 'auto', 'mask.target': 'auto'}
   compare.add_setting(config, edits, 'none', 'Without masks', {})
   compare.add_setting(config, edits, 'found', 'Masks from cross-attention', auto)

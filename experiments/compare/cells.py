@@ -6,11 +6,11 @@ import tempfile
 
 from experiments import edit as edit_command
 from uniedit_jax.reports import comparison_format
+from uniedit_jax.reports.comparison import known_answer
 from uniedit_jax.runtime.run_log import RunLog
 from uniedit_jax.runtime.workdir import clear, mark_done, write_json
 from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import render
-from uniedit_jax.sprites.scores import known_answer
 
 NOT_THE_EDIT = ('load', 'write')  # phases that are no part of an edit's cost
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from configs.compare import change
 from experiments.requests.edit import check_request, request_of
 from experiments.requests.manifest import sound_lines
-from experiments.requests.sprites import CHOICES, read_world_model
+from experiments.requests.sprites import read_world_model
 from uniedit_jax.media import video
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
 from uniedit_jax.pipeline.model import resolve_dtype
@@ -21,7 +21,7 @@ from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render
 
-PER_KIND = 40  # edits of a split, of which a comparison has the first
+PER_KIND = 20  # edits of a split, of which a comparison has the first
 # A line of a manifest says which clip is edited to what, not how.
 CLIP_FIELDS = (
   'task', 'seed', 'video', 'image', 'generated', 'source_prompt', 'target_prompt',
@@ -149,12 +149,7 @@ def _shown(edit):
 
 def _read_lines(config, _, faults):
   """{name: `ComparedEdit`} of the manifest."""
-  edits, told = {}, (config.prompts, config.source_prompt)
-  faults.unless(
-    told == ('full', 'caption'),
-    f'prompts and source_prompt are {told} with a manifest, whose lines have their own prompts; '
-    "accepted: ('full', 'caption')",
-  )
+  edits = {}
   for name, (line, given) in (faults.attempt(sound_lines, config.manifest) or {}).items():
     own = [
       field for field in given if field not in CLIP_FIELDS and field.split('.')[0] not in CLIP_PARTS
@@ -175,7 +170,9 @@ def _read_lines(config, _, faults):
 def _draw_scenes(config, folder, faults):
   """{name: `ComparedEdit`} of the sprites world; clips and masks are rendered into the folder."""
   model_config = read_world_model(config.checkpoint, faults)
-  faults += fields.bound_faults({name: config[name] for name in CHOICES}, CHOICES).values()
+  faults.unless(
+    config.split in scoring.SPLITS, f'split is {config.split!r}; accepted: {tuple(scoring.SPLITS)}'
+  )
   for task, count in config.edits.items():
     faults.unless(0 <= count <= PER_KIND, f'edits.{task} is {count}; accepted: 0 to {PER_KIND}')
   faults.unless(any(config.edits.values()), 'edits has none of either task; accepted: at least one')
@@ -195,13 +192,10 @@ def _draw_scenes(config, folder, faults):
     video.write_mp4(folder / name / 'exact_target.mp4', target.frames, model_config.fps)
     for side, mask in masks.items():
       write_mask(folder / name / 'masks' / side, mask)
-    given = {f'mask.{side}': str(folder / name / 'masks' / side) for side in masks}
-    given |= {'video': str(folder / name / 'source')}
-    told = scene.told(config.prompts)
-    captioned = config.source_prompt == 'caption'
-    given |= {'source_prompt': scene.source.describe(told) if captioned else ''}
-    given |= {'target_prompt': scene.target.describe(told)}
-    edits[name] = ComparedEdit(task, scene.kind, given, scene)
+    fields = {f'mask.{side}': str(folder / name / 'masks' / side) for side in masks}
+    fields |= {'video': str(folder / name / 'source')}
+    fields |= {'source_prompt': scene.source.caption, 'target_prompt': scene.target.caption}
+    edits[name] = ComparedEdit(task, scene.kind, fields, scene)
   return edits
 
 

@@ -10,15 +10,12 @@ from uniedit_jax.runtime import checkpoint, fields
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.sprites import scoring
 from uniedit_jax.sprites.render import EXTENT, render
-from uniedit_jax.sprites.scenes import PROMPTS, Scene, draw_edits
+from uniedit_jax.sprites.scenes import Scene, draw_edits
 
 TASKS = ('motion', 'appearance')
-CHOICES = {
+BOUNDS = {
   'split': tuple(scoring.SPLITS),
-  'prompts': PROMPTS,
   'source_prompt': ('caption', 'null'),
-}
-BOUNDS = CHOICES | {
   'seed': (0, 2**32 - 1),
   'per_kind': (1, 10**4),
   'text_to_video.clips': (0, 10**5),
@@ -109,7 +106,7 @@ def read_task(name, config, model_config, changes=()):
   own = {'outputs.motion_reference': False, 'outputs.plain': False}
   own |= {'outputs.reconstruction': True, 'image': ''}
   request = given.replace({**run, **own, 'generated': False})
-  task = scoring.ScoringTask(request, config.prompts, config.source_prompt == 'caption')
+  task = scoring.ScoringTask(request, config.source_prompt == 'caption')
   # One edit stands for all: they differ in prompts and pixels only.
   edits = draw_edits(scoring.SPLITS['validation'], 1)
   edit = next(one for one in edits if scoring.task_of(one.kind) == name)
@@ -131,9 +128,4 @@ def resolve_task(task):
   """A `ScoringTask` as a dict."""
   methods = {name: dataclasses.asdict(injections) for name, injections in task.methods.items()}
   request = {name: value for name, value in task.request.as_tree().items() if name != 'cache'}
-  return {
-    'request': request,
-    'methods': methods,
-    'prompts': task.prompts,
-    'captioned': task.captioned,
-  }
+  return {'request': request, 'methods': methods, 'captioned': task.captioned}

@@ -23,7 +23,6 @@ BOUNDS = {
   'data.clips': (1, 10**5),  # 50 kB each
   'data.validation': (LOOKS, 10**4),
   'kl_weight': (0, 10**3),
-  'captions': (1, 1000),
   'prompt_dropout': (0, 1),
   'localization': (0, 10**3),
 }
@@ -43,7 +42,7 @@ class TrainingRequest(NamedTuple):
   Attributes:
     clips, validation: rendered clips to train on and to validate with (`data.` of the config).
     stages: list of dicts with 'steps', 'images', 'clips', 'first_rate' and 'last_rate'.
-    kl_weight: of a VAE; vae, captions, prompt_dropout, localization: of a model.
+    kl_weight: of a VAE; vae, prompt_dropout, localization: of a model.
   """
 
   part: str
@@ -61,7 +60,6 @@ class TrainingRequest(NamedTuple):
   stages: list[dict[str, Any]]
   kl_weight: float | None = None
   vae: str | None = None
-  captions: int | None = None
   prompt_dropout: float | None = None
   localization: float | None = None
 

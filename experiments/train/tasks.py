@@ -21,9 +21,8 @@ from uniedit_jax.pipeline.model import module
 from uniedit_jax.runtime import checkpoint
 from uniedit_jax.sprites import data, losses, reader, sampling
 from uniedit_jax.sprites.model import CONFIG
-from uniedit_jax.sprites.scenes import ATTRIBUTES, random_told, vocabulary
+from uniedit_jax.sprites.scenes import vocabulary
 
-SHORT = ('size', 'colour', 'shape', 'motion')  # what the short captions of validation tell
 ONE_WAY_BIAS = -4.0  # initial bias of temporal attention against the frames on one side
 SAMPLING = Sampler(CONFIG.schedule, steps=20, guidance=3.0)
 
@@ -112,11 +111,8 @@ def _model_task(request, progress):
   train, validation = _draw(request, progress)
   vae = module(model_config, 'vae', 'float32')
   encode = functools.partial(data.encode_clips, vae, source.params['vae'])
-  rng = np.random.default_rng(request.seed)
-  captions = [[random_told(rng) for _ in range(request.captions)] for _ in train[-1]]
-  bank = _bank(encode, tokenizer, *train, captions, progress('encode'))
-  validation_scenes = validation[-1]
-  validation = _bank(encode, tokenizer, *validation, [[list(ATTRIBUTES)]] * len(validation_scenes))
+  bank = _bank(encode, tokenizer, *train, progress('encode'))
+  validation_scenes, validation = validation[-1], _bank(encode, tokenizer, *validation)
   null = tokenizer.encode([''])[0]
 
   # Model and loss.
@@ -125,7 +121,7 @@ def _model_task(request, progress):
     parts = 'unet', 'text'
     params = checkpoint.load(request.init, parts=parts, cache=request.cache).params
   else:
-    params = initial(unet, tower, request.seed, bank.latents[0, :1], null)
+    params = initial(unet, tower, request.seed, bank.latents[0, :1], bank.tokens[0])
   blocks = default_blocks(unet.config.grids(*bank.latents.shape[2:4]))
   loss = losses.denoising_loss(unet, tower, model_config.schedule, blocks, request.localization)
 
@@ -144,22 +140,16 @@ def _model_task(request, progress):
   def validate(params):
     parts = validation_loss(params)
     measures = {f'validation_{name}': float(value) for name, value in parts.items()}
+    text = encode_text(params['text'], np.concatenate([null[None], validation.tokens[:LOOKS]]))
     noise = jax.random.normal(jax.random.key(0), validation.latents[:LOOKS].shape)
-    pictures = []
-    for told, prefix in ((ATTRIBUTES, ''), (SHORT, 'short_')):
-      prompts = ['', *(scene.describe(told) for scene in validation_scenes[:LOOKS])]
-      text = encode_text(params['text'], tokenizer.encode(prompts))
-      latents = sampling.sample_prompts(
-        Network(unet.apply, params['unet']), noise, text[1:], text[0], SAMPLING
-      )
-      clips = np.stack([video.from_model(decode(clip)) for clip in latents])
-      pairs = zip(clips, validation_scenes[:LOOKS], strict=True)
-      right = [reader.read(clip).matches(scene) for clip, scene in pairs]
-      measures |= {
-        f'{prefix}{name}_right': float(np.mean([r[name] for r in right])) for name in told
-      }
-      pictures.extend(clips[:, ::2].reshape(-1, *clips.shape[2:]))
-    return measures, grids.contact_sheet(_enlarge(np.stack(pictures)), 16)
+    latents = sampling.sample_prompts(
+      Network(unet.apply, params['unet']), noise, text[1:], text[0], SAMPLING
+    )
+    clips = np.stack([video.from_model(decode(clip)) for clip in latents])
+    pairs = zip(clips, validation_scenes[:LOOKS], strict=True)
+    right = [reader.read(clip).matches(scene) for clip, scene in pairs]
+    measures |= {f'{name}_right': float(np.mean([r[name] for r in right])) for name in right[0]}
+    return measures, grids.contact_sheet(_enlarge(clips[:, ::2].reshape(-1, *clips.shape[2:])), 16)
 
   def export(params, step, folder):
     words = {checkpoint.WORDS_FILE: '\n'.join(vocabulary()) + '\n'}
@@ -176,19 +166,14 @@ def _save(folder, model_config, tokenizer, params, step):
       checkpoint.save_params(staging, part, tree, source, compact=True)
 
 
-def _bank(encode, tokenizer, clips, masks, scenes, captions, progress=iter):
-  """The `data.Bank` of rendered clips; `captions` of a clip are lists of what they tell."""
+def _bank(encode, tokenizer, clips, masks, scenes, progress=iter):
+  """The `data.Bank` of rendered clips."""
   latents = encode(clips, progress)
-  pairs = [(scene, told) for scene, many in zip(scenes, captions, strict=True) for told in many]
-  sentences = [scene.describe(told) for scene, told in pairs]
-  tokens = tokenizer.encode(sentences)
+  tokens = tokenizer.encode([scene.caption for scene in scenes])
   words = np.zeros(tokens.shape, bool)
-  for row, sentence, (scene, told) in zip(words, sentences, pairs, strict=True):
-    if object_words := scene.object_words(told):
-      row[word_positions(tokenizer, sentence, object_words)] = True
-  by_clip = (len(scenes), -1, tokens.shape[1])
-  cover = data.cover(masks, *latents.shape[2:4])
-  return data.Bank(latents, tokens.reshape(by_clip), words.reshape(by_clip), cover)
+  for row, scene in zip(words, scenes, strict=True):
+    row[word_positions(tokenizer, scene.caption, scene.object_words)] = True
+  return data.Bank(latents, tokens, words, data.cover(masks, *latents.shape[2:4]))
 
 
 def initial(unet, tower, seed, latents, tokens):

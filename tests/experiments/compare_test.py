@@ -22,7 +22,6 @@ from uniedit_jax.runtime.workdir import begin, write_json
 from uniedit_jax.sprites import scenes, scoring
 from uniedit_jax.sprites.render import render
 
-short = lambda scene: f'a {scene.size} {scene.colour} {scene.shape} {scene.motion}'
 METHODS = ('plain', 'uniedit_release_masked')
 
 
@@ -83,7 +82,7 @@ def finished(folder):
 
 def test_the_same_clip_is_edited_by_all_methods(finished):
   _, workdir, request, rows = finished
-  scene = scenes.draw_edits(scoring.SPLITS['benchmark'], 40)[0]
+  scene = scenes.draw_edits(scoring.SPLITS['benchmark'], 20)[0]
   assert [(cell.name, cell.method) for cell in request.cells] == [('000', name) for name in METHODS]
   for cell in request.cells:
     given = cell.edit.request
@@ -123,8 +122,7 @@ def test_edits_are_ordinary_ones_judged_from_their_pixels(finished, tmp_path):
     assert row['background_psnr'] == judged['background_psnr']
     wrong = [name for name in scenes.ATTRIBUTES if not judged[f'{name}_right']]
     assert row['attributes_right'] == round(1 - len(wrong) / 7, 4)
-    assert row['wrong'] == ', '.join(wrong + ([] if judged['kept'] else ['untold']))
-    assert row['position_error'] == judged['position_error']
+    assert row['wrong'] == ', '.join(wrong)
   measures = json.loads((tmp_path / 'metrics.json').read_text())
   assert found[cell.method]['frame_difference'] == measures['edit_frame_difference']
   assert found['source']['frame_difference'] == measures['source_frame_difference']
@@ -147,24 +145,6 @@ def test_what_the_scene_tells_holds_where_the_prompt_tells_something_too(
   )
   found = [row['attributes_right'] for row in cells.measure_cell(*given, tmp_path, 1.0)]
   assert found == [rows[0]['attributes_right']] * 2 and found[0] is not None
-
-
-@pytest.mark.parametrize(
-  'prompts, source_prompt, expected',
-  [
-    ('full', 'null', ('', scenes.Scene.caption.fget)),
-    ('short', 'caption', (short, short)),
-    ('short', 'null', ('', short)),
-  ],
-)
-def test_prompts_tell_as_much_as_they_are_asked_to(
-  folder, tmp_path, prompts, source_prompt, expected
-):
-  config = config_of(folder, prompts=prompts, source_prompt=source_prompt)
-  (edit,) = read_compare(config, tmp_path).edits.values()
-  scenes_told = zip((edit.scene.source, edit.scene.target), expected, strict=True)
-  source, target = (tell if tell == '' else tell(scene) for scene, tell in scenes_told)
-  assert (edit.fields['source_prompt'], edit.fields['target_prompt']) == (source, target)
 
 
 def test_tables_and_page(finished):
@@ -263,12 +243,6 @@ def test_a_manifest_has_no_known_answers_and_methods_without_their_masks_are_lef
   assert 'Appearance edits (n = 1)' in text and 'success' not in text
 
 
-def test_prompts_of_a_manifest_are_its_own(folder, tmp_path):
-  config = config_of(folder, manifest=write_manifest(tmp_path, LINE), prompts='short')
-  with pytest.raises(ValueError, match=r"are \('short', 'caption'\) with a manifest"):
-    read_compare(config, tmp_path)
-
-
 def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):
   folder = tiny_run.make_folder(tmp_path_factory)
   masks = {f'mask.{side}': str(folder / f'{side}.npz') for side in ('source', 'target')}
@@ -297,13 +271,13 @@ def test_every_method_has_the_masks_of_a_manifest(tmp_path_factory, tmp_path):
 def test_faults_are_listed_together(folder, tmp_path):
   with pytest.raises(ValueError) as caught:
     read_compare(
-      config_of(folder, compared=('plain', 'magic'), split='x', edits__motion=41, dtype='f9'),
+      config_of(folder, compared=('plain', 'magic'), split='x', edits__motion=21, dtype='f9'),
       tmp_path,
     )
   for part in (
     "compared is ('plain', 'magic'); accepted: some of",
     "split is 'x'",
-    'edits.motion is 41',
+    'edits.motion is 21',
     "dtype is 'f9'",
   ):
     assert part in str(caught.value)

@@ -165,7 +165,6 @@ def test_a_field_of_a_generation(field, value):
     (sprites_vae, 'cache', ''),
     (sprites_vae, 'seed', -1),
     (sprites_vae, 'init', 'http://x'),
-    (sprites_model, 'captions', 0),
     (sprites_model, 'prompt_dropout', 1.5),
     (sprites_model, 'localization', INF),
     (sprites_model, 'stage2.clips', 10**6),

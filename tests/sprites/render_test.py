@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 
 from uniedit_jax.sprites.render import EXTENT, JUMP, PLACE, RADIUS, TRAVEL, light, render
-from uniedit_jax.sprites.scenes import (
-  ATTRIBUTES,
-  CORNERS,
-  TEXTURE_PERIOD,
-  Bystander,
-  Scene,
-  random_scene,
-)
+from uniedit_jax.sprites.scenes import ATTRIBUTES, TEXTURE_PERIOD, Scene, random_scene
 
-DIGEST = 'a773faf5f736f900ed8ee9cf18c531d14a0a7a69b8ad521f7e67968445e957fa'
+DIGEST = '71cd6f612292c032dea08e5cef3478ff39ec4ddba07eabc40155b6fcfa180a96'
 
 
 def sample():
@@ -25,10 +18,7 @@ def sample():
   scenes = []
   for i in range(max(map(len, ATTRIBUTES.values()))):
     row = {name: values[i % len(values)] for name, values in ATTRIBUTES.items()}
-    untold = {'shift': (0.25 * i, 0.5 - 0.1 * i), 'texture': (i, 15 - 2 * i)}
-    untold |= {'light': (0.7, 0.7) if i % 3 == 2 else (0.6, 1.0)}
-    other = Bystander('blue', ATTRIBUTES['shape'][i % 4], CORNERS[i // 2 % 4])
-    scenes.append(Scene(**row, **untold, bystander=other if i % 4 else None))
+    scenes.append(Scene(**row, shift=(0.25 * i, 0.5 - 0.1 * i), texture=(i, 15 - 2 * i)))
   return scenes
 
 
@@ -93,14 +83,14 @@ def test_standing_still():
   assert (masks == masks[0]).all()
 
 
-def test_light_is_even_from_the_first_frame_to_the_last(rng):
-  for ends in [(0.6, 1.0)] * 5 + [(0.8, 0.8)] * 5:
-    frames, _, background = render(dataclasses.replace(random_scene(rng), light=ends))
-    lights = light(16, ends)[:, None, None, None] / ends[1]
+def test_light_rises(rng):
+  for _ in range(10):
+    frames, _, background = render(random_scene(rng))
+    lights = light(16)[:, None, None, None]
     # The tolerance is half a step of rounding on both sides.
     last = np.broadcast_to(background[-1], background.shape)
     np.testing.assert_allclose(background / lights, last, atol=1.5)
-    assert ends == (0.8, 0.8) or (np.diff(frames.mean((1, 2, 3))) > 0).all()
+    assert (np.diff(frames.mean((1, 2, 3))) > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -132,25 +122,6 @@ def test_spinning_turns_and_keeps_the_area(shape):
   np.testing.assert_allclose(centres(masks), np.full((16, 2), 64), atol=0.5)
 
 
-@pytest.mark.parametrize('corner', CORNERS)
-def test_the_bystander_stands_in_its_corner_behind_the_object(corner):
-  bystander = Bystander('blue', 'square', corner)
-  alone, together = (render(Scene(bystander=who), 64, 4) for who in (None, bystander))
-  np.testing.assert_array_equal(alone.masks, together.masks)
-  differs = (alone.background != together.background).any(-1)
-  assert (differs == differs[0]).all() and 100 < differs[0].sum() < 250
-  y, x = np.argwhere(differs[0]).mean(0)
-  assert ('top' in corner) == (y < 20) and ('left' in corner) == (x < 20)
-  hidden = dataclasses.replace(Scene(bystander=bystander), shift=(x / 2 - 15.5, y / 2 - 15.5))
-  drawn = render(hidden, 64, 4)
-  inner = ~dilated(~drawn.masks, 1)
-  masks = inner & differs
-  assert masks.any()
-  alone = render(dataclasses.replace(hidden, bystander=None), 64, 4)
-  # The picture is rounded after different sums.
-  np.testing.assert_allclose(drawn.frames[masks].astype(int), alone.frames[masks], atol=1)
-
-
 def test_growing():
   areas = render(Scene(motion='growing'), 128).masks.sum((1, 2))
   assert (np.diff(areas) >= 0).all()
@@ -172,7 +143,7 @@ def test_a_style_changes_the_whole_frame(rng):
     scenes = [dataclasses.replace(scene, style=style) for style in ATTRIBUTES['style']]
     pictures = [render(scene).frames[-1:] for scene in scenes]
     for one, other in itertools.combinations(pictures, 2):
-      assert (np.abs(one.astype(int) - other).max(-1) > 8).mean() > 0.8, scene
+      assert (np.abs(one.astype(int) - other).max(-1) > 8).mean() > 0.95, scene
 
 
 @pytest.mark.parametrize('background', ATTRIBUTES['background'])

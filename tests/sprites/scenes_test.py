@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from uniedit_jax.sprites import scenes
-from uniedit_jax.sprites.scenes import ATTRIBUTES, COMBINED, KINDS, Edit, Scene
+from uniedit_jax.sprites.scenes import ATTRIBUTES, COMBINED, KINDS, Scene
 
 
 def combinations():
@@ -43,24 +43,10 @@ def test_random_scenes(rng, held_out):
   for name, values in ATTRIBUTES.items():
     assert {getattr(scene, name) for scene in drawn} == set(values)
   shifts = np.array([scene.shift for scene in drawn])
-  assert (np.abs(shifts) <= scenes.JITTER).all()
-  assert (np.abs(shifts).max(0) > np.multiply(0.9, scenes.JITTER)).all()
+  assert (np.abs(shifts) <= (scenes.JITTER, scenes.JITTER / 2)).all()
+  assert (np.abs(shifts).max(0) > (0.9 * scenes.JITTER, 0.45 * scenes.JITTER)).all()
   offsets = range(0, scenes.TEXTURE_PERIOD, scenes.TEXTURE_STEP)
   assert {offset for scene in drawn for offset in scene.texture} == set(offsets)
-  bystanders = [scene.bystander for scene in drawn]
-  assert {bystander.corner for bystander in bystanders} == set(scenes.CORNERS)
-  for name in ('colour', 'shape'):
-    assert {getattr(bystander, name) for bystander in bystanders} == set(ATTRIBUTES[name])
-  assert all(scene.bystander.colour != scene.colour for scene in drawn)
-
-
-def test_the_light_rises_in_most_scenes_and_is_steady_in_the_others(rng):
-  lights = [scenes.random_scene(rng).light for _ in range(400)]
-  rising = [light == (scenes.DAWN, scenes.DAY) for light in lights]
-  assert 0.7 < np.mean(rising) < 0.8
-  levels = np.array([light for light, rises in zip(lights, rising, strict=True) if not rises])
-  np.testing.assert_array_equal(levels[:, 0], levels[:, 1])
-  assert scenes.DAWN <= levels.min() < 0.65 and 0.95 < levels.max() <= scenes.DAY
 
 
 def test_edits_change_one_attribute():
@@ -69,7 +55,6 @@ def test_edits_change_one_attribute():
   for edit in edits:
     source, target = dataclasses.asdict(edit.source), dataclasses.asdict(edit.target)
     changed = [name for name in source if source[name] != target[name]]
-    assert edit.source.bystander.colour not in (edit.source.colour, edit.target.colour)
     assert changed == [edit.attribute] == [KINDS[edit.kind]]
     assert not edit.source.held_out and not edit.target.held_out
 
@@ -99,45 +84,6 @@ def test_captions_have_at_most_14_words_of_the_vocabulary():
 
 def test_caption():
   assert Scene().caption == 'a big red square standing still in the middle on grass, photo'
-
-
-@pytest.mark.parametrize(
-  'told, prompt',
-  [
-    (('colour', 'shape', 'motion'), 'a red square standing still'),
-    (('shape', 'background'), 'a square on grass'),
-    (('style', 'size', 'shape'), 'a big square, photo'),
-    (('motion', 'place', 'style'), 'standing still in the middle, photo'),
-    (('background', 'style'), 'on grass, photo'),
-    (('style',), 'photo'),
-    ((), ''),
-  ],
-)
-def test_prompts_that_leave_things_out_keep_the_order(told, prompt):
-  assert Scene().describe(told) == prompt
-
-
-def test_words_of_the_object_are_those_that_are_told():
-  assert Scene().object_words(ATTRIBUTES) == ['big', 'red', 'square', 'standing still']
-  assert Scene().object_words(('place', 'motion', 'shape')) == ['square', 'standing still']
-
-
-def test_captions_of_training_leave_things_out(rng):
-  drawn = [scenes.random_told(rng) for _ in range(4000)]
-  assert all(told == [name for name in ATTRIBUTES if name in told] for told in drawn)
-  full = scenes.FULL
-  for name in ('shape', 'motion', 'place', 'background', 'style'):
-    share = np.mean([name in told for told in drawn])
-    np.testing.assert_allclose(share, full + (1 - full) * scenes.TOLD[name], atol=0.03)
-  # Without the object, its size and colour are no sentence.
-  assert all('shape' in told for told in drawn if {'size', 'colour'} & set(told))
-
-
-def test_short_prompts_tell_the_object_and_what_changes():
-  edit = Edit('background', Scene(), Scene(background='sand'))
-  described = [scene.describe(edit.told('short')) for scene in (edit.source, edit.target)]
-  assert described == ['a big red square on grass', 'a big red square on sand']
-  assert edit.target.describe(edit.told('full')) == edit.target.caption
 
 
 def test_faults_name_field_value_and_what_is_accepted():

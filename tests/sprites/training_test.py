@@ -36,8 +36,8 @@ def bank():
   rng = np.random.default_rng(0)
   return data.Bank(
     latents=rng.standard_normal((6, 3, 4, 4, 2)).astype(np.float16),
-    tokens=rng.integers(0, 7, (6, 2, 4)).astype(np.int32),
-    words=np.tile([[False, True, True, False], [False, True, False, False]], (6, 1, 1)),
+    tokens=rng.integers(0, 7, (6, 4)).astype(np.int32),
+    words=np.tile([False, True, True, False], (6, 1)),
     coverage=rng.random((6, 3, 4, 4)).astype(np.float16),
   )
 
@@ -46,7 +46,7 @@ def bank():
 def model(bank):
   """(loss, initial parameters) of a model that compiles fast."""
   unet, tower = UNet(UNET), TextEncoder(TEXT)
-  params = tasks.initial(unet, tower, 0, bank.latents[0, :1], bank.tokens[0, 0])
+  params = tasks.initial(unet, tower, 0, bank.latents[0, :1], bank.tokens[0])
   return losses.denoising_loss(unet, tower, SCHEDULE, (0,), WEIGHT), params
 
 
@@ -111,7 +111,8 @@ def test_weights_of_the_loss():
   """A UNet that predicts zero, of latents that are zero, has the loss E[weight target^2]."""
   alphas = SCHEDULE.alphas_cumprod
   weights, timesteps = np.sqrt(np.maximum((1 - alphas) / alphas, 1)), np.arange(len(alphas))
-  starts = np.mean(weights[timesteps >= losses.LATE * len(alphas)])
+  # The target of noise alone is noise / sqrt(1 - alpha).
+  starts = np.mean((weights * (1 + 1 / (1 - alphas)) / 2)[timesteps >= 900])
   others = np.average(weights, weights=timesteps + 0.5)
   expected = losses.STARTS * starts + (1 - losses.STARTS) * others
 
@@ -156,17 +157,11 @@ def test_the_loss_asks_for_what_leads_to_the_clip():
   jax.effects_barrier()
   timesteps, signal = np.array(seen).T
   timesteps = timesteps.astype(int)
-  alpha, last = SCHEDULE.alphas_cumprod[timesteps], SCHEDULE.alphas_cumprod[-1]
-  # How much of the clip the noise lacks, where 1 makes the latents of the last timestep pure noise.
-  ghost = (np.sqrt(alpha) - signal) / np.sqrt(1 - alpha) / np.sqrt(last / (1 - last))
-  levels = np.round(ghost)
-  np.testing.assert_allclose(ghost, levels, atol=0.4)
-  assert (timesteps[levels > 0] >= losses.LATE * len(SCHEDULE.alphas_cumprod)).all()
-  # All of the last tenth have a chance of either kind.
-  assert min(timesteps[levels == level].max() for level in (0, 1, 2)) > 980
-  shares = [np.mean(levels == level) for level in (0, 1, 2)]
-  starts = losses.STARTS
-  np.testing.assert_allclose(shares, [1 - starts, 0.4 * starts, 0.6 * starts], atol=0.01)
+  signal = signal / np.sqrt(SCHEDULE.alphas_cumprod[timesteps])
+  late = timesteps >= 900
+  assert (signal[~late] > 0.5).all()
+  shares = [np.sum(late & (np.abs(signal - level) < 0.5)) / len(signs) for level in (-1, 0)]
+  np.testing.assert_allclose(shares, losses.STARTS / 2, atol=0.01)
 
 
 def test_localization_is_the_divergence_from_the_object_to_where_its_words_are_attended():
@@ -315,7 +310,7 @@ def test_batches_depend_on_seed_and_step_alone(bank):
 def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
   drawn = data.text_batch(bank, NULL, 0, 0, 0, 200, 0.25)['clips']
   np.testing.assert_array_equal(drawn.others[1:], drawn.latents[:-1])
-  dropped, captions, latents = 0, [], bank.latents.astype(np.float32)
+  dropped, latents = 0, bank.latents.astype(np.float32)
   for clip, _, prompt, words, coverage in zip(*drawn, strict=True):
     (i,) = np.flatnonzero((latents == clip).all((1, 2, 3, 4)))
     np.testing.assert_array_equal(coverage, bank.coverage[i].astype(np.float32))
@@ -323,11 +318,9 @@ def test_prompts_stay_with_their_clips_and_a_part_is_dropped(bank):
       dropped += 1
       assert not words.any()
     else:
-      (caption,) = np.flatnonzero((bank.tokens[i] == prompt).all(-1))
-      np.testing.assert_array_equal(words, bank.words[i, caption])
-      captions.append(caption)
+      np.testing.assert_array_equal(prompt, bank.tokens[i])
+      np.testing.assert_array_equal(words, bank.words[i])
   assert 30 < dropped < 70
-  assert 50 < sum(captions) < 100
 
 
 def test_curves_are_cut_where_a_run_goes_on(tmp_path):

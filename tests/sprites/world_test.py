@@ -28,7 +28,7 @@ def prepared(frames, error=0):
 
 def test_clips_of_the_world_raise_no_warning():
   clip = render(Scene(style='night', motion='jumping'), 64).frames
-  assert world.warnings(CONFIG, prepared(clip, 5), ['a red square']) == []
+  assert world.warnings(CONFIG, prepared(clip, 5), [Scene().caption]) == []
   still = dataclasses.replace(CONFIG, frames=1)
   assert world.warnings(still, prepared(clip[:1], 5), ['']) == []
 
@@ -37,20 +37,20 @@ def test_clips_that_the_vae_reproduces_badly_or_without_an_object_are_told(noise
   scene = Scene(motion='jumping')
   clip, empty = render(scene).frames, render(scene).background
   for one in (prepared(clip, 40), prepared(empty), prepared(noise)):
-    (warning,) = world.warnings(CONFIG, one, ['a red square'])
+    (warning,) = world.warnings(CONFIG, one, [Scene().caption])
     assert 'nothing of the sprites world' in warning
 
 
 def test_generated_clips_are_not_looked_at():
-  assert world.warnings(CONFIG, PreparedClip(None, 8.0, None), ['a red square jumping']) == []
+  assert world.warnings(CONFIG, PreparedClip(None, 8.0, None), [Scene().caption]) == []
 
 
-def test_prompts_that_name_no_object_or_two_values_are_told():
+def test_prompts_that_leave_something_out_or_name_two_values_are_told():
   clip = prepared(render(Scene()).frames)
   warnings = lambda prompt: world.warnings(CONFIG, clip, [prompt, '', prompt])
-  assert warnings('a red square jumping') == []
-  (missing,) = warnings('jumping on grass')
-  assert "'jumping on grass' names no object (square, triangle, cross, bar)" in missing
+  assert warnings(Scene().caption) == []
+  (missing,) = warnings('a red square jumping')
+  assert "'a red square jumping' names no size, place, background, style;" in missing
   (twice,) = warnings('a red square jumping and spinning on sand, grass')
   assert 'more than one value of the motion (jumping, spinning) and the background' in twice
 

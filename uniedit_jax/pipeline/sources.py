@@ -13,19 +13,18 @@ from uniedit_jax.pipeline.request import is_array, is_auto, is_given
 from uniedit_jax.runtime import checkpoint, digests
 from uniedit_jax.runtime.faults import Faults
 
-# Clips and stills that come with the package go by name (write ./name for a file called so).
+# Clips that come with the package go by name (write ./name for a file called so).
 SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
-SHIPPED_STILLS = {'sprites': 'sprites/still.png'}
 SIDES = 'source', 'target'
 # Fields of configs whose values are paths of clips and masks, and of checkpoints.
 MEDIA = ('video', 'image', 'mask.source', 'mask.target')
 CHECKPOINTS = ('checkpoint', 'metrics.clip', 'vae', 'init')
 
 
-def locate(path, shipped):
-  """The path of a file, or that of a name in `SHIPPED_CLIPS` or `SHIPPED_STILLS`."""
-  if str(path) in shipped:
-    return epath.Path(importlib.resources.files('uniedit_jax')) / shipped[str(path)]
+def locate_clip(path):
+  """The path of a video, or that of a name in `SHIPPED_CLIPS`."""
+  if str(path) in SHIPPED_CLIPS:
+    return epath.Path(importlib.resources.files('uniedit_jax')) / SHIPPED_CLIPS[str(path)]
   return path
 
 
@@ -52,10 +51,8 @@ def fingerprints(tree, cache=None, name=''):
       found |= fingerprints(value, cache, field)
     elif not value or not isinstance(value, str):
       continue
-    elif ends(MEDIA):
-      shipped = SHIPPED_STILLS if ends(['image']) else SHIPPED_CLIPS
-      path = epath.Path(locate(value, shipped)).expanduser()
-      found |= {field: digests.digest_of(path, cache)} if path.exists() else {}
+    elif ends(MEDIA) and (path := epath.Path(locate_clip(value)).expanduser()).exists():
+      found[field] = digests.digest_of(path, cache)
     elif ends(CHECKPOINTS) and (checkpoint.locate(value) / 'manifest.json').exists():
       found[field] = checkpoint.fingerprint(value, cache)
   return found
@@ -73,13 +70,11 @@ def check_source(request, clip):
   """
   selection = video.Selection(**dataclasses.asdict(clip))
   if request.image:
-    faults = Faults(
-      camera.check_image(locate(request.image, SHIPPED_STILLS), request.move, *clip.size)
-    )
+    faults = Faults(camera.check_image(request.image, request.move, *clip.size))
     # The other fields say nothing about a still.
     return faults + video.Selection(1, 1, 1, fps=clip.fps).faults(), []
   if not is_array(request.video):
-    return video.inspect_clip(locate(request.video, SHIPPED_CLIPS), selection)
+    return video.inspect_clip(locate_clip(request.video), selection)
   faults = selection.faults()
   frames = faults.attempt(_as_frames, request.video)
   if frames is not None and not faults and (few := selection.too_few(len(frames), 'video')):
@@ -93,10 +88,10 @@ def read_source(edit):
   if request.generated:
     return None
   if request.image:
-    frames = camera.film_image(locate(request.image, SHIPPED_STILLS), request.move, *clip.size)
+    frames = camera.film_image(request.image, request.move, *clip.size)
     return video.Clip(frames, clip.fps or edit.model_config.fps)
   if not is_array(request.video):
-    return video.read_clip(locate(request.video, SHIPPED_CLIPS), **dataclasses.asdict(clip))
+    return video.read_clip(locate_clip(request.video), **dataclasses.asdict(clip))
   frames = _as_frames(request.video)[clip.start :: clip.stride][: clip.frames]
   if clip.fit == 'crop':
     frames = crop_middle(frames, clip.height, clip.width, axis=1)

@@ -48,16 +48,8 @@ KNOWN = (
   Column('changed', 'changed', '.0%'),
   Column('attributes right', 'attributes_right', '.0%'),
   Column('kept background, dB', 'background_psnr', '.1f'),
-  Column('position error, px', 'position_error', '.2f'),
-  Column('texture', 'texture_correlation', '.2f'),
-  Column('light error', 'light_error', '.3f'),
-  Column('bystander', 'bystander_right', '.0%'),
 )
-PAIRED = [
-  column
-  for column in KNOWN
-  if column.measure not in ('attributes_right', 'light_error', 'bystander_right')
-]
+PAIRED = [column for column in KNOWN if column.measure != 'attributes_right']
 SIGNIFICANT = 0.05
 MOST_DB = 100.0  # where clips are equal, and the PSNR infinite
 SECONDS = 'seconds an edit'
@@ -68,9 +60,8 @@ NOTE = (
 )
 NOTE_KNOWN = (
   'A clip is changed (interval: Wilson) if the edited attribute is read from its pixels as the '
-  'target has it. A success has all seven attributes of the target and keeps what no prompt tells: '
-  'position, texture, light and bystander. The background is compared with that of the exact '
-  'target, outside of the object.'
+  'target has it, and a success if all seven attributes are. The background is compared with that '
+  'of the exact target, outside of the object.'
 )
 NOTE_PAIRED = (
   'Mean over the same edits with its bootstrapped 95 % interval. * differs from 0 by a sign-flip '
@@ -89,6 +80,17 @@ figcaption { line-height: 1.25; font-size: 13px; }
 """
 SMALL = 'video { image-rendering: pixelated; }'
 BODY = '<p>@note@</p>@tasks@@controls@'
+
+
+def known_answer(row):
+  """The measures of a row of `sprites.scoring.judge`, and the names of its wrong attributes."""
+  judged = {
+    name.removesuffix('_right'): right for name, right in row.items() if name.endswith('_right')
+  }
+  wrong = [name for name, right in judged.items() if not right]
+  share = round(1 - len(wrong) / len(judged), 4)
+  measures = {name: row[name] for name in ('success', 'changed', 'background_psnr', 'psnr', 'ssim')}
+  return measures | {'attributes_right': share, 'wrong': ', '.join(wrong)}
 
 
 def write_comparison_report(workdir):

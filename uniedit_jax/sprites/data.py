@@ -17,9 +17,8 @@ class Bank(NamedTuple):
 
   Attributes:
     latents: f16[N, F, H, W, C].
-    tokens: i32[N, K, T], K captions a clip.
-    words: bool[N, K, T], as in `losses.Samples`.
-    coverage: f16[N, F, H, W], as in `losses.Samples`.
+    tokens: i32[N, T], one caption a clip.
+    words, coverage: as in `losses.Samples`: bool[N, T], f16[N, F, H, W].
   """
 
   latents: np.ndarray
@@ -84,7 +83,6 @@ def text_batch(bank, null, seed, step, images, clips, dropout):
   for name, count in (('images', images), ('clips', clips)):
     clip = rng.integers(len(bank.latents), size=count)
     frame = rng.integers(bank.latents.shape[1], size=count)
-    caption = rng.integers(bank.tokens.shape[1], size=count)
     dropped = (rng.random(count) < dropout)[:, None]
     if count:
       picked = (clip[:, None], frame[:, None]) if name == 'images' else clip
@@ -92,8 +90,8 @@ def text_batch(bank, null, seed, step, images, clips, dropout):
       batch[name] = Samples(
         latents=latents,
         others=np.roll(latents, 1, axis=0),
-        tokens=np.where(dropped, null, bank.tokens[clip, caption]),
-        words=bank.words[clip, caption] & ~dropped,
+        tokens=np.where(dropped, null, bank.tokens[clip]),
+        words=bank.words[clip] & ~dropped,
         coverage=coverage,
       )
   return batch

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-STARTS = 0.5  # share of a batch that is as sampling from foreign latents makes it
-LATE = 0.5  # of the timesteps, from where on these are
+STARTS = 0.3  # share of a batch that is like the latents that sampling starts from
 
 
 def vae_loss(vae, kl_weight):
@@ -78,14 +77,11 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
   to themselves, stratified over the batch. The noisiest steps decide the content, and plain
   weighting neglects them.
 
-  Even at the last timestep T, noisy latents of a clip show where everything moves, so a model
-  trained on them alone could ignore the prompt. Sampling, however, starts from pure noise, and an
-  edit from inverted latents of a clip that does not match its prompt. With signal s = sqrt(a) and
-  noise n = sqrt(1 - a), such a start is s x' + n e, where x' is another clip, or 0. A sampler that
-  turns to the clip x only by and by shows a share r of x' at later steps too: s (r x' + (1 - r) x)
-  + n e. So in a share `STARTS` of every batch, the noise is e + r s / n (x' - x), which leads to x;
-  x' is another sample in three of five, 0 in two. A sampler that finds x in its first step leaves r
-  = (s_T / n_T) / (s / n), one that never turns to it 1; r is log-uniform in between.
+  Even at the last timestep, noisy latents of a clip show where everything moves, so a model trained
+  on them alone could ignore the prompt. Sampling, however, starts from pure noise, and an edit from
+  inverted latents of a clip that does not match its prompt. So a share `STARTS` of every batch
+  imitates such starts, at timesteps of the last tenth: half of them are noise alone, half the noisy
+  latents of another sample. Their target is the noise that leads to the clip.
 
   `localization` trains the attention maps to show where a word is, from which masks are made.
 
@@ -101,33 +97,32 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
     `Samples`.
   """
   alphas = jnp.asarray(schedule.alphas_cumprod)
-  ratios = jnp.sqrt(alphas / (1 - alphas))  # of signal to noise
-  weights = jnp.maximum(1 / ratios, 1)
+  weights = jnp.sqrt(jnp.maximum((1 - alphas) / alphas, 1))
   taps = tuple(f'{block}/text_map' for block in blocks)
   per_sample = lambda x: x[:, None, None, None, None]
 
   def draw_timesteps(key, starts, others):
-    """i32[starts + others], stratified; those of starts shuffled, as their kind is in order."""
-    start_key, order_key, other_key = jax.random.split(key, 3)
-    late = LATE + (1 - LATE) * jax.random.permutation(order_key, _strata(start_key, starts))
+    """i32[starts + others], stratified; the starts have the last tenth."""
+    start_key, other_key = jax.random.split(key)
+    late = 0.9 + 0.1 * _strata(start_key, starts)
     times = jnp.concatenate([late, jnp.sqrt(_strata(other_key, others))])
     return (times * schedule.train_steps).astype(jnp.int32)
 
   def part_loss(params, samples, key, temporal):
     """(weighted error, mean `localization`) of clips or of single frames, f32[] each."""
-    # The first samples are starts, whose noise has a ghost of another sample or lacks their own.
-    time_key, noise_key, share_key = jax.random.split(key, 3)
+    # Noisy latents; the first samples are starts, by turns noise and another sample under noise.
+    time_key, noise_key = jax.random.split(key)
     size, starts = len(samples.latents), round(STARTS * len(samples.latents))
     timesteps = draw_timesteps(time_key, starts, size - starts)
     alpha = per_sample(alphas[timesteps])
+    noise = jax.random.normal(noise_key, samples.latents.shape)
+    diffuse = lambda latents: jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
     index = per_sample(jnp.arange(size))
-    origin = jnp.where(index % 5 < 3, samples.others, 0)
-    ratio = per_sample(ratios[timesteps])
-    share = (ratios[-1] / ratio) ** jax.random.uniform(share_key, ratio.shape)
-    ghost = share * ratio * (origin - samples.latents)
-    ghost = jnp.where(index < starts, ghost, 0)
-    target = jax.random.normal(noise_key, samples.latents.shape) + ghost
-    noisy = jnp.sqrt(alpha) * samples.latents + jnp.sqrt(1 - alpha) * target
+    start = jnp.where(index % 2, noise, diffuse(samples.others))
+    noisy = jnp.where(index < starts, start, diffuse(samples.latents))
+
+    # The target is `noise` for all but the starts.
+    target = (noisy - jnp.sqrt(alpha) * samples.latents) / jnp.sqrt(1 - alpha)
     text = text_encoder.apply({'params': params['text']}, samples.tokens)
     denoise = functools.partial(unet.apply, {'params': params['unet']}, temporal=temporal)
 

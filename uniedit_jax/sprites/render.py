@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uniedit_jax.sprites.scenes import DAWN, DAY, Scene
+from uniedit_jax.sprites.scenes import Scene
 
 EXTENT = 32
 RADIUS = {'small': 5.5, 'big': 8.0}
@@ -32,8 +32,7 @@ TEXTURES = {
 OUTLINE = 0.3  # brightness of the outline, relative to the object's colour
 OUTLINE_WIDTH = 1.0
 PAPER = np.array((0.96, 0.94, 0.88))
-BYSTANDER_RADIUS = 3.6
-BYSTANDER_MARGIN = 5.0  # from its centre to both edges of its corner
+DAWN = 0.6  # the light of the first frame; that of the last is 1
 
 
 class Rendering(NamedTuple):
@@ -42,7 +41,7 @@ class Rendering(NamedTuple):
   Attributes:
     frames: uint8[F, H, W, 3].
     masks: bool[F, H, W], True where the object covers most of a pixel.
-    background: uint8[F, H, W, 3], the frames without the object, but with its bystander.
+    background: uint8[F, H, W, 3], the frames without the object.
   """
 
   frames: np.ndarray
@@ -59,14 +58,14 @@ class Pose(NamedTuple):
   angle: float
 
 
-def light(frames, ends=(DAWN, DAY)):
-  """The light of every frame, f64[F], even from the first to the last of `ends`.
+def light(frames):
+  """The light of every frame, f64[F]: it rises evenly, so that no two frames of a clip are equal.
 
-  Where it rises, no two frames of a clip are equal. Temporal attention of this family encodes
-  relative time only, and attention over equal values returns that value: among equal frames,
-  nothing but the positions of frames (`UNetConfig.frame_positions`) lets a motion begin.
+  Temporal attention of this family encodes relative time only, and attention over equal values
+  returns that value: equal frames would stay equal whatever is injected, so nothing could begin to
+  move.
   """
-  return np.linspace(*ends, frames)
+  return np.linspace(DAWN, 1, frames)
 
 
 def pose(scene, time):
@@ -92,7 +91,7 @@ def pose(scene, time):
     case 'jumping':
       y -= JUMP * abs(np.sin(2 * np.pi * time))
     case 'spinning':
-      angle += np.pi * time
+      angle = np.pi * time
     case 'growing':
       radius *= 0.5 + 0.8 * time
   return Pose(x, y, radius, angle)
@@ -113,37 +112,21 @@ def render(scene: Scene, size=32, frames=16, extent=EXTENT):
   pixel = extent / size
   y, x = (np.mgrid[:size, :size] + 0.5) * pixel
   texture = _texture(scene.background, x + scene.texture[0], y + scene.texture[1])
-  if other := scene.bystander:
-    distance = _distance(other.shape, x, y, bystander_pose(other))
-    texture, _ = _drawn(texture, distance, other.colour, pixel)
+  colour = np.array(PALETTE[scene.colour])
   pictures, masks = [], []
   for time in np.linspace(0, 1, frames):
     distance = _distance(scene.shape, x, y, pose(scene, time))
-    picture, cover = _drawn(texture, distance, scene.colour, pixel)
-    pictures.append(picture)
-    masks.append(cover > 0.5)
+    # A linear ramp one pixel wide is the area that a straight edge covers of a pixel.
+    cover, inside = (
+      np.clip(0.5 - (distance + inset) / pixel, 0, 1)[..., None] for inset in (0, OUTLINE_WIDTH)
+    )
+    body = colour * (OUTLINE + (1 - OUTLINE) * inside)
+    pictures.append(texture + cover * (body - texture))
+    masks.append(cover[..., 0] > 0.5)
   *pictures, background = (_styled(scene.style, picture, pixel) for picture in [*pictures, texture])
-  lights = light(frames, scene.light)[:, None, None, None]
+  lights = light(frames)[:, None, None, None]
   pictures, background = _quantise(lights * np.stack(pictures)), _quantise(lights * background)
   return Rendering(pictures, np.stack(masks), background)
-
-
-def bystander_pose(bystander):
-  """The `Pose` of a `Bystander`, in all frames."""
-  row, column = bystander.corner.split()
-  x = BYSTANDER_MARGIN if column == 'left' else EXTENT - BYSTANDER_MARGIN
-  y = BYSTANDER_MARGIN if row == 'top' else EXTENT - BYSTANDER_MARGIN
-  return Pose(x, y, BYSTANDER_RADIUS, 0.0)
-
-
-def _drawn(picture, distance, colour, pixel):
-  """An object drawn on f64[H, W, 3]: (the picture, the share that it covers of a pixel f64[H, W]).
-
-  A linear ramp one pixel wide is the area that a straight edge covers of a pixel.
-  """
-  cover, inside = (np.clip(0.5 - (distance + inset) / pixel, 0, 1) for inset in (0, OUTLINE_WIDTH))
-  body = np.array(PALETTE[colour]) * (OUTLINE + (1 - OUTLINE) * inside[..., None])
-  return picture + cover[..., None] * (body - picture), cover
 
 
 def _distance(shape, x, y, pose):

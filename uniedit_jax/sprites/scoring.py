@@ -25,26 +25,13 @@ from uniedit_jax.pipeline.model import (
   unet_apply,
 )
 from uniedit_jax.pipeline.request import EditRequest
-from uniedit_jax.sprites import foreground, grades, reader, sampling
+from uniedit_jax.sprites import reader, sampling
 from uniedit_jax.sprites.render import render
-from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene, random_told
+from uniedit_jax.sprites.scenes import ATTRIBUTES, random_scene
 
 # The seeds of the two sets of edits. Presets are tuned on 'validation' only.
 SPLITS = {'benchmark': 1_000_003, 'validation': 2_000_003}
-
-
-class Group(NamedTuple):
-  """Captions: whether their combinations are held out, and whether they leave attributes out."""
-
-  held_out: bool = False
-  partial: bool = False
-
-
-GROUPS = {
-  'trained': Group(),
-  'held out': Group(held_out=True),
-  'partial': Group(partial=True),
-}
+GROUPS = {'trained': False, 'held out': True}  # of captions: whether the combination is held out
 # of exact targets, and of unedited sources, as they are read
 LEAST_CHANGED, MOST_CHANGED = 0.99, 0.05
 
@@ -92,15 +79,13 @@ class ScoringTask(NamedTuple):
 
   Attributes:
     request: `EditRequest`; source, prompts and masks are those of each edit.
-    prompts: one of `scenes.PROMPTS`, how much the target prompt tells.
-    captioned: whether inversion and reconstruction have a prompt that tells as much of the source,
-      or else the null prompt.
+    captioned: whether inversion and reconstruction have the source's caption as prompt, or else the
+      null prompt.
     methods: {method: `Injections`} (`methods_of`); empty for those of the request.
     phases: `EditPlan.phases` of its edits.
   """
 
   request: EditRequest
-  prompts: str = 'full'
   captioned: bool = True
   methods: Mapping[str, Injections] = types.MappingProxyType({})
   phases: Sequence[dict] = ()
@@ -116,11 +101,7 @@ class ScoringTask(NamedTuple):
     Raises:
       FaultsError: lists all faults.
     """
-    told = edit.told(self.prompts)
-    source, target = (
-      edit.source.describe(told) if self.captioned else '',
-      edit.target.describe(told),
-    )
+    source, target = edit.source.caption if self.captioned else '', edit.target.caption
     fields = {'video': frames, 'source_prompt': source, 'target_prompt': target}
     fields['inversion.prompt'] = source
     checked = check_edit(self.request.replace(fields | dict(changes)))
@@ -168,19 +149,15 @@ def judge(edit, source, target, clips):
 
   Returns:
     list of one dict a method: 'kind', 'source', 'target' (captions), 'method', 'changed' (whether
-    the edit's attribute is right), 'success' (whether all are, and what no prompt tells is kept),
-    '<attribute>_right' of all seven, 'credit' (their mean `reader.Reading.credit`), the entries of
-    `grades.grade`, 'background_psnr' (dB; outside
-    of both scenes' objects), 'psnr' (dB), 'ssim', 'frame_difference' and 'exact_frame_difference'
-    (of the clip that it is compared with).
+    the edit's attribute is right), 'success' (whether all are), '<attribute>_right' of all seven,
+    'background_psnr' (dB; outside of both scenes' objects), 'psnr' (dB), 'ssim', 'frame_difference'
+    and 'exact_frame_difference' (of the clip that it is compared with).
   """
-  background = ~foreground.grown(source.masks | target.masks)
+  background = ~_grown(source.masks | target.masks)
   rows = []
   for method, frames in clips.items():
     scene, exact = (edit.source, source) if method == 'reconstruction' else (edit.target, target)
-    reading = reader.read(frames)
-    right = _right(reading, scene)
-    graded = grades.grade(frames, reading, scene, exact)
+    right = _right(frames, scene)
     measures = {
       'background_psnr': pixel.psnr(frames, exact.frames, mask=background),
       'psnr': pixel.psnr(frames, exact.frames),
@@ -189,18 +166,24 @@ def judge(edit, source, target, clips):
       'exact_frame_difference': pixel.frame_difference(exact.frames),
     }
     row = {'kind': edit.kind, 'source': edit.source.caption, 'target': edit.target.caption}
-    success = all(right.values()) and graded['kept']
-    row |= {'method': method, 'changed': right[edit.attribute], 'success': success}
-    row |= {f'{attribute}_right': value for attribute, value in right.items()} | graded
-    row['credit'] = round(float(np.mean(list(reading.credit(scene).values()))), 4)
+    row |= {'method': method, 'changed': right[edit.attribute], 'success': all(right.values())}
+    row |= {f'{attribute}_right': value for attribute, value in right.items()}
     rows.append(row | {measure: round(value, 4) for measure, value in measures.items()})
   return rows
 
 
-def _right(reading, scene):
+def _right(frames, scene):
   """{attribute: whether the clip is read as the scene has it}."""
-  matches = reading.matches(scene)
+  matches = reader.read(frames).matches(scene)
   return {attribute: bool(matches[attribute]) for attribute in ATTRIBUTES}
+
+
+def _grown(masks):
+  """The masks bool[F, H, W], one pixel wider in every direction: the soft edge of an object belongs
+  to it.
+  """
+  padded = np.pad(masks, ((0, 0), (1, 1), (1, 1)))
+  return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2)).any(axis=(-2, -1))
 
 
 def check_reader(edits, size, frames, progress=iter):
@@ -219,9 +202,7 @@ def check_reader(edits, size, frames, progress=iter):
     RuntimeError: less than `LEAST_CHANGED` of the targets, or more than `MOST_CHANGED` of the
       sources.
   """
-  read = lambda scene, edit: _right(reader.read(render(scene, size, frames).frames), edit.target)[
-    edit.attribute
-  ]
+  read = lambda scene, edit: _right(render(scene, size, frames).frames, edit.target)[edit.attribute]
   changed = [(read(edit.target, edit), read(edit.source, edit)) for edit in progress(edits)]
   targets, sources = (float(share) for share in np.mean(changed, axis=0))
   if targets < LEAST_CHANGED or sources > MOST_CHANGED:
@@ -262,20 +243,15 @@ def read_text_to_video(model, split, group, numbers, *, seed, options, dtype):
     dtype: compute dtype.
 
   Returns:
-    list of P dicts {attribute: whether it is read as the caption has it} of what the caption tells.
+    list of P dicts {attribute: whether it is read as the caption has it}.
   """
   # The seed of the split alone would draw the scenes of the edits.
   draw = lambda *seeds: np.random.default_rng([*seeds, 1 + list(GROUPS).index(group)])
-  scenes, told = [], []
-  for number in numbers:
-    rng = draw(SPLITS[split], number)
-    scenes.append(random_scene(rng, GROUPS[group].held_out))
-    told.append(random_told(rng, full=0) if GROUPS[group].partial else list(ATTRIBUTES))
-  prompts = [scene.describe(names) for scene, names in zip(scenes, told, strict=True)]
+  scenes = [random_scene(draw(SPLITS[split], number), GROUPS[group]) for number in numbers]
   config = model.config
   shape = latent_shape(config, config.frames, config.height, config.width)
   noise = np.stack([draw(seed, number).standard_normal(shape, np.float32) for number in numbers])
-  texts = encode_prompts(model, ['', *prompts], dtype)
+  texts = encode_prompts(model, ['', *(scene.caption for scene in scenes)], dtype)
   latents = sampling.sample_prompts(
     Network(unet_apply(config, dtype), model.params['unet']),
     noise,
@@ -284,5 +260,4 @@ def read_text_to_video(model, split, group, numbers, *, seed, options, dtype):
     Sampler(config.schedule, options.steps, options.guidance),
   )
   clips = [decode_clip(model, clip, dtype) for clip in latents]
-  right = [_right(reader.read(clip), scene) for clip, scene in zip(clips, scenes, strict=True)]
-  return [{name: found[name] for name in names} for found, names in zip(right, told, strict=True)]
+  return [_right(clip, scene) for clip, scene in zip(clips, scenes, strict=True)]

@@ -49,11 +49,11 @@ def _unclear(prompt):
   twice = [f'the {name} ({", ".join(found)})' for name, found in says.items() if len(found) > 1]
   if twice:
     return f'the prompt {prompt!r} names more than one value of {" and ".join(twice)}'
-  if prompt and not says['shape']:
-    accepted = ', '.join(ATTRIBUTES['shape'])
+  missing = [name for name, found in says.items() if not found]
+  if prompt and missing:
     return (
-      f'the prompt {prompt!r} names no object ({accepted}); the model was trained on few prompts '
-      'without one'
+      f'the prompt {prompt!r} names no {", ".join(missing)}; the model was trained on captions '
+      'that name all seven attributes, and on the null prompt'
     )
   return None
 
