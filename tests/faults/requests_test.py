@@ -1,7 +1,11 @@
 """Values that no field may have: refused early, in words that name the field, and at once."""
 
+import functools
+import http.server
+import shutil
 import subprocess
 import sys
+import threading
 import tracemalloc
 
 import pytest
@@ -12,6 +16,7 @@ from experiments.requests.train import read_training
 from uniedit_jax.models.tokenizers import WordTokenizer
 from uniedit_jax.pipeline.check import check_edit
 from uniedit_jax.pipeline.request import EditRequest
+from uniedit_jax.pipeline.sources import fingerprints, locate_clip, read_source
 from uniedit_jax.sprites.model import CONFIG
 
 INF, NAN = float('inf'), float('nan')
@@ -86,7 +91,7 @@ def deep(depth):
     ('inspect.steps', (10**9,)),
     ('task', 'colour'),
     # Paths.
-    ('video', 'https://example.com/a.mp4'),
+    ('video', 'htps://example.com/a.mp4'),
     ('image', 'file:///a.png'),
     ('mask.source', 'htps://a'),
     ('metrics.clip', 'ftp://a'),
@@ -112,6 +117,20 @@ def test_a_field_of_an_edit(field, value):
 def test_values_given_from_python_are_checked_as_flags_are():
   with pytest.raises(ValueError, match=r'guidance is nan; accepted: a finite number'):
     check_edit(EditRequest(guidance=NAN))
+
+
+def test_a_video_may_have_an_address(tmp_path, monkeypatch):
+  shutil.copy(locate_clip('sprites'), tmp_path / 'clip.mp4')
+  serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+  monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, 'log_message', lambda *_: None)
+  with http.server.ThreadingHTTPServer(('127.0.0.1', 0), serve) as server:
+    threading.Thread(target=server.serve_forever).start()
+    config = sprites_motion.get_config()
+    config.video = f'http://127.0.0.1:{server.server_port}/clip.mp4'
+    edit = read_edit(config)
+    assert read_source(edit).frames.shape == (16, 32, 32, 3)
+    assert set(fingerprints(edit.as_tree())) == {'checkpoint'}
+    server.shutdown()
 
 
 def test_a_home_in_a_path_is_found(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from uniedit_jax.media.frames import crop_middle, resize_bilinear, to_rgb
 from uniedit_jax.pipeline.request import is_array, is_auto, is_given
 from uniedit_jax.runtime import checkpoint, digests
 from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.files import path_fault
 
 # Clips that come with the package go by name (write ./name for a file called so).
 SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
@@ -51,8 +52,9 @@ def fingerprints(tree, cache=None, name=''):
       found |= fingerprints(value, cache, field)
     elif not value or not isinstance(value, str):
       continue
-    elif ends(MEDIA) and (path := epath.Path(locate_clip(value)).expanduser()).exists():
-      found[field] = digests.digest_of(path, cache)
+    elif ends(MEDIA) and not path_fault(value):  # others are addresses, which are not looked at
+      path = epath.Path(locate_clip(value)).expanduser()
+      found |= {field: digests.digest_of(path, cache)} if path.exists() else {}
     elif ends(CHECKPOINTS) and (checkpoint.locate(value) / 'manifest.json').exists():
       found[field] = checkpoint.fingerprint(value, cache)
   return found

@@ -6,8 +6,9 @@ import os
 from uniedit_jax.pipeline.request import is_array
 from uniedit_jax.runtime import fields, files
 
-# Fields that hold the path of something to read, if they hold a text.
-PATHS = ('video', 'image', 'mask.source', 'mask.target', 'metrics.clip')
+# Fields that hold the path of something to read, if they hold a text; media may have an address.
+MEDIA = ('video', 'image', 'mask.source', 'mask.target')
+PATHS = (*MEDIA, 'metrics.clip')
 # The lowest and highest value of a number, or all values of a name; what depends on other fields is
 # checked with them.
 BOUNDS = {
@@ -45,11 +46,11 @@ def check_values(request, faults):
   for name in PATHS:
     path = operator.attrgetter(name)(request)
     if not is_array(path):
-      wrong = files.path_fault(path)
+      wrong = '' if name in MEDIA else files.path_fault(path)
       faults.unless(not wrong, f'{name} is {wrong}')
       changes[name] = os.path.expanduser(path)
   wrong = files.folder_fault(request.cache)
   faults.unless(not wrong, f'cache is {wrong}')
-  if any(map(files.path_fault, filter(None, changes.values()))) or wrong:
+  if wrong or files.path_fault(request.metrics.clip or ''):
     faults.stop()
   return request.replace(changes)
