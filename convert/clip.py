@@ -10,13 +10,12 @@ vocab.json, merges.txt. Needs PyTorch (`pip install -e '.[convert]'`) unless the
 import dataclasses
 
 from absl import app, flags, logging
-from etils import epath
 
 from convert import published, rules
 from uniedit_jax.models import clip_image
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES, CLIPTokenizer
 from uniedit_jax.runtime import checkpoint, files
-from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.faults import Faults, told_in_one_line
 
 WEIGHTS = [f'{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS]
 # Fields of `ImageConfig` and their names in the configs of transformers.
@@ -90,7 +89,7 @@ def convert(source, out):
   Raises:
     ValueError: something is wrong with the inputs; nothing is left at `out`.
   """
-  source, out = (epath.Path(path).expanduser() for path in (source, out))
+  source, out = published.paths_of(source=source, out=out)
   weights, config = check_inputs(source, out)
   tokenizer = {name: files.read_text(source / name) for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
@@ -109,10 +108,8 @@ def main(argv):
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
   given = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
-  try:
+  with told_in_one_line('convert.clip'):
     config, entry = convert(given.source, given.out)
-  except (ValueError, OSError) as error:
-    raise SystemExit(f'convert.clip: {error}') from error
   size = f'{entry["tensors"]} tensors, {entry["parameters"]:,} parameters'
   print(f'{config.name}: {size}, sha256 {entry["sha256"]}')
   print(f'wrote {given.out}')

@@ -13,7 +13,6 @@ import re
 import time
 
 from absl import app, flags, logging
-from etils import epath
 from tqdm import tqdm
 
 from convert import published, rules
@@ -22,7 +21,7 @@ from uniedit_jax.models import unet, vae
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params, of_fields
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES
 from uniedit_jax.runtime import checkpoint, files
-from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.faults import Faults, told_in_one_line
 
 WEIGHTS = {
   'vae': [f'vae/diffusion_pytorch_model{end}' for end in published.ENDINGS],
@@ -137,7 +136,7 @@ def convert(sd, lavie, out, groups=32):
   Raises:
     ValueError: something is wrong with the inputs; nothing is left at `out`.
   """
-  sd, lavie, out = (epath.Path(path).expanduser() for path in (sd, lavie, out))
+  sd, lavie, out = published.paths_of(sd=sd, lavie=lavie, out=out)
   sources, vae_config, text_config = check_inputs(sd, lavie, out)
   rows, started = [], time.monotonic()
   state = published.read_tensors(lavie)
@@ -170,10 +169,8 @@ def main(argv):
     raise app.UsageError(f'arguments that are no flags: {argv[1:]}')
   given = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
-  try:
+  with told_in_one_line('convert.lavie'):
     rows = convert(given.sd, given.lavie, given.out, given.groups)
-  except (ValueError, OSError) as error:
-    raise SystemExit(f'convert.lavie: {error}') from error
   print(f'{"part":6}{"tensors":>9}{"parameters":>14}{"seconds":>9}  sha256')
   for part, entry, seconds in rows:
     numbers = f'{entry["tensors"]:9}{entry["parameters"]:14,}{seconds:9.1f}'

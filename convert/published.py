@@ -1,13 +1,17 @@
 """Reads published state dicts and the configs of transformers."""
 
 import importlib.util
+import os
 import re
 import zipfile
 import zlib
 
+from etils import epath
+
 from uniedit_jax.models import clip_text
 from uniedit_jax.models.config import of_fields
 from uniedit_jax.runtime import files, weights
+from uniedit_jax.runtime.faults import Faults
 
 ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
 # Fields of `TextConfig` and their names in the configs of transformers.
@@ -25,6 +29,16 @@ TEXT_SIZES = {
   'eos': '<|endoftext|>',
 }
 INTEGERS = ('I64', 'I32', 'I16', 'I8', 'U8', 'BOOL')  # of constants, such as ids of positions
+
+
+def paths_of(**given):
+  """The `epath.Path` of each flag; raises `FaultsError` of those that name no folder or file."""
+  faults = Faults()
+  for name, path in given.items():
+    wrong = files.path_fault(path) if os.fspath(path).strip() else "''; accepted: a path"
+    faults.unless(not wrong, f'--{name} is {wrong}')
+  faults.stop()
+  return [epath.Path(path).expanduser() for path in given.values()]
 
 
 def accept(data, key, value):

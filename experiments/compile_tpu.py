@@ -13,7 +13,6 @@ step does not fit a chip.
 """
 
 import os
-import sys
 import time
 from typing import NamedTuple
 
@@ -37,7 +36,7 @@ from uniedit_jax.pipeline.checked_edit import resolve_injections, resolve_invers
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.reports import tables
 from uniedit_jax.runtime import cost, sharding, tpu
-from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.faults import Faults, told_in_one_line
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/batch.py', lock_config=True)
 _TOPOLOGY = flags.DEFINE_list(
@@ -135,7 +134,7 @@ def _too_large(topology, why):
 
 def main(_):
   """Compiles for every topology and prints a table in Markdown, line by line."""
-  try:
+  with told_in_one_line('compile_tpu'):
     request = read_request(_CONFIG.value)
     # Unknown topologies are refused before the first, long, compilation.
     for topology in _TOPOLOGY.value:
@@ -144,8 +143,6 @@ def main(_):
       row = compile_step(topology, request)
       table = tables.markdown(list(row), [list(row.values())])
       print('\n'.join(table.splitlines()[2 if number else 0 :]), flush=True)
-  except ValueError as error:
-    sys.exit(f'{error}')
 
 
 if __name__ == '__main__':

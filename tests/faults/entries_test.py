@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -234,3 +236,25 @@ def test_a_folder_that_is_no_comparison_is_named(tmp_path, text):
   with pytest.raises(ValueError) as error:
     comparison_format.read_comparison(tmp_path)
   assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'command, words',
+  [
+    (
+      ('convert.lavie', '--sd=https://x', '--lavie=/etc/passwd', '--out=out'),
+      "--sd is 'https://x'",
+    ),
+    (('convert.lavie', '--sd=/nowhere', '--lavie=/nowhere.pt', '--out=/proc/x'), '/nowhere'),
+    (('convert.clip', '--source=ftp://x', '--out=out'), "--source is 'ftp://x'"),
+    (('convert.clip', '--source=/etc', '--out='), "--out is ''"),
+    (('experiments.render', '--out=/proc/x'), '/proc/x'),
+    (('experiments.random_checkpoint', '--out=/proc/x'), '/proc/x'),
+    (('experiments.user_study', '--workdir=/nowhere', '/etc/passwd'), '/nowhere'),
+  ],
+)
+def test_commands_end_without_a_traceback(tmp_path, command, words):
+  python = [sys.executable, '-m', *command]
+  done = subprocess.run(python, capture_output=True, text=True, check=False)
+  assert done.returncode == 1 and 'Traceback' not in done.stderr
+  assert words in done.stderr, done.stderr

@@ -1,5 +1,6 @@
 """Faults of what a person or a file hands in, all reported at once; failures in one line."""
 
+import contextlib
 import errno
 import pathlib
 import resource
@@ -81,6 +82,15 @@ def line_of(error):
       'clip, rows_per_pass, dtype=bfloat16'
     )
   return text if text.startswith('ffmpeg ') else f'{type(error).__name__}: {text}'
+
+
+@contextlib.contextmanager
+def told_in_one_line(command):
+  """Ends a command with one line, its name and what is wrong, for whatever a block raises."""
+  try:
+    yield
+  except Exception as error:
+    raise SystemExit(f'{command}: {line_of(error)}') from error
 
 
 def is_full(error, folder):
