@@ -35,7 +35,10 @@ def config_for(folder, lines, **changes):
   'fields, words',
   [
     ({'structure.steps': [0, 0.5]}, 'structure.steps is (0, 0.5)'),
-    ({'video': 'https://x/a.mp4'}, "video is 'https://x/a.mp4', which no reader knows"),
+    (
+      {'video': 'htps://x/a.mp4'},
+      "video is 'htps://x/a.mp4', which cannot be read (htps:// is none of file, http, https",
+    ),
     ({'video': None}, 'video'),
     ({'target_prompt': None}, 'target_prompt is None'),
     ({'steps': 10**9}, 'steps is 1000000000'),
