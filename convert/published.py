@@ -171,7 +171,7 @@ def _not_tensors(content):
 
 
 def _odd_kind(tensor):
-  """What a tensor is that has no numbers for numpy, or None."""
+  """The kind of a tensor that numpy cannot hold (meta, sparse, 8-bit floats, ...), or None."""
   import torch
 
   if tensor.is_meta:

@@ -131,7 +131,7 @@ def _is_constant(name, x):
 
 
 def _number_fault(x):
-  """What is wrong with the numbers of a tensor, or None."""
+  """The fault of the numbers of a tensor, in words, or None."""
   if not is_float(x):
     return f'{x.dtype}, where a model has floating-point numbers'
   # Float32 may be too small for what float64 holds.

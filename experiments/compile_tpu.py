@@ -26,6 +26,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
+from experiments.launch import in_one_line
 from experiments.requests.batch import OWN
 from experiments.requests.edit import request_of
 from uniedit_jax.method.plan import BranchInputs, EditPlan, plan_edit
@@ -36,7 +37,7 @@ from uniedit_jax.pipeline.checked_edit import resolve_injections, resolve_invers
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.reports import tables
 from uniedit_jax.runtime import cost, sharding, tpu
-from uniedit_jax.runtime.faults import Faults, told_in_one_line
+from uniedit_jax.runtime.faults import Faults
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/batch.py', lock_config=True)
 _TOPOLOGY = flags.DEFINE_list(
@@ -134,7 +135,7 @@ def _too_large(topology, why):
 
 def main(_):
   """Compiles for every topology and prints a table in Markdown, line by line."""
-  with told_in_one_line('compile_tpu'):
+  with in_one_line():
     request = read_request(_CONFIG.value)
     # Unknown topologies are refused before the first, long, compilation.
     for topology in _TOPOLOGY.value:

@@ -1,4 +1,4 @@
-"""What the commands share: flags, failures in one line, stops in order, and DONE at the end."""
+"""Runs commands: flags, failures told in one line, orderly stops, and DONE at the end."""
 
 import contextlib
 import gc
@@ -104,8 +104,8 @@ def in_one_line(workdir=None, finished=lambda: ''):
       (workdir / ERROR_FILE).unlink(missing_ok=True)
   except KeyboardInterrupt as stopped:
     number = signal.SIGTERM if isinstance(stopped, Stopped) else signal.SIGINT
-    told = finished() if workdir else ''
-    _end(f'stopped: {told} finished; {GOES_ON}' if told else 'stopped', 128 + number)
+    done = finished() if workdir else ''
+    _end(f'stopped: {done} finished; {GOES_ON}' if done else 'stopped', 128 + number)
   except Exception as error:
     text = line_of(error)
     if workdir:
@@ -153,7 +153,7 @@ def _parse(arguments):
 
 
 def _config_path(arguments):
-  """What --config is given, with its form, or ''."""
+  """The value of the flag --config, a path and perhaps a form, or ''."""
   for given, following in zip(arguments, [*arguments[1:], ''], strict=True):
     name, is_joined, value = given.partition('=')
     if name in ('--config', '-config'):

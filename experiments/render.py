@@ -11,9 +11,9 @@ import sys
 from absl import app, flags
 from etils import epath
 
+from experiments.launch import in_one_line
 from uniedit_jax.media import video
 from uniedit_jax.reports.clips import write_mask
-from uniedit_jax.runtime.faults import told_in_one_line
 from uniedit_jax.sprites.model import CONFIG
 from uniedit_jax.sprites.render import render
 from uniedit_jax.sprites.scenes import ATTRIBUTES, Scene
@@ -30,7 +30,7 @@ def main(_):
     sys.exit(f'--pixels is {FLAGS.pixels}; accepted: even numbers from 16 on')
   attributes = {name: FLAGS[name].value for name in ATTRIBUTES}
   scene = Scene(**attributes)
-  with told_in_one_line('render'):
+  with in_one_line():
     rendering, folder = render(scene, FLAGS.pixels), epath.Path(FLAGS.out).expanduser()
     video.write_mp4(folder / 'clip.mp4', rendering.frames, CONFIG.fps)
     write_mask(folder / 'masks', rendering.masks)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from uniedit_jax.runtime.files import is_remote
+from uniedit_jax.runtime.files import is_gone, is_remote, read_json
 
 EXPIRES = 600  # seconds after which a claim without a sign of life is nobody's
 REFRESH = 60  # seconds between signs of life
@@ -72,9 +72,9 @@ class Claims:
 
   def _is_stale(self, path):
     try:
-      claim = json.loads(path.read_text())
+      claim = read_json(path)
       # Our own process does not claim twice: it is one of an earlier container with its number.
-      if claim['host'] == self._host and (claim['pid'] == os.getpid() or _is_gone(claim['pid'])):
+      if claim['host'] == self._host and (claim['pid'] == os.getpid() or is_gone(claim['pid'])):
         return True
       return time.time() - claim['time'] > EXPIRES
     except FileNotFoundError:
@@ -87,13 +87,3 @@ class Claims:
       with self._lock, contextlib.suppress(OSError):
         for name in self._held:
           self._path(name).write_text(self._text())
-
-
-def _is_gone(pid):
-  try:
-    os.kill(pid, 0)
-  except ProcessLookupError:
-    return True
-  except OSError:
-    pass
-  return False

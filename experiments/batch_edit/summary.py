@@ -2,13 +2,13 @@
 
 import collections
 import contextlib
-import json
 
 from etils import epath
 
 from uniedit_jax.reports import edit_set, page, tables
 from uniedit_jax.reports.page import escape
 from uniedit_jax.runtime import sharding
+from uniedit_jax.runtime.files import read_json
 from uniedit_jax.runtime.workdir import write_json
 
 STYLE = """table { overflow-wrap: normal; }
@@ -101,8 +101,8 @@ def _read(folder, name):
   if not (folder / 'error.json').exists():
     return {'id': name, 'state': 'pending'}, None
   row = {'id': name, 'state': 'failed', 'error': 'error.json cannot be read'}
-  with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-    row['error'] = str(json.loads((folder / 'error.json').read_text())['error'])
+  with contextlib.suppress(OSError, ValueError, KeyError):
+    row['error'] = str(read_json(folder / 'error.json')['error'])
   return row, None
 
 

@@ -16,6 +16,7 @@ from uniedit_jax.models.presets import LAVIE
 from uniedit_jax.pipeline.check import read_model_config
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.fields import bound_faults
 
 
 class BenchmarkRequest(NamedTuple):
@@ -65,8 +66,7 @@ def read_benchmark(config):
   faults.unless(sound, f'cases is {config.cases}; accepted: some of {CASES}')
   counts = {'steps': config.steps, 'repeats': config.repeats}
   counts |= {f'null_text.{name}': config.null_text[name] for name in ('steps', 'inner_steps')}
-  for name, count in counts.items():
-    faults.unless(0 < count <= 1000, f'{name} is {count}; accepted: 1 to 1000')
+  faults += bound_faults(counts, dict.fromkeys(counts, (1, 1000))).values()
   sound = config.rows and all(type(rows) is int and 0 < rows <= 1000 for rows in config.rows)
   faults.unless(sound, f'rows is {config.rows}; accepted: numbers from 1 to 1000')
 

@@ -2,18 +2,13 @@
 
 from typing import NamedTuple
 
-from experiments.requests.sprites import read_world_model
+from experiments.requests import sprites
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.fields import bound_faults
-from uniedit_jax.sprites.scoring import SPLITS
 
-BOUNDS = {
-  'split': tuple(SPLITS),
-  'source_prompt': ('caption', 'null'),
-  'seed': (0, 2**32 - 1),
-  'per_motion': (1, 10**4),
-}
+BOUNDS = {name: sprites.BOUNDS[name] for name in ('split', 'source_prompt', 'seed')}
+BOUNDS |= {'per_motion': (1, 10**4)}
 
 
 class EvidenceRequest(NamedTuple):
@@ -33,7 +28,7 @@ class EvidenceRequest(NamedTuple):
 def read_evidence(config):
   """Checks the config: `EvidenceRequest`; raises FaultsError that lists all faults."""
   faults = Faults()
-  model_config = read_world_model(config.checkpoint, faults)
+  model_config = sprites.read_world_model(config.checkpoint, faults)
   faults += bound_faults(config.to_dict(), BOUNDS).values()
   faults.unless(0.5 < config.clear <= 1, f'clear is {config.clear}; accepted: above 0.5, at most 1')
   if model_config:

@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
   @property
   def name(self):
-    """What a message calls it."""
+    """The name of the line in messages."""
     line = f'line {self.number}'
     return line if self.id == line else f'{line} ({self.id})'
 
@@ -121,7 +121,7 @@ def _decode(path):
 
 
 def _id_fault(name, seen, number):
-  """What is wrong with an id, or ''; `seen` has the earlier ones as file systems compare them."""
+  """The fault of an id, in words, or ''; `seen` has the earlier ids, regardless of case."""
   if not (isinstance(name, str) and re.fullmatch(r'[\w-][\w.-]*', name)):
     return f'id is {shown(name)}; accepted: letters, digits, _, - and ., no . first'
   if (size := len(name.encode())) > LONGEST_ID:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 from experiments.requests.edit import request_of
+from uniedit_jax.pipeline import values
 from uniedit_jax.pipeline.check import read_model_config
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime import checkpoint, fields
@@ -16,7 +17,7 @@ TASKS = ('motion', 'appearance')
 BOUNDS = {
   'split': tuple(scoring.SPLITS),
   'source_prompt': ('caption', 'null'),
-  'seed': (0, 2**32 - 1),
+  'seed': values.BOUNDS['seed'],
   'per_kind': (1, 10**4),
   'text_to_video.clips': (0, 10**5),
   'text_to_video.batch': (1, 1000),

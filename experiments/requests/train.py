@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from uniedit_jax.pipeline import values
 from uniedit_jax.pipeline.model import resolve_dtype
 from uniedit_jax.runtime import checkpoint, fields
 from uniedit_jax.runtime.faults import Faults
@@ -14,7 +15,7 @@ LOOKS = 12  # clips in a validation picture
 # The lowest and highest value of each number, and all values of a name.
 BOUNDS = {
   'part': tuple(PARTS),
-  'seed': (0, 2**32 - 1),
+  'seed': values.BOUNDS['seed'],
   'warmup': (1, 10**6),
   'ema': (0, 1),
   'max_minutes': (0, 10**6),

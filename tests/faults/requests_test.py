@@ -22,6 +22,14 @@ from uniedit_jax.sprites.model import CONFIG
 INF, NAN = float('inf'), float('nan')
 
 
+def assert_refused(read, config, field, value):
+  """`read` refuses the config with this value, and names the field."""
+  config.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=field) as caught:
+    read(config)
+  assert 'accepted' in str(caught.value)
+
+
 def deep(depth):
   value = ()
   for _ in range(depth):
@@ -157,10 +165,7 @@ def test_a_home_in_a_path_is_found(tmp_path, monkeypatch):
 def test_a_field_of_a_generation(field, value):
   config = generate.get_config()
   config.checkpoint, config.prompt = 'sprites', 'a red square'
-  config.update_from_flattened_dict({field: value})
-  with pytest.raises(ValueError, match=field) as caught:
-    read_generation(config)
-  assert 'accepted' in str(caught.value)
+  assert_refused(read_generation, config, field, value)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +195,7 @@ def test_a_field_of_a_generation(field, value):
   ],
 )
 def test_a_field_of_a_training(module, field, value):
-  config = module.get_config()
-  config.update_from_flattened_dict({field: value})
-  with pytest.raises(ValueError, match=field) as caught:
-    read_training(config)
-  assert 'accepted' in str(caught.value)
+  assert_refused(read_training, module.get_config(), field, value)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_homes_are_shortened(workdir):
     'checkpoint': '/data/home/x',
     'workdir': '/root',
   }
-  run = RUN | {'warnings': ['/home/ada/in/a.png is small'], 'paths': [['/root/x']]}
+  run = RUN | {'warnings': ['/home/ada/in/a.png is small'], 'paths': [[f'{paths["workdir"]}/x']]}
   (workdir / 'config.json').write_text(json.dumps(paths))
   (workdir / 'run.json').write_text(json.dumps(run))
   page = text(write(workdir))

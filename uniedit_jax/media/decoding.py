@@ -164,16 +164,8 @@ def decode(name, info, frames, start=0, stride=1):
   # The explicit size also holds for streams whose size changes.
   chain += f'scale={info.width}:{info.height}'
   command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *_input(name), '-vf', chain]
-  command += [
-    '-map',
-    f'0:V:{info.stream}',
-    *EVERY_FRAME,
-    '-frames:v',
-    str(frames),
-    '-f',
-    'rawvideo',
-  ]
-  command += ['-pix_fmt', 'rgba' if info.alpha else 'rgb24', '-']
+  command += ['-map', f'0:V:{info.stream}', *EVERY_FRAME, '-frames:v', str(frames)]
+  command += ['-f', 'rawvideo', '-pix_fmt', 'rgba' if info.alpha else 'rgb24', '-']
   shape = info.height, info.width, channels
   quiet = {'stdin': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
   with subprocess.Popen(command, stdout=subprocess.PIPE, **quiet) as ffmpeg:

@@ -138,10 +138,10 @@ def _array(name, needed):
   else:
     masks = np.load(name, mmap_mode='r', allow_pickle=False)
   shape = getattr(masks, 'shape', ())
-  for axis in (-1, 1):
-    if len(shape) == 4 and shape[axis] == 1:
-      masks, shape = np.squeeze(masks, axis), ()
-  shape = getattr(masks, 'shape', ())
+  channel = next((axis for axis in (-1, 1) if len(shape) == 4 and shape[axis] == 1), None)
+  if channel is not None:
+    masks = np.squeeze(masks, channel)
+    shape = masks.shape
   found = f'its array is {getattr(masks, "dtype", "text")}{list(shape)}'
   if len(shape) != 3 or not masks.size or masks.dtype.kind not in 'buif':
     raise ValueError(f'{found}, not numbers of shape [F, H, W]')

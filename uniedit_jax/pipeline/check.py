@@ -143,9 +143,9 @@ def read_model_config(folder, faults):
   wrong = Faults()
   path = wrong.attempt(lambda: checkpoint.locate(folder) / 'config.json', field='checkpoint')
   if folder and path and wrong.attempt(path.exists, field='checkpoint'):
-    faults.attempt(checkpoint.check, folder)
-    # What does not fit it is a fault too, though parts are missing.
-    return Faults().attempt(checkpoint.read_config, folder)
+    # What does not fit the config is a fault too, though parts are missing.
+    config = faults.attempt(checkpoint.check, folder)
+    return config or Faults().attempt(checkpoint.read_config, folder)
   if wrong:
     faults += wrong
     return None

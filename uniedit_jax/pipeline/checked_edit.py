@@ -23,6 +23,8 @@ from uniedit_jax.runtime.faults import Faults
 
 # Fields in which settings of one source clip may differ: data of the same program.
 FREE = ('target_prompt', 'preset', *INJECTION_NAMES)
+# Kept, as thousands of edits of a batch differ in prompts alone.
+_plan_edit = functools.lru_cache(maxsize=64)(plan_edit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,16 +201,16 @@ def plan_settings(edit, targets, settings):
   )
 
   def plan(settings, wanted, masked=False, exact=request.plan == 'exact'):
-    return _plan(
+    return _plan_edit(
       request.task,
       tuple(settings),
       steps,
       inputs,
-      tuple(wanted),
-      masked,
-      edit.model_config.unet.blocks,
-      request.rows_per_pass,
-      exact,
+      wanted=tuple(wanted),
+      masked=masked,
+      blocks=edit.model_config.unet.blocks,
+      rows_per_pass=request.rows_per_pass,
+      exact_savings=exact,
     )
 
   masked = request.mask.given
@@ -220,22 +222,6 @@ def plan_settings(edit, targets, settings):
     every_row = plan(settings, wanted_kinds(request), masked, exact=False)
     inspected = Inspection(request.inspect.steps, request.inspect.blocks, every_row)
   return dataclasses.replace(edit, plan=planned, search=search, inspected=inspected)
-
-
-@functools.lru_cache(maxsize=64)
-def _plan(task, settings, steps, inputs, wanted, masked, blocks, rows_per_pass, exact):
-  """`plan_edit`, kept for the next of the thousands of edits of a batch that differ in prompts."""
-  return plan_edit(
-    task,
-    settings,
-    steps,
-    inputs,
-    wanted=wanted,
-    masked=masked,
-    blocks=blocks,
-    rows_per_pass=rows_per_pass,
-    exact_savings=exact,
-  )
 
 
 def join(edits):

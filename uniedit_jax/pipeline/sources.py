@@ -10,6 +10,7 @@ from etils import epath
 from uniedit_jax.media import camera, masks, video
 from uniedit_jax.media.frames import crop_middle, resize_bilinear, to_rgb
 from uniedit_jax.pipeline.request import is_array, is_auto, is_given
+from uniedit_jax.pipeline.values import MEDIA
 from uniedit_jax.runtime import checkpoint, digests
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.files import path_fault
@@ -17,8 +18,7 @@ from uniedit_jax.runtime.files import path_fault
 # Clips that come with the package go by name (write ./name for a file called so).
 SHIPPED_CLIPS = {'sprites': 'sprites/clip.mp4'}
 SIDES = 'source', 'target'
-# Fields of configs whose values are paths of clips and masks, and of checkpoints.
-MEDIA = ('video', 'image', 'mask.source', 'mask.target')
+# Fields of configs whose values are checkpoints.
 CHECKPOINTS = ('checkpoint', 'metrics.clip', 'vae', 'init')
 
 

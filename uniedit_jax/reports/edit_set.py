@@ -12,8 +12,8 @@ from etils import epath
 
 from uniedit_jax.metrics.statistics import interval
 from uniedit_jax.reports import tables
-from uniedit_jax.runtime.faults import line_of, shown
-from uniedit_jax.runtime.files import write_text
+from uniedit_jax.runtime.faults import line_of
+from uniedit_jax.runtime.files import read_json, write_text
 
 TITLES = {'motion': 'Motion edits', 'appearance': 'Structure-preserving edits'}
 FILES = 'config', 'metrics'  # what the tables read of an edit
@@ -82,11 +82,9 @@ def read_item(folder, names=FILES):
   for name in names:
     path = folder / f'{name}.json'
     try:
-      found[name] = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+      found[name] = read_json(path)
+    except (OSError, ValueError) as error:
       raise ValueError(f'{path.name} cannot be read ({line_of(error)})') from error
-    if not isinstance(found[name], dict):
-      raise ValueError(f'{path.name} holds {shown(found[name])}; accepted: an object')
   if found['config'].get('task') not in TITLES or not set(CLIP) <= set(found['config']):
     raise ValueError('config.json lacks fields of an edit')
   if not all(

@@ -65,11 +65,16 @@ def is_left_over(path):
   if owner[1] != HOST:
     modified = epath.Path(path).stat().mtime
     return bool(modified) and time.time() - modified > UNFINISHED_SECONDS
+  return is_gone(int(owner[2]))
+
+
+def is_gone(process):
+  """Whether no process of this host has the number."""
   try:
-    os.kill(int(owner[2]), 0)
+    os.kill(process, 0)
   except ProcessLookupError:
     return True
-  except PermissionError:
+  except OSError:  # it is another user's
     pass
   return False
 
@@ -131,8 +136,7 @@ def read_text(path):
     ValueError: it is in another encoding, or a Git LFS pointer.
   """
   refuse_pointer(path)
-  with epath.Path(path).open('rb') as file:
-    return file.read().decode('utf-8-sig')
+  return _decoded(path)
 
 
 def read_json(path, kind=dict):
@@ -144,12 +148,17 @@ def read_json(path, kind=dict):
   """
   refuse_pointer(path)
   try:
-    content = json.loads(read_text(path))
+    content = json.loads(_decoded(path))
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{path} is no JSON ({error}); accepted: a whole file of JSON') from error
   if not isinstance(content, kind):
     raise ValueError(f'{path} holds {str(content)[:80]}; accepted: a JSON {kind.__name__}')
   return content
+
+
+def _decoded(path):
+  with epath.Path(path).open('rb') as file:
+    return file.read().decode('utf-8-sig')
 
 
 def write_text(path, text):
