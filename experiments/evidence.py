@@ -47,14 +47,14 @@ def run(request, workdir):
   taps = tuple(f'{block}/{kind}_map' for block in range(len(grids)) for kind in kinds)
   apply, params, rows = unet_apply(model.config, dtype), model.params['unet'], []
   for timestep in request.timesteps:
-    alpha, found = model.config.schedule.alphas_cumprod[timestep], []
+    (signal, power), found = np.float32(model.config.schedule.train_levels[timestep]), []
     with log.phase(f'timestep {timestep}'):
       for clean, noise, text in log.steps('maps')(samples):
-        noisy = np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise
+        noisy = np.sqrt(signal) * clean + np.sqrt(power) * noise
         maps = read_maps(apply, params, noisy, np.int32(timestep), text, taps)
         found.append(jax.tree.map(np.asarray, maps))
       maps = {name: np.stack([clip[name] for clip in found]) for name in taps}
-      level = {'timestep': timestep, 'signal': round(float(alpha), 4)}
+      level = {'timestep': timestep, 'signal': round(float(signal), 4)}
       measured = attention_evidence.measure_blocks(maps, masks, grids, request.clear)
       rows += [level | row for row in measured]
       tables.write_csv(workdir / 'results.csv', rows)

@@ -65,7 +65,8 @@ def test_when_clean_latents_are_changed():
   assert [i for i, change in enumerate(changes()) if change.share.any()] == [0, 1, 2]
   assert not any(change.tone for change in changes())
   assert [i for i, change in enumerate(changes(tone=(0.8, 1.0))) if change.tone] == [16, 17, 18, 19]
-  np.testing.assert_array_equal([change.level for change in changes()], SCHEDULE.levels(20)[:20])
+  levels = np.float32(SCHEDULE.levels(20)[:20])
+  np.testing.assert_array_equal([change.level for change in changes()], levels)
   (fault,) = Rerender(warp=(0.0, 2.0)).faults(setup)
   assert fault.startswith('baseline.warp is (0.0, 2.0); accepted: (first, last)')
 
@@ -74,10 +75,10 @@ def test_when_clean_latents_are_changed():
 @pytest.mark.parametrize('share', [0.0, 0.3, 1.0])
 def test_a_step_goes_on_from_the_changed_clean_latents(rng, tone, share):
   x, epsilon = rng.standard_normal((2, 2, 3, 4, 5, 4)).astype(np.float32)  # two branches
-  before, after = 0.3, 0.4
+  before, after = np.float32([[0.3, 0.6], [0.4, 0.5]])
   warp = rng.integers(20, size=(3, 20)).astype(np.int32)
   share = np.float32(share * rng.random((3, 4, 5, 1)))
-  clean = (x - np.sqrt(1 - before) * epsilon) / np.sqrt(before)
+  clean = (x - np.sqrt(before[1]) * epsilon) / np.sqrt(before[0])
   changed = np.zeros_like(clean)
   for branch in range(2):
     first = clean[branch, 0].reshape(20, 4)
@@ -88,10 +89,10 @@ def test_a_step_goes_on_from_the_changed_clean_latents(rng, tone, share):
       weight = share[frame].reshape(20, 1)
       mixed = weight * first[warp[frame]] + (1 - weight) * tokens
       changed[branch, frame] = mixed.reshape(4, 5, 4)
-  change = CleanEdit(np.float32(before), np.bool_(tone), warp, share)
+  change = CleanEdit(before, np.bool_(tone), warp, share)
   found = ddim_update(before, after)(x, change(x, epsilon), epsilon)
   # The tolerance covers the 1e-5 that is added to the deviation.
-  assert agreement(found, np.sqrt(after) * changed + np.sqrt(1 - after) * epsilon) < 1e-4
+  assert agreement(found, np.sqrt(after[0]) * changed + np.sqrt(after[1]) * epsilon) < 1e-4
 
 
 @pytest.fixture(scope='module')
@@ -151,7 +152,7 @@ def test_every_part_is_felt(clip, edit):
 def test_nothing_to_change_changes_nothing(rng):
   x, epsilon = rng.standard_normal((2, 1, 3, 4, 4, 4)).astype(np.float32)
   nothing = CleanEdit(
-    np.float32(0.5),
+    np.float32([0.5, 0.3]),
     np.bool_(False),
     np.zeros((3, 16), np.int32),
     np.zeros((3, 4, 4, 1), np.float32),

@@ -4,6 +4,7 @@ import functools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -98,10 +99,10 @@ def test_tuning_changes_what_is_tuned_alone_and_lowers_the_loss(tiny, clip, deno
   for path, leaf in before[1].items():
     np.testing.assert_array_equal(after[1][path], leaf)
   assert all(not np.array_equal(after[0][path], leaf) for path, leaf in before[0].items())
-  alphas = SCHEDULE.alphas_cumprod
+  levels = np.float32(SCHEDULE.train_levels)
   for seed in range(100, 104):  # noise that tuning has not seen
     loss = [
-      noise_loss(denoise, *split(p), routes(), clip[0], clip[1][1], alphas, jax.random.key(seed))
+      noise_loss(denoise, *split(p), routes(), clip[0], clip[1][1], levels, jax.random.key(seed))
       for p in (tiny.params, params)
     ]
     assert loss[1] < loss[0]
@@ -114,8 +115,23 @@ def test_no_update_leaves_the_untuned_model(tiny, clip, denoise):
   # And the first update begins with its loss.
   _, losses = tune(denoise, tiny.params, *inputs, TuneAVideo(tuning_steps=1), seed=0)
   key = jax.random.fold_in(jax.random.key(0), 0)
-  expected = noise_loss(denoise, *split(tiny.params), *inputs[:3], SCHEDULE.alphas_cumprod, key)
+  levels = np.float32(SCHEDULE.train_levels)
+  expected = noise_loss(denoise, *split(tiny.params), *inputs[:3], levels, key)
   assert losses == [pytest.approx(float(expected), rel=1e-5)]
+
+
+def test_the_noise_to_predict_is_under_the_scaled_signal(clip):
+  """A model that subtracts the clip's share of the noisy latents has no loss."""
+  schedule = NoiseSchedule('scaled_linear', 0.00085, 0.012, signal_end=0.7)
+  levels = jnp.asarray(schedule.train_levels, jnp.float32)
+  signal, noise = jnp.sqrt(levels).T
+
+  def denoise(_, noisy, timestep, text):
+    return (noisy - signal[timestep] * clip[0]) / noise[timestep]
+
+  for seed in range(4):
+    loss = noise_loss(denoise, {}, {}, None, clip[0], clip[1][1], levels, jax.random.key(seed))
+    assert loss < 1e-9
 
 
 def test_the_own_frame_twice_is_plain_attention(tiny, clip):

@@ -3,6 +3,10 @@
 import numpy as np
 
 EXACT = 0.0
+# Powers of signal and noise, relative or of one: the originals multiply in other orders, one of
+# them in float64.
+LEVEL = 3e-6
+COEFFICIENT = 3e-6  # of a step between two such levels
 MODULE = 1e-6  # one module, float32
 VAE_TEXT = 1e-5  # VAE, text tower and CLIP's features against diffusers and transformers
 UNET = 3e-5  # the UNet, and one step with routing

@@ -17,8 +17,12 @@ ANIMATEDIFF = NoiseSchedule(beta_start=0.00085, beta_end=0.012)
 STABLE_DIFFUSION = NoiseSchedule('scaled_linear', 0.00085, 0.012)
 
 
-def ddim_step(latents, epsilon, alpha_from, alpha_to):
-  return ddim_update(alpha_from, alpha_to)(latents, latents, epsilon)
+# Levels (signal, noise) from noisy to clean; two powers need not add up to one.
+NOISY, MIDDLE, CLEAN = (0.1, 0.9), (0.2, 0.7), (0.6, 0.4)
+
+
+def ddim_step(latents, epsilon, level_from, level_to):
+  return ddim_update(level_from, level_to)(latents, latents, epsilon)
 
 
 def test_timesteps_are_leading_with_offset():
@@ -46,46 +50,53 @@ def test_alphas_at_known_timesteps(schedule, known):
 
 
 def test_levels_end_with_the_first_alpha_and_not_with_one():
-  levels = LAVIE.levels(50)
-  assert levels.shape == (51,)
-  np.testing.assert_array_equal(levels[:50], LAVIE.alphas_cumprod[981::-20])
-  assert levels[50] == LAVIE.alphas_cumprod[0] < 1
-  assert (np.diff(levels) > 0).all()
+  signal, noise = LAVIE.levels(50).T
+  np.testing.assert_array_equal(signal[:50], LAVIE.alphas_cumprod[981::-20])
+  assert signal[50] == LAVIE.alphas_cumprod[0] < 1
+  assert (np.diff(signal) > 0).all()
+  np.testing.assert_array_equal(noise, 1 - signal)
+
+
+def test_levels_may_end_without_noise():
+  levels = NoiseSchedule(set_alpha_to_one=True).levels(50)
+  np.testing.assert_array_equal(levels[:50], LAVIE.levels(50)[:50])
+  np.testing.assert_array_equal(levels[50], [1, 0])
 
 
 def test_ddim_step_keeps_the_clean_latents_and_the_noise(rng):
   clean, noise = rng.standard_normal((2, 3, 4))
-  at = lambda alpha: np.sqrt(alpha) * clean + np.sqrt(1 - alpha) * noise
-  np.testing.assert_allclose(ddim_step(at(0.2), noise, 0.2, 0.7), at(0.7), atol=1e-6)
+  at = lambda level: np.sqrt(level[0]) * clean + np.sqrt(level[1]) * noise
+  np.testing.assert_allclose(ddim_step(at(NOISY), noise, NOISY, CLEAN), at(CLEAN), atol=1e-6)
 
 
 def test_ddim_step_there_and_back_is_the_identity(rng):
   latents, epsilon = rng.standard_normal((2, 3, 4)).astype(np.float32)
-  there = ddim_step(latents, epsilon, 0.7, 0.2)
-  np.testing.assert_allclose(ddim_step(there, epsilon, 0.2, 0.7), latents, atol=1e-6)
-  np.testing.assert_allclose(ddim_step(latents, epsilon, 0.2, 0.2), latents, atol=1e-6)
+  there = ddim_step(latents, epsilon, CLEAN, MIDDLE)
+  np.testing.assert_allclose(ddim_step(there, epsilon, MIDDLE, CLEAN), latents, atol=1e-6)
+  np.testing.assert_allclose(ddim_step(latents, epsilon, MIDDLE, MIDDLE), latents, atol=1e-6)
 
 
 def test_obelm_is_exact_where_ddim_is_not(rng):
   """A parabola in sigma is determined by two latents and the slope at the last ones."""
   position, slope, curve = rng.standard_normal((3, 5))
 
-  def at(alpha):
-    sigma = np.sqrt((1 - alpha) / alpha)
-    return np.sqrt(alpha) * (position + slope * sigma + curve * sigma**2), slope + 2 * curve * sigma
+  def at(level):
+    signal, noise = level
+    sigma = np.sqrt(noise / signal)
+    clean = position + slope * sigma + curve * sigma**2
+    return np.sqrt(signal) * clean, slope + 2 * curve * sigma
 
-  for alphas in ((0.1, 0.3, 0.6), (0.6, 0.3, 0.1)):
-    (before, _), (latents, epsilon), (wanted, _) = map(at, alphas)
-    np.testing.assert_allclose(obelm_update(*alphas)(before, latents, epsilon), wanted, atol=1e-5)
-    assert np.abs(ddim_step(latents, epsilon, *alphas[1:]) - wanted).max() > 0.1
+  for levels in ((NOISY, MIDDLE, CLEAN), (CLEAN, MIDDLE, NOISY)):
+    (before, _), (latents, epsilon), (wanted, _) = map(at, levels)
+    np.testing.assert_allclose(obelm_update(*levels)(before, latents, epsilon), wanted, atol=1e-5)
+    assert np.abs(ddim_step(latents, epsilon, *levels[1:]) - wanted).max() > 0.1
 
 
 def test_obelm_goes_back_where_it_came_from(rng):
   before, latents, epsilon = rng.standard_normal((3, 4)).astype(np.float32)
-  after = obelm_update(0.1, 0.2, 0.4)(before, latents, epsilon)
-  np.testing.assert_allclose(
-    obelm_update(0.4, 0.2, 0.1)(after, latents, epsilon), before, atol=1e-5
-  )
+  after = obelm_update(NOISY, MIDDLE, CLEAN)(before, latents, epsilon)
+  back = obelm_update(CLEAN, MIDDLE, NOISY)(after, latents, epsilon)
+  np.testing.assert_allclose(back, before, atol=1e-5)
 
 
 def test_samplers_end_with_ddim():
@@ -100,8 +111,8 @@ def test_samplers_end_with_ddim():
 
 def test_updates_are_in_float32(rng):
   before, latents, epsilon = rng.standard_normal((3, 4)).astype(np.float16)
-  assert ddim_step(latents, epsilon, 0.2, 0.7).dtype == np.float32
-  assert obelm_update(0.1, 0.2, 0.7)(before, latents, epsilon).dtype == np.float32
+  assert ddim_step(latents, epsilon, NOISY, CLEAN).dtype == np.float32
+  assert obelm_update(NOISY, MIDDLE, CLEAN)(before, latents, epsilon).dtype == np.float32
   assert guide(latents, epsilon, 7.5).dtype == np.float32
 
 

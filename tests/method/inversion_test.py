@@ -107,9 +107,11 @@ def test_fixed_point_inversion_comes_back(clip):
   assert all(drift < 0.5 * before for before, drift in itertools.pairwise(drifts))
 
 
-def test_obelm_comes_back_exactly(clip):
+@pytest.mark.parametrize('signal_end', [1.0, 0.7])
+def test_obelm_comes_back_exactly(clip, signal_end):
   latents, text, _ = clip
-  steps, schedule = 20, NoiseSchedule('scaled_linear', 0.00085, 0.012)
+  steps = 20
+  schedule = NoiseSchedule('scaled_linear', 0.00085, 0.012, signal_end=signal_end)
   trajectory = obelm_invert(curved, {}, latents, text, Sampler(schedule, steps, 1.0))
   np.testing.assert_array_equal(trajectory[0], latents)
   timesteps, updates = schedule.timesteps(steps), sampler_updates('obelm', schedule.levels(steps))
@@ -126,9 +128,9 @@ def test_inversion_predicts_at_the_noisier_level(clip):
   trajectory = ddim_invert(
     ramp, np.float32(0.5), latents, text, unguided(3), progress=lambda i: seen.append(i) or i
   )
-  alphas, x = SCHEDULE.alphas_cumprod, latents
+  levels, x = SCHEDULE.train_levels, latents
   for i, (before, after) in enumerate([(0, 1), (1, 334), (334, 667)]):
-    x = ddim_update(alphas[before], alphas[after])(x, x, 0.5 * after / 1000 * x)
+    x = ddim_update(levels[before], levels[after])(x, x, 0.5 * after / 1000 * x)
     assert agreement(trajectory[i + 1], x) < 1e-5
   np.testing.assert_array_equal(trajectory[0], latents)
   assert seen == [range(3)]

@@ -72,8 +72,8 @@ def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_p
     updated = plan.steps[step].updated
     for k, branch in enumerate(plan.branches):
       if branch in looks[step].predicted and updated[k]:
-        level, now = levels[step], latents[step][k]
-        noise = (now - np.sqrt(level) * looks[step].predicted[branch]) / np.sqrt(1 - level)
+        (signal, power), now = levels[step], latents[step][k]
+        noise = (now - np.sqrt(signal) * looks[step].predicted[branch]) / np.sqrt(power)
         following = ddim_update(*levels[step : step + 2])(now, now, noise)
         assert agreement(following, latents[step + 1][k]) < 10 * UNET, (step, branch)
         compared += 1

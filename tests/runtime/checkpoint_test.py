@@ -146,6 +146,8 @@ def test_config_is_strict():
 def test_files_from_before_a_field_mean_what_was_then():
   data = json.loads(CONFIG.to_json())
   assert data['unet'].pop('frame_positions') == 0
+  added = {'signal_end': 1.0, 'signal_steps': 400, 'set_alpha_to_one': False}
+  assert {name: data['schedule'].pop(name) for name in added} == added
   assert ModelConfig.from_json(json.dumps(data)) == CONFIG
 
 

@@ -68,7 +68,7 @@ class CleanEdit(NamedTuple):
   """Edits the predicted clean latents: first-frame AdaIN and warp (Rerender-A-Video).
 
   Attributes:
-    level: f32[], alphas_cumprod of the latents before the step.
+    level: f32[2], the powers of signal and noise in the latents before the step.
     tone: bool[], whether every frame gets mean and deviation of each channel of the first.
     warp: i32[F, H W], the token of the first frame that is seen at each token.
     share: f32[F, H, W, 1], the weight of the warped first frame, after the change of tone.
@@ -81,7 +81,8 @@ class CleanEdit(NamedTuple):
 
   def __call__(self, latents, epsilon):
     """The latents f32[*b, F, H, W, C] from which `epsilon` points to the edited clean latents."""
-    clean = (latents - jnp.sqrt(1 - self.level) * epsilon) / jnp.sqrt(self.level)
+    signal, noise = self.level
+    clean = (latents - jnp.sqrt(noise) * epsilon) / jnp.sqrt(signal)
     mean, deviation = (f(clean, axis=(-3, -2), keepdims=True) for f in (jnp.mean, jnp.std))
     first = lambda x: x[..., :1, :, :, :]
     toned = (clean - mean) / (deviation + 1e-5) * first(deviation) + first(mean)
@@ -89,4 +90,4 @@ class CleanEdit(NamedTuple):
     tokens = first(clean).reshape(*clean.shape[:-4], -1, clean.shape[-1])
     warped = jnp.take(tokens, self.warp, axis=-2, mode='clip').reshape(clean.shape)
     changed = changed + self.share * (warped - changed)
-    return latents + jnp.sqrt(self.level) * (changed - clean)
+    return latents + jnp.sqrt(signal) * (changed - clean)

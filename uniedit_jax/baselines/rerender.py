@@ -81,7 +81,7 @@ class Rerender(plug_and_play.Shares):
 
   def clean_edits(self, setup, schedule, tokens, seen):
     """The `CleanEdit` of every step of a `Setup`; tokens, seen: results of `latent_warp`."""
-    levels = schedule.levels(setup.steps)
+    levels = np.float32(schedule.levels(setup.steps))
     return [
       CleanEdit(
         level=levels[i],

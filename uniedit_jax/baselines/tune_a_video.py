@@ -120,12 +120,16 @@ def _optimizer(learning_rate):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def noise_loss(denoise, tuned, frozen, routes, latents, text, alphas, key):
-  """The mean squared error of the clip's predicted noise at one random timestep, f32[]."""
+def noise_loss(denoise, tuned, frozen, routes, latents, text, levels, key):
+  """The mean squared error of the clip's predicted noise at one random timestep, f32[].
+
+  The `levels` are f32[train_steps, 2], of all timesteps; other arguments as of `tune`.
+  """
   time_key, noise_key = jax.random.split(key)
-  timestep = jax.random.randint(time_key, (), 0, len(alphas))
+  timestep = jax.random.randint(time_key, (), 0, len(levels))
   noise = jax.random.normal(noise_key, latents.shape)
-  noisy = jnp.sqrt(alphas[timestep]) * latents + jnp.sqrt(1 - alphas[timestep]) * noise
+  signal_power, noise_power = levels[timestep]
+  noisy = jnp.sqrt(signal_power) * latents + jnp.sqrt(noise_power) * noise
   params = traverse_util.unflatten_dict(frozen | tuned)
   return jnp.mean((denoise((params, routes), noisy, timestep, text) - noise) ** 2)
 
@@ -163,8 +167,8 @@ def tune(denoise, params, routes, latents, text, schedule, options, seed, progre
   tuned = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.float32), tuned)
   optimizer, key = _optimizer(options.learning_rate), jax.random.key(seed)
   state, losses = optimizer.init(tuned), []
-  latents, alphas = jnp.asarray(latents, jnp.float32), jnp.asarray(schedule.alphas_cumprod)
-  inputs = (frozen, routes, latents, text, alphas)
+  latents, levels = (jnp.asarray(x, jnp.float32) for x in (latents, schedule.train_levels))
+  inputs = (frozen, routes, latents, text, levels)
   for i in progress(range(options.tuning_steps)):
     step_key = jax.random.fold_in(key, i)
     tuned, state, loss = _update(denoise, optimizer, tuned, state, *inputs, step_key)

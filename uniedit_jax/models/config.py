@@ -14,7 +14,12 @@ from uniedit_jax.models.vae import VAE, VAEConfig
 
 PARTS = ('unet', 'vae', 'text')
 # Defaults for fields missing from older config.json files.
-LATER = {'unet.frame_positions': 0}
+LATER = {
+  'unet.frame_positions': 0,
+  'schedule.signal_end': 1.0,
+  'schedule.signal_steps': 400,
+  'schedule.set_alpha_to_one': False,
+}
 # Least and most of the numbers of a field, of each in a tuple; beyond them no model of the kind is.
 ACCEPTED = {
   'channels': (1, 8192),
@@ -40,6 +45,8 @@ ACCEPTED = {
   'train_steps': (2, 10**5),
   # Even with as many steps as there are, the noisiest is one of the training's.
   'offset': (0, 1),
+  'signal_end': (1e-3, 1.0),
+  'signal_steps': (2, 10**5),
   'frames': (1, 4096),
   'height': (1, 16384),
   'fps': (1, 240),

@@ -44,6 +44,14 @@ LAVIE = ModelConfig(
   fps=8,
 )
 
+# The noise schedules of other text-to-video models. ModelScope's is ZeroScope's too, and that of
+# AnimateDiff's own code: in diffusers, the last level is that of timestep 0, as everywhere else.
+MODELSCOPE_SCHEDULE = NoiseSchedule('scaled_linear', 0.00085, 0.012)
+VIDEOCRAFTER2_SCHEDULE = NoiseSchedule(
+  'scaled_linear', 0.00085, 0.012, signal_end=0.7, signal_steps=400
+)
+ANIMATEDIFF_SCHEDULE = NoiseSchedule('linear', 0.00085, 0.012, set_alpha_to_one=True)
+
 # A model of LaVie's family that runs in seconds on a CPU.
 SMALL = ModelConfig(
   name='small',

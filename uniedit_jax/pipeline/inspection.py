@@ -73,7 +73,7 @@ def look(network, latents, inspection, step, sampler, conditioning):
   planned, count = plan.steps[step], len(plan.steps)
   taps = tuple(f'{block}/{name}' for block in inspection.blocks for name in MAPS)
   timestep = sampler.schedule.timesteps(count)[step]
-  level = sampler.schedule.levels(count)[step]
+  signal, noise = np.float32(sampler.schedule.levels(count)[step])
   apply, params, _ = network
   texts, masks = conditioning.texts, conditioning.masks
   passes = [
@@ -81,7 +81,7 @@ def look(network, latents, inspection, step, sampler, conditioning):
   ]
   epsilon, tapped = jax.tree.map(lambda *parts: np.concatenate(parts), *passes)
   epsilon = guide(epsilon[planned.uncond], epsilon[planned.cond], sampler.guidance)
-  predicted = (latents - np.sqrt(1 - level) * np.asarray(epsilon)) / np.sqrt(level)
+  predicted = (latents - np.sqrt(noise) * np.asarray(epsilon)) / np.sqrt(signal)
   by_branch = lambda rows: dict(zip(plan.branches, rows, strict=True))
   maps = {
     block: {name: by_branch(tapped[f'{block}/{name}'][planned.cond]) for name in MAPS}

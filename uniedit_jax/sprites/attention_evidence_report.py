@@ -32,7 +32,7 @@ def plot(path, rows, grids):
 
   Args:
     path: of the png.
-    rows: as for `write_table`, with 'signal' (alphas_cumprod of the timestep) too.
+    rows: as for `write_table`, with 'signal' (its power at the timestep) too.
     grids: the (H, W) of every block.
   """
   # Late, as it takes seconds.

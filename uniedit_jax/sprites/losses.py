@@ -73,7 +73,7 @@ def localization(maps, words, coverage):
 def denoising_loss(unet, text_encoder, schedule, blocks, weight):
   """The error of the predicted noise, on clips and on single frames (without temporal attention).
 
-  With signal power a, a sample weighs sqrt(max((1 - a) / a, 1)); timesteps are drawn in proportion
+  A sample weighs sqrt(max(noise / signal, 1)), a ratio of powers; timesteps are drawn in proportion
   to themselves, stratified over the batch. The noisiest steps decide the content, and plain
   weighting neglects them.
 
@@ -96,8 +96,8 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
     A loss whose params are {'unet', 'text'} and whose batch has 'clips' or 'images' or both, each
     `Samples`.
   """
-  alphas = jnp.asarray(schedule.alphas_cumprod)
-  weights = jnp.sqrt(jnp.maximum((1 - alphas) / alphas, 1))
+  signals, noises = jnp.asarray(schedule.train_levels.T, jnp.float32)
+  weights = jnp.sqrt(jnp.maximum(noises / signals, 1))
   taps = tuple(f'{block}/text_map' for block in blocks)
   per_sample = lambda x: x[:, None, None, None, None]
 
@@ -114,15 +114,15 @@ def denoising_loss(unet, text_encoder, schedule, blocks, weight):
     time_key, noise_key = jax.random.split(key)
     size, starts = len(samples.latents), round(STARTS * len(samples.latents))
     timesteps = draw_timesteps(time_key, starts, size - starts)
-    alpha = per_sample(alphas[timesteps])
+    signal_power, noise_power = per_sample(signals[timesteps]), per_sample(noises[timesteps])
     noise = jax.random.normal(noise_key, samples.latents.shape)
-    diffuse = lambda latents: jnp.sqrt(alpha) * latents + jnp.sqrt(1 - alpha) * noise
+    diffuse = lambda latents: jnp.sqrt(signal_power) * latents + jnp.sqrt(noise_power) * noise
     index = per_sample(jnp.arange(size))
     start = jnp.where(index % 2, noise, diffuse(samples.others))
     noisy = jnp.where(index < starts, start, diffuse(samples.latents))
 
     # The target is `noise` for all but the starts.
-    target = (noisy - jnp.sqrt(alpha) * samples.latents) / jnp.sqrt(1 - alpha)
+    target = (noisy - jnp.sqrt(signal_power) * samples.latents) / jnp.sqrt(noise_power)
     text = text_encoder.apply({'params': params['text']}, samples.tokens)
     denoise = functools.partial(unet.apply, {'params': params['unet']}, temporal=temporal)
 
