@@ -96,7 +96,8 @@ def read_vae_config(sd):
 def read_text_config(sd):
   """`TextConfig` of a diffusers folder."""
   names = 'text_encoder/config.json', 'tokenizer/vocab.json'
-  return published.text_config(*(files.read_json(sd / name) for name in names))
+  data, vocabulary = (files.read_json(sd / name) for name in names)
+  return published.text_config(data, vocabulary, published.pad_id(sd / 'tokenizer', vocabulary))
 
 
 def infer_unet_config(state, groups):

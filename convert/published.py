@@ -27,6 +27,7 @@ TEXT_SIZES = {
   'positions': 'max_position_embeddings',
   'bos': '<|startoftext|>',
   'eos': '<|endoftext|>',
+  'activation': 'hidden_act',
 }
 INTEGERS = ('I64', 'I32', 'I16', 'I8', 'U8', 'BOOL')  # of constants, such as ids of positions
 
@@ -47,18 +48,43 @@ def accept(data, key, value):
     raise ValueError(f'{key} is {data[key]!r}; accepted: {value!r}')
 
 
-def text_config(data, vocabulary):
+def text_config(data, vocabulary, pad=-1):
   """`TextConfig` of a text tower.
 
   Args:
     data: dict, its config.
-    vocabulary: dict {token: id}; bos_token_id and eos_token_id are wrong in many configs of 2022.
+    vocabulary: dict {token: id}; the ids of special tokens are wrong in many configs of 2022.
+    pad: as in `TextConfig`; see `pad_id`.
 
   Raises:
     ValueError: a size is missing, or the tower is of another kind.
   """
-  accept(data, 'hidden_act', 'quick_gelu')
-  return read_sizes(clip_text.TextConfig, vocabulary | data, TEXT_SIZES)
+  defaults = {'activation': 'quick_gelu', 'pad': pad}
+  return read_sizes(clip_text.TextConfig, vocabulary | data, TEXT_SIZES, defaults)
+
+
+def pad_id(tokenizer, vocabulary):
+  """`TextConfig.pad` of a tokenizer's folder, as transformers reads it.
+
+  Args:
+    tokenizer: `epath.Path` of the folder; without settings, the end token pads.
+    vocabulary: dict {token: id}.
+
+  Raises:
+    ValueError: the token is not in the vocabulary.
+  """
+  names = ('tokenizer_config.json', 'special_tokens_map.json')
+  settings, tokens = (
+    files.read_json(tokenizer / name) if (tokenizer / name).exists() else {} for name in names
+  )
+  # Stable Diffusion 2's two files differ. Newer ones say everything in the first.
+  token = (settings if 'added_tokens_decoder' in settings else settings | tokens).get('pad_token')
+  token = token.get('content') if isinstance(token, dict) else token
+  if token in (None, TEXT_SIZES['eos']):
+    return -1
+  if token not in vocabulary:
+    raise ValueError(f'pad_token is {token!r}; accepted: a token of vocab.json')
+  return vocabulary[token]
 
 
 def read_sizes(cls, data, names, defaults=()):

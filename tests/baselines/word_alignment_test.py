@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from tests.helpers.setups import TOKENIZER
+from tests.helpers.setups import TOKENIZER, WORDS
 from uniedit_jax.baselines.word_alignment import align, refine, replace
+from uniedit_jax.models.clip_text import TextConfig
+from uniedit_jax.models.tokenizers import WordTokenizer
 
-
-def encode(*prompts):
-  return TOKENIZER.encode(list(prompts))
+# It pads with a word of the prompts, as OpenCLIP's does with "!".
+PADDED = WordTokenizer(WORDS, TextConfig(vocabulary=10, positions=7, bos=8, eos=9, pad=0))
 
 
 @pytest.mark.parametrize(
@@ -23,20 +24,23 @@ def encode(*prompts):
   ],
 )
 def test_alignment(source, target, expected):
-  assert align(*encode(source, target)).tolist() == expected
+  for tokenizer in (TOKENIZER, PADDED):
+    ids = tokenizer.encode([source, target])
+    assert align(*ids, tokenizer.end).tolist() == expected
 
 
 def test_refine_takes_what_has_a_source_and_keeps_the_rest():
-  taken, kept = refine(*encode('a cat on grass', 'a red cat on grass'))
+  taken, kept = refine(TOKENIZER, 'a cat on grass', 'a red cat on grass')
   assert kept.tolist() == [0, 0, 1, 0, 0, 0, 0]
   np.testing.assert_array_equal(taken.sum(0), 1 - kept)
   assert [int(taken[:, j].argmax()) for j in (0, 1, 3, 4, 5, 6)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_replace_pairs_words_by_their_places():
-  taken, kept = replace(TOKENIZER, 'a cat on grass', 'a dog on grass')
-  np.testing.assert_array_equal(taken, np.eye(7))
-  assert not kept.any()
+  for tokenizer in (TOKENIZER, PADDED):
+    taken, kept = replace(tokenizer, 'a cat on grass', 'a dog on grass')
+    np.testing.assert_array_equal(taken, np.eye(7))
+    assert not kept.any()
 
 
 def test_replace_spreads_words_over_their_tokens():

@@ -68,9 +68,10 @@ def weight(name, shape, salt=0):
   return z / np.float32(np.sqrt(np.prod(shape[1:])))
 
 
-def state_dict(manifest):
-  """The state dict {torch name: f32 in torch layout} of a manifest."""
+def state_dict(manifest, part=None):
+  """The state dict {torch name: f32 in torch layout} of a manifest, or of a part of it."""
   shapes = json.loads((GOLDENS / f'{manifest}_manifest.json').read_text())
+  shapes = shapes[part] if part else shapes
   return {name: weight(name, shape) for name, shape in shapes.items()}
 
 

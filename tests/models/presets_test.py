@@ -1,10 +1,12 @@
 """The sizes of known models are those of the originals."""
 
+import dataclasses
+
 import jax
 import pytest
 
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
-from uniedit_jax.models.presets import LAVIE, SMALL
+from uniedit_jax.models.presets import LAVIE, OPEN_CLIP_H, SMALL
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,16 @@ def test_parameters_and_tensors_of_each_part(config, sizes):
   leaves = {part: jax.tree.leaves(abstract_params(config, part)) for part in PARTS}
   found = {part: (sum(leaf.size for leaf in leaves[part]), len(leaves[part])) for part in PARTS}
   assert found == sizes
+
+
+def test_parameters_of_open_clip():
+  config = dataclasses.replace(
+    LAVIE,
+    text=OPEN_CLIP_H,
+    unet=dataclasses.replace(LAVIE.unet, text_width=OPEN_CLIP_H.width),
+  )
+  leaves = jax.tree.leaves(abstract_params(config, 'text'))
+  assert (sum(leaf.size for leaf in leaves), len(leaves)) == (340_387_840, 372)
 
 
 def test_lavie_is_the_default():

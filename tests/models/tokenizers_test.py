@@ -1,5 +1,6 @@
 """Tokenizers: CLIP's byte pairs and one id a word."""
 
+import dataclasses
 import json
 import re
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from uniedit_jax.models.clip_text import TextConfig
-from uniedit_jax.models.tokenizers import CLIPTokenizer, WordTokenizer
+from uniedit_jax.models.tokenizers import CLIPTokenizer, WordTokenizer, word_positions
 
 SIZES = {'positions': 6, 'width': 8, 'layers': 1, 'heads': 1, 'mlp_width': 8}
 WORDS = ['a', 'blue', 'red', 'square', 'squares']
@@ -30,6 +31,20 @@ def test_clip_lowers_merges_and_pads(vocabulary):
   end = 11
   expected = [[10, *[end] * 7], [10, 9, 5, 7, *[end] * 4], [10, 0, 4, *[end] * 5]]
   np.testing.assert_array_equal(tokens, expected)
+
+
+def test_clip_pads_as_the_text_tower_says(vocabulary):
+  config = dataclasses.replace(CLIP_CONFIG, pad=0)
+  tokens = CLIPTokenizer(vocabulary, config).encode(['', 'a b c a b c'])
+  np.testing.assert_array_equal(tokens, [[10, 11, *[0] * 6], [10, 3, 4, 5, 3, 4, 5, 11]])
+
+
+def test_the_padding_is_no_word_of_the_prompt():
+  tokenizer = WordTokenizer(WORDS, dataclasses.replace(WORD_CONFIG, pad=0))
+  assert tokenizer.encode(['red square']).tolist() == [[5, 2, 3, 6, 0, 0]]
+  assert word_positions(tokenizer, 'red square', ['square']) == [2]
+  with pytest.raises(ValueError, match="'a' is not in the prompt"):
+    word_positions(tokenizer, 'red square', ['a'])
 
 
 def test_clip_never_truncates(vocabulary):

@@ -146,8 +146,11 @@ def test_config_is_strict():
 def test_files_from_before_a_field_mean_what_was_then():
   data = json.loads(CONFIG.to_json())
   assert data['unet'].pop('frame_positions') == 0
-  added = {'signal_end': 1.0, 'signal_steps': 400, 'set_alpha_to_one': False}
-  assert {name: data['schedule'].pop(name) for name in added} == added
+  for part, added in {
+    'schedule': {'signal_end': 1.0, 'signal_steps': 400, 'set_alpha_to_one': False},
+    'text': {'activation': 'quick_gelu', 'pad': -1},
+  }.items():
+    assert {name: data[part].pop(name) for name in added} == added
   assert ModelConfig.from_json(json.dumps(data)) == CONFIG
 
 
@@ -155,6 +158,12 @@ def test_parts_must_fit_together():
   text = dataclasses.replace(CONFIG.text, width=32)
   with pytest.raises(ValueError, match=r'unet.text_width is 64, text.width is 32; 60 x 96 pixels'):
     dataclasses.replace(CONFIG, text=text, height=60)
+
+
+def test_special_tokens_are_of_the_vocabulary():
+  text = dataclasses.replace(CONFIG.text, pad=514)
+  with pytest.raises(ValueError, match=r'text.pad is 514; accepted: less than text.vocabulary'):
+    dataclasses.replace(CONFIG, text=text)
 
 
 def test_random_small_model_is_sane(random_small):

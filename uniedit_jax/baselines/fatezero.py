@@ -76,10 +76,8 @@ class FateZero:
       ValueError: prompts that cannot be aligned, or words that the target prompt does not have.
     """
     source, target = setup.prompts[setup.inverted], setup.prompts[setup.target]
-    if self.replace:
-      taken, kept = word_alignment.replace(setup.tokenizer, source, target)
-    else:
-      taken, kept = word_alignment.refine(*setup.tokenizer.encode([source, target]))
+    align = word_alignment.replace if self.replace else word_alignment.refine
+    taken, kept = align(setup.tokenizer, source, target)
     factors = np.ones(len(kept), np.float32)
     if self.words:
       factors[word_positions(setup.tokenizer, target, self.words)] = self.emphasis

@@ -5,18 +5,18 @@ import numpy as np
 MATCH, MISMATCH, GAP = 1, -1, 0
 
 
-def token_count(ids):
-  """The number of tokens of a prompt in padded ids i32[T], begin and end tokens included."""
-  return int(np.argmax(ids == ids[-1])) + 1
+def token_count(ids, end):
+  """The number of tokens of a prompt in padded ids i32[T], begin token and `end` included."""
+  return int(np.argmax(ids == end)) + 1
 
 
-def align(source, target):
-  """Global alignment of two sequences of padded token ids i32[T].
+def align(source, target, end):
+  """Global alignment of two sequences of padded token ids i32[T]; `end` is the end token's.
 
   Returns:
     i32[T]: for each target token that of the source, or -1; padding is aligned with itself.
   """
-  rows, columns = token_count(source), token_count(target)
+  rows, columns = token_count(source, end), token_count(target, end)
   score = np.zeros((rows + 1, columns + 1), int)
   for i in range(1, rows + 1):
     for j in range(1, columns + 1):
@@ -42,15 +42,15 @@ def _moves(score, source, target, i, j):
   return score[i, j - 1] + GAP, score[i - 1, j] + GAP, score[i - 1, j - 1] + pair
 
 
-def refine(source, target):
-  """Weights of the source map if words were added or exchanged, of padded token ids i32[T].
+def refine(tokenizer, source, target):
+  """Weights of the source map if words were added to a prompt or exchanged.
 
   Returns:
     (taken f32[T, T], which pairs aligned tokens; kept f32[T], 1 for target tokens without a source
     token).
   """
-  found = align(source, target)
-  taken = np.zeros((len(target), len(target)), np.float32)
+  found = align(*tokenizer.encode([source, target]), tokenizer.end)
+  taken = np.zeros((len(found), len(found)), np.float32)
   has_source = found >= 0
   taken[found[has_source], np.flatnonzero(has_source)] = 1
   return taken, np.float32(~has_source)
@@ -89,8 +89,10 @@ def replace(tokenizer, source, target):
 
 def _spans(tokenizer, prompt, words):
   """The slice of tokens of each word."""
-  counts = [token_count(ids) - 2 for ids in tokenizer.encode(words)] if words else []
-  if sum(counts) != token_count(tokenizer.encode([prompt])[0]) - 2:
+  *counts, whole = (
+    token_count(ids, tokenizer.end) - 2 for ids in tokenizer.encode([*words, prompt])
+  )
+  if sum(counts) != whole:
     raise ValueError(
       f'the words of {prompt!r} have other tokens than it has; accepted: words between single '
       'spaces'

@@ -1,4 +1,4 @@
-"""CLIP's text tower; that of ViT-L/14 conditions Stable Diffusion 1.x and LaVie.
+"""CLIP's text tower: ViT-L/14's conditions Stable Diffusion 1.x and LaVie, OpenCLIP's 2.x.
 
 Parameter paths are the names of the PyTorch checkpoint with `.N` written `_N`.
 """
@@ -13,6 +13,11 @@ import jax.numpy as jnp
 
 from uniedit_jax.models import layers
 
+ACTIVATIONS = {
+  'quick_gelu': lambda x: x * nn.sigmoid(1.702 * x),
+  'gelu': functools.partial(nn.gelu, approximate=False),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
@@ -22,10 +27,12 @@ class TextConfig:
     vocabulary: number of token ids.
     positions: longest prompt T, including begin and end tokens; every prompt is padded to it.
     width: width E of the embedding.
-    layers: number of layers.
+    layers: number of layers that are read; Stable Diffusion 2.x leaves out OpenCLIP's last.
     heads: attention heads of a layer.
     mlp_width: hidden width of the feed-forward network.
-    bos, eos: ids of the begin and end tokens; the end token also pads.
+    bos, eos: ids of the begin and end tokens.
+    activation: of the feed-forward network, 'quick_gelu' (CLIP) or 'gelu' (OpenCLIP).
+    pad: id of the token that fills a prompt up; -1 is the end token (CLIP).
   """
 
   vocabulary: int = 49408
@@ -36,10 +43,14 @@ class TextConfig:
   mlp_width: int = 3072
   bos: int = 49406
   eos: int = 49407
+  activation: str = 'quick_gelu'
+  pad: int = -1
 
   def __post_init__(self):
     if self.width % self.heads:
       raise ValueError(f'width is {self.width}; accepted: multiples of heads={self.heads}')
+    if self.activation not in ACTIVATIONS:
+      raise ValueError(f'activation is {self.activation!r}; accepted: {tuple(ACTIVATIONS)}')
 
 
 class SelfAttention(nn.Module):
@@ -61,15 +72,16 @@ class SelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
-  """Two projections with CLIP's "quick" GELU, x * sigmoid(1.702 x), between them."""
+  """Two projections with an activation between them, one of `ACTIVATIONS`."""
 
   hidden: int
+  activation: str
   dtype: Any
 
   @nn.compact
   def __call__(self, x):
     hidden = layers.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
-    hidden = hidden * nn.sigmoid(1.702 * hidden)
+    hidden = ACTIVATIONS[self.activation](hidden)
     return layers.Dense(x.shape[-1], dtype=self.dtype, name='fc2')(hidden)
 
 
@@ -81,13 +93,15 @@ class Layer(nn.Module):
   config: Any
   causal: bool
   dtype: Any
+  activation: str
 
   @nn.compact
   def __call__(self, x):
     norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
     attention = SelfAttention(self.config.heads, self.causal, self.dtype, name='self_attn')
     x += attention(norm(name='layer_norm1')(x))
-    return x + MLP(self.config.mlp_width, self.dtype, name='mlp')(norm(name='layer_norm2')(x))
+    mlp = MLP(self.config.mlp_width, self.activation, self.dtype, name='mlp')
+    return x + mlp(norm(name='layer_norm2')(x))
 
 
 class Layers(nn.Module):
@@ -96,11 +110,12 @@ class Layers(nn.Module):
   config: Any
   causal: bool
   dtype: Any
+  activation: str = 'quick_gelu'
 
   @nn.compact
   def __call__(self, x):
     for i in range(self.config.layers):
-      x = Layer(self.config, self.causal, self.dtype, name=f'layers_{i}')(x)
+      x = Layer(self.config, self.causal, self.dtype, self.activation, name=f'layers_{i}')(x)
     return x
 
 
@@ -127,7 +142,8 @@ class TextModel(nn.Module):
   @nn.compact
   def __call__(self, tokens):
     x = Embeddings(self.config, self.dtype, name='embeddings')(tokens)
-    x = Layers(self.config, causal=True, dtype=self.dtype, name='encoder')(x)
+    encoder = Layers(self.config, True, self.dtype, self.config.activation, name='encoder')
+    x = encoder(x)
     return layers.LayerNorm(dtype=self.dtype, name='final_layer_norm')(x)
 
 

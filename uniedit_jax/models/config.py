@@ -16,6 +16,8 @@ PARTS = ('unet', 'vae', 'text')
 # Defaults for fields missing from older config.json files.
 LATER = {
   'unet.frame_positions': 0,
+  'text.activation': 'quick_gelu',
+  'text.pad': -1,
   'schedule.signal_end': 1.0,
   'schedule.signal_steps': 400,
   'schedule.set_alpha_to_one': False,
@@ -40,6 +42,7 @@ ACCEPTED = {
   'mlp_width': (1, 65536),
   'bos': (0, 10**6),
   'eos': (0, 10**6),
+  'pad': (-1, 10**6),
   'beta_start': (1e-8, 1.0),
   'beta_end': (1e-8, 1.0),
   'train_steps': (2, 10**5),
@@ -89,8 +92,9 @@ class ModelConfig:
     if 0 < unet.frame_positions < self.frames:
       positions = f'unet.frame_positions is {unet.frame_positions}'
       faults.append(f'{positions} of {self.frames} frames; accepted: 0, or at least as many')
-    if max(self.text.bos, self.text.eos) >= self.text.vocabulary:
+    if max(self.text.bos, self.text.eos, self.text.pad) >= self.text.vocabulary:
       tokens = f'text.bos is {self.text.bos}, text.eos is {self.text.eos}'
+      tokens += f', text.pad is {self.text.pad}' if self.text.pad >= 0 else ''
       faults.append(f'{tokens}; accepted: less than text.vocabulary, {self.text.vocabulary}')
     if faults:
       raise ValueError('the parts do not fit together: ' + '; '.join(faults))

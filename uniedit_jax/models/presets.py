@@ -52,6 +52,10 @@ VIDEOCRAFTER2_SCHEDULE = NoiseSchedule(
 )
 ANIMATEDIFF_SCHEDULE = NoiseSchedule('linear', 0.00085, 0.012, set_alpha_to_one=True)
 
+# OpenCLIP ViT-H/14's text tower without its last layer, of VideoCrafter2, ModelScope and ZeroScope.
+# Its own tokenizer pads with id 0.
+OPEN_CLIP_H = TextConfig(width=1024, layers=23, heads=16, mlp_width=4096, activation='gelu', pad=0)
+
 # A model of LaVie's family that runs in seconds on a CPU.
 SMALL = ModelConfig(
   name='small',

@@ -11,7 +11,11 @@ TOKENIZER_FILES = ('vocab.json', 'merges.txt')
 
 
 class CLIPTokenizer:
-  """CLIP's lower-casing byte-pair tokenizer, read from a folder with vocab.json and merges.txt."""
+  """CLIP's lower-casing byte-pair tokenizer, read from a folder with vocab.json and merges.txt.
+
+  Attributes:
+    end: id of the end token.
+  """
 
   def __init__(self, folder, config):
     """Reads the vocabulary in a folder, local or remote, for a text tower's `TextConfig`.
@@ -28,7 +32,7 @@ class CLIPTokenizer:
       for name in TOKENIZER_FILES:
         (epath.Path(local) / name).write_text((folder / name).read_text())
       self._tokenizer = transformers.CLIPTokenizer.from_pretrained(local)
-    self._config = config
+    self._config, self.end = config, config.eos
     found = (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id)
     if found != (config.bos, config.eos) or len(self._tokenizer) > config.vocabulary:
       raise ValueError(
@@ -37,7 +41,7 @@ class CLIPTokenizer:
       )
 
   def encode(self, prompts):
-    """Token ids i32[P, T] of P prompts, padded with the end token to T = `config.positions`.
+    """Token ids i32[P, T] of P prompts, padded to T = `config.positions` as `config.pad` says.
 
     Raises:
       ValueError: a prompt has more tokens than positions; prompts are never truncated.
@@ -56,6 +60,7 @@ class WordTokenizer:
       ValueError: the vocabulary does not fit `config`.
     """
     self._ids, self._config = {word: i for i, word in enumerate(words)}, config
+    self.end = config.eos
     distinct, lowest = len(self._ids) == len(words), min(config.bos, config.eos)
     highest = max(len(words), config.bos + 1, config.eos + 1)
     if not distinct or lowest < len(words) or config.vocabulary < highest:
@@ -102,12 +107,11 @@ def word_positions(tokenizer, prompt, words):
   Raises:
     ValueError: no words, or words that the prompt does not have.
   """
-  prompt_ids, *ids = tokenizer.encode([prompt, *words]).tolist()
-  # The last token is the end token, which also pads and is never part of a word.
-  end = prompt_ids[-1]
+  padded = tokenizer.encode([prompt, *words]).tolist()
+  # Only up to the end token, as the padding may be the token of a word.
+  prompt_ids, *ids = (ids[: ids.index(tokenizer.end)] for ids in padded)
   positions = set()
   for word, (_, *tokens) in zip(words, ids, strict=True):
-    tokens = tokens[: tokens.index(end)]
     places = range(len(prompt_ids) if tokens else 0)
     starts = [i for i in places if prompt_ids[i : i + len(tokens)] == tokens]
     if not starts:
@@ -120,8 +124,9 @@ def word_positions(tokenizer, prompt, words):
 
 
 def _pad(prompts, ids, config):
-  """i32[P, T] of the ids of P prompts, padded with the end token; none may have more than T."""
-  out = np.full((len(prompts), config.positions), config.eos, np.int32)
+  """i32[P, T] of the ids of P prompts, padded; none may have more than T."""
+  pad = config.eos if config.pad < 0 else config.pad
+  out = np.full((len(prompts), config.positions), pad, np.int32)
   for row, prompt, tokens in zip(out, prompts, ids, strict=True):
     if len(tokens) > len(row):
       raise ValueError(
