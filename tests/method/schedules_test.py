@@ -33,7 +33,7 @@ known = pytest.mark.parametrize('schedule', KNOWN, ids=['lavie', *ORIGINALS])
 
 
 def golden(name):
-  return reference.golden(f'backbones/{name}_schedule')
+  return reference.golden(f'{name}_schedule')
 
 
 def original_levels(numbers, steps):
@@ -105,9 +105,11 @@ def test_a_signal_scale_of_one_is_none():
 def test_the_signal_scale_falls_in_a_line_and_stays():
   scale = NoiseSchedule(signal_end=0.5, signal_steps=11, train_steps=20).signal_scale
   np.testing.assert_allclose(scale, [*np.linspace(1, 0.5, 11), *[0.5] * 9], rtol=1e-12)
-  for fields in ({'signal_end': 0.0}, {'signal_end': 1.5}, {'signal_steps': 1}):
-    with pytest.raises(ValueError, match=r'signal_end is .*, signal_steps is .*; accepted: above'):
-      NoiseSchedule(**fields)
+  for end in (0.0, 1.5):
+    with pytest.raises(ValueError, match=f'signal_end is {end}; accepted: above 0 and at most 1'):
+      NoiseSchedule(signal_end=end)
+  with pytest.raises(ValueError, match='signal_steps is 1; accepted: at least 2'):
+    NoiseSchedule(signal_steps=1)
 
 
 STEPS = 8

@@ -77,13 +77,13 @@ OPEN_CLIP = clip_text.TextConfig(
 
 @pytest.fixture(scope='module')
 def open_clip_numbers():
-  return reference.golden('backbones/text_tower')
+  return reference.golden('text_tower')
 
 
 def open_clip_text(layers, ids):
   """The text f32[B, T, E] of the golden tower, from open_clip's names."""
   config = dataclasses.replace(OPEN_CLIP, layers=layers)
-  state = reference.state_dict('backbones/text_tower', 'open_clip')
+  state = reference.state_dict('text_tower', 'open_clip')
   params = rules.convert(open_clip.text_tower(state, layers), abstract(config))
   return clip_text.TextEncoder(config).apply({'params': params}, ids)
 
@@ -95,7 +95,7 @@ def test_agrees_with_open_clip(open_clip_numbers, layers, name):
 
 
 def test_agrees_with_transformers_of_the_same_activation(open_clip_numbers):
-  state = reference.state_dict('backbones/text_tower', 'transformers')
+  state = reference.state_dict('text_tower', 'transformers')
   params = rules.convert(state, abstract(OPEN_CLIP))
   text = clip_text.TextEncoder(OPEN_CLIP).apply({'params': params}, open_clip_numbers['ids'])
   assert agreement(text, open_clip_numbers['transformers']) <= VAE_TEXT

@@ -8,7 +8,7 @@ import pytest
 from configs import motion
 from experiments import edit
 from experiments.requests.edit import read_edit
-from tests.helpers.plans import edit_of
+from tests.helpers.plans import edit_of, plan_of
 from tests.helpers.tiny_run import config_of, make_folder
 from tests.helpers.tolerances import UNET, agreement
 from tests.method.sampling_test import (
@@ -22,8 +22,9 @@ from tests.method.sampling_test import (
   small_preset,
 )
 from uniedit_jax.method.diffusion import ddim_update
-from uniedit_jax.method.injection import StructureControl
+from uniedit_jax.method.injection import Injections, StructureControl
 from uniedit_jax.method.sampling import Conditioning, Network, Sampler, sample_edit
+from uniedit_jax.models.presets import VIDEOCRAFTER2_SCHEDULE
 from uniedit_jax.pipeline import inspection
 from uniedit_jax.reports.inspection import draw_queries, draw_temporal_maps, draw_text_map
 
@@ -78,6 +79,26 @@ def test_what_a_branch_is_heading_for_is_where_it_goes(tiny, clip, masks, rows_p
         assert agreement(following, latents[step + 1][k]) < 10 * UNET, (step, branch)
         compared += 1
   assert compared >= 2 * STEPS
+
+
+def test_what_a_branch_is_heading_for_has_no_signal_scale(rng):
+  clean, noise = rng.standard_normal((2, FRAMES, SIZE, SIZE, 4)).astype(np.float32)
+  apply = lambda variables, *_: (variables['params'], {})
+  plan = plan_of('appearance', [Injections()], STEPS, blocks=1)
+  sampler = Sampler(VIDEOCRAFTER2_SCHEDULE, STEPS)
+  for step in range(STEPS):
+    signal, power = np.sqrt(sampler.schedule.levels(STEPS)[step])
+    latents = np.float32([signal * clean + power * noise] * len(plan.branches))
+    seen = inspection.look(
+      Network(apply, noise),
+      latents,
+      inspection.Inspection((step,), (), plan),
+      step,
+      sampler,
+      Conditioning(np.zeros((2, 7, 16), np.float32)),
+    )
+    for predicted in seen.predicted.values():
+      assert agreement(predicted, clean) < UNET
 
 
 def test_maps_are_those_that_injections_leave(tiny, clip, masks):

@@ -24,8 +24,8 @@ class NoiseSchedule:
     beta_start, beta_end: first and last beta.
     train_steps: length of the training schedule.
     offset: added to every timestep (`steps_offset` of Stable Diffusion's schedulers).
-    signal_end: the signal scale falls from 1 linearly to this (`scale_arr` of VideoCrafter).
-    signal_steps: the number of timesteps in which it does; at least 2.
+    signal_end: the signal scale falls linearly from 1 to this (`scale_arr` of VideoCrafter).
+    signal_steps: the timesteps in which it falls; it is `signal_end` from the last of them on.
     set_alpha_to_one: whether the latents after the last step are free of noise (the original
       AnimateDiff); False: they are at the level of timestep 0.
   """
@@ -48,11 +48,10 @@ class NoiseSchedule:
       raise ValueError(
         f'betas {self.beta_start}..{self.beta_end}; accepted: 0 < beta_start <= beta_end < 1'
       )
-    if not 0 < self.signal_end <= 1 or self.signal_steps < 2:
-      raise ValueError(
-        f'signal_end is {self.signal_end}, signal_steps is {self.signal_steps}; accepted: above 0 '
-        'and at most 1, at least 2'
-      )
+    if not 0 < self.signal_end <= 1:
+      raise ValueError(f'signal_end is {self.signal_end}; accepted: above 0 and at most 1')
+    if self.signal_steps < 2:
+      raise ValueError(f'signal_steps is {self.signal_steps}; accepted: at least 2')
 
   @property
   def alphas_cumprod(self):
@@ -66,8 +65,8 @@ class NoiseSchedule:
   @property
   def signal_scale(self):
     """f64[train_steps]: the factor s of the clean latents at each timestep."""
-    ramp = [0, self.signal_steps - 1], [1.0, self.signal_end]
-    return np.interp(np.arange(self.train_steps), ramp[0], ramp[1])
+    timesteps = np.arange(self.train_steps)
+    return np.interp(timesteps, [0, self.signal_steps - 1], [1.0, self.signal_end])
 
   @property
   def train_levels(self):
