@@ -125,7 +125,7 @@ def refuse_pointer(path):
   with epath.Path(path).open('rb') as file:
     if file.read(len(LFS)) == LFS:
       fault = f'{path} is a Git LFS pointer, not the file; accepted: the file itself, which'
-      raise ValueError(f'{fault} `git lfs pull` fetches')
+      raise ValueError(f'{fault} `git lfs pull` or `hf download` fetches')
 
 
 def read_text(path):
