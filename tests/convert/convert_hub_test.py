@@ -93,7 +93,10 @@ def test_a_second_conversion_fetches_nothing(served, tmp_path):
 @pytest.mark.parametrize(
   'flags, words',
   [
-    (('--sd=owner/none', f'--lavie={LAVIE}'), '--sd: owner/none: http://'),
+    (
+      ('--sd=owner/none', f'--lavie={LAVIE}'),
+      '--sd: owner/none is neither here nor on the hub: http://',
+    ),
     (('--sd=owner/gated', f'--lavie={LAVIE}'), '--sd: owner/gated is gated'),
     (
       (f'--sd={SD}', '--lavie=Vchitect/LaVie/lavie.pt'),
@@ -130,7 +133,7 @@ def test_faults_of_the_hub_end_the_command_in_lines_without_a_traceback(served, 
   done = command('clip', served, tmp_path, '--source=openai/clip', f'--out={tmp_path}/out')
   assert done.returncode == 1 and 'Traceback' not in done.stderr
   lines = done.stderr.strip().splitlines()
-  assert lines[-1].startswith('  - --source: openai/clip cannot be fetched: http://127.0.0.1:9')
+  assert lines[-1].startswith('  - --source: openai/clip is not here, and http://127.0.0.1:9')
   assert len(lines) == 2, done.stderr
 
 

@@ -105,9 +105,13 @@ def test_what_was_fetched_before_needs_no_network(hub_server, monkeypatch):
   fake_hub.use(hub_server, folder.parents[2], monkeypatch, offline=True)
   assert hub.fetch(where, ['b/c']) == folder
   assert hub.names(where, ('', 'a', 'b')) == ['b/c']
-  with pytest.raises(ValueError, match=r'owner/repo is not in .*HF_HUB_OFFLINE is set; acc'):
+  with pytest.raises(
+    ValueError, match=r'owner/repo is neither here nor whole in .*HF_HUB_OFFLINE is set; acc'
+  ):
     hub.fetch(where, ['config.json'])
-  with pytest.raises(ValueError, match=r'owner/other is not in .*HF_HUB_OFFLINE is set; acc'):
+  with pytest.raises(
+    ValueError, match=r'owner/other is neither here nor whole in .*HF_HUB_OFFLINE is set; acc'
+  ):
     hub.names(hub.place('owner/other'))
 
 
@@ -118,7 +122,7 @@ def test_without_network_the_message_says_so(hub_server, monkeypatch):
     with pytest.raises(ValueError) as error:
       look(hub.place('owner/repo'))
     words = (
-      'owner/repo cannot be fetched: http://127.0.0.1:9 cannot be reached (',
+      'owner/repo is not here, and http://127.0.0.1:9 cannot be reached (',
       'accepted: a net',
     )
     assert all(word in str(error.value) for word in words), error.value

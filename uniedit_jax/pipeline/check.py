@@ -27,7 +27,8 @@ from uniedit_jax.runtime.faults import Faults
 INJECTIONS = 'injections'
 QUICK_CLIP = 8, 128, 128  # frames, height, width of a quick run of a model with larger clips
 ACCEPTED_CHECKPOINT = (
-  'a folder made by `python -m convert.lavie`, or a shipped model: ' + ', '.join(checkpoint.SHIPPED)
+  'a folder made by `python -m convert.lavie`, the hub id of one, or a shipped model: '
+  + ', '.join(checkpoint.SHIPPED)
 )
 
 

@@ -140,7 +140,7 @@ class InspectOptions:
 
 @dataclasses.dataclass(frozen=True)
 class MetricsOptions:
-  """CLIP's measures: a folder made by `convert.clip` ('' is none), and what the source shows."""
+  """CLIP's measures: a folder of `convert.clip` or its hub id, '' is none; what the source shows."""
 
   clip: str = ''
   source_prompt: str = ''
@@ -162,7 +162,7 @@ class EditRequest:
   """An edit of one clip; sections have their own classes.
 
   Attributes:
-    checkpoint: a folder made by a converter, or the name of a shipped model.
+    checkpoint: a folder made by a converter, the hub id of one, or the name of a shipped model.
     dtype: 'auto', 'float32', 'bfloat16' or 'float16'.
     seed: of every random number.
     cache: folder of compiled programs and inversions.

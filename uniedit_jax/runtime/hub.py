@@ -76,6 +76,10 @@ def names(where, folders=('',)):
 
   Without network they are those that the cache holds.
 
+  Args:
+    where: of `place`.
+    folders: names, '' for its own; None for all, on the hub alone.
+
   Raises:
     ValueError: there is no such repository, or it cannot be read, in one line.
   """
@@ -85,7 +89,7 @@ def names(where, folders=('',)):
       for name in _all_names(where.repo, where.revision)
       if not where.path or name.startswith(f'{where.path}/')
     ]
-    return sorted(name for name in found if name.rpartition('/')[0] in folders)
+    return sorted(n for n in found if folders is None or n.rpartition('/')[0] in folders)
   inside = [(folder, where / folder) for folder in folders if (where / folder).is_dir()]
   return sorted(
     f'{folder}/{child.name}'.lstrip('/')
@@ -200,12 +204,13 @@ def _fault(where, error):
     )
   if raised(errors.RepositoryNotFoundError):
     return (
-      f'{where}: {hub} has no repository {repo}, or none for you; accepted: {ACCEPTED} of one that '
-      'exists, a token in HF_TOKEN for a private one, or a local path'
+      f'{where} is neither here nor on the hub: {hub} has no repository {repo}, or none for you; '
+      f'accepted: {ACCEPTED} of one that exists, a token in HF_TOKEN for a private one, or a local '
+      'path'
     )
   if constants.HF_HUB_OFFLINE or raised(errors.OfflineModeIsEnabled):
     return (
-      f'{where} is not in {constants.HF_HUB_CACHE}, or not whole, and HF_HUB_OFFLINE is set; '
+      f'{where} is neither here nor whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set; '
       'accepted: what was downloaded before, HF_HUB_OFFLINE=0, or a local path'
     )
   if (refused := raised(errors.HfHubHTTPError)) and (code := refused.response.status_code) < 500:
@@ -213,7 +218,7 @@ def _fault(where, error):
     return f'{where}: {hub} refuses with status {code}{token}; accepted: {ACCEPTED}'
   reason = ' '.join(str(chain[-1]).split())[:200]
   return (
-    f'{where} cannot be fetched: {hub} cannot be reached ({type(chain[-1]).__name__}: {reason}); '
+    f'{where} is not here, and {hub} cannot be reached ({type(chain[-1]).__name__}: {reason}); '
     'accepted: a network (the same command goes on where it stopped), what was downloaded before, '
     'or a local path'
   )
