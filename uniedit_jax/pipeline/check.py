@@ -185,7 +185,7 @@ def _check_run(request, model_config, clip, prompts, kind, readers, faults):
   prompts = list(dict.fromkeys(prompts))
   schedule = tokenizer = parameters = None
   if model_config:
-    schedule = faults.attempt(_schedule, request, model_config)
+    schedule = faults.attempt(_schedule, request, model_config, field='schedule')
     tokenizer = faults.attempt(readers.tokenizer, request.checkpoint, model_config)
     parameters = faults.attempt(readers.parameters, request.checkpoint)
     for prompt in prompts if tokenizer else ():

@@ -131,9 +131,11 @@ def read_source(edit):
 def read_masks(request, clip, faults, warnings):
   """The masks that are given, dict {side: bool[F, H, W], or None where there are faults}.
 
+  They are cropped or stretched as the clip is, whose `fit` is chosen by then, or else stretched.
   What is odd but allowed is added to the list `warnings`.
   """
   given, found = {side: getattr(request.mask, side) for side in SIDES}, {}
+  clip = dataclasses.replace(clip, fit=clip.fit or 'stretch')
   for side, mask in given.items():
     if is_given(mask) and not is_auto(mask):
       notes, labels = [], request.mask.labels
