@@ -91,20 +91,19 @@ def find_file(where):
   Raises:
     ValueError: it is no such file.
   """
-  endings = ', '.join(ENDINGS)
+  accepted = (
+    f'accepted: a file that ends in {", ".join(ENDINGS)}, here or as owner/repo/path/in/repo'
+  )
   if isinstance(where, hub.HubId):
     folder, _, name = where.path.rpartition('/')
     found = hub.names(where._replace(path=folder)) if name.endswith(ENDINGS) else ()
     if name not in found:
       there = f'; the hub has {hub.some(found)}' if found else ''
-      raise ValueError(
-        f'there is no file {where} here or on the hub{there}; accepted: a file that ends in '
-        f'{endings}, here or as owner/repo/path/in/repo'
-      )
+      raise ValueError(f'there is no file {where} here or on the hub{there}; {accepted}')
   elif not where.exists():
-    raise ValueError(f'there is no file {where}')
+    raise ValueError(f'there is no file {where}; {accepted}')
   elif where.is_dir() or not where.name.endswith(ENDINGS):
-    raise ValueError(f'it is {where}; accepted: a file that ends in {endings}')
+    raise ValueError(f'it is {where}; {accepted}')
   else:
     files.refuse_pointer(where)
   return where
