@@ -9,6 +9,7 @@ INSTALL_REQUIRES = [
   'etils[epath]>=1.7',
   'flax>=0.12,<0.13',
   'fsspec>=2024.1',
+  'huggingface_hub>=0.26',
   'imageio-ffmpeg>=0.6',
   'jax>=0.10',
   'matplotlib>=3.8',
@@ -23,7 +24,7 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
-  'convert': ['torch>=2.4'],
+  'convert': ['torch>=2.5'],
   'cuda12': ['jax[cuda12]>=0.10'],
   'cuda13': ['jax[cuda13]>=0.10'],
   'tpu': ['jax[tpu]>=0.10'],
@@ -34,7 +35,7 @@ EXTRAS_REQUIRE = {
   # What runs the notebooks outside of a notebook server.
   'notebooks': ['ipykernel>=6', 'nbclient>=0.10'],
   # The PyTorch originals that the marked parity tests compare with.
-  'parity': ['torch>=2.4', 'diffusers>=0.31'],
+  'parity': ['torch>=2.5', 'diffusers>=0.31'],
 }
 
 setuptools.setup(

@@ -28,7 +28,8 @@ def is_quick(size):
 def model():
   """The model, the clip it makes and the sampler."""
   config = ml_collections.ConfigDict()
-  config.checkpoint = ''  # folder made by convert.lavie, or the name of a shipped model: 'sprites'
+  # folder made by convert.lavie, the hub id of one, or the name of a shipped model: 'sprites'
+  config.checkpoint = ''
   config.dtype = 'auto'  # bfloat16 where the hardware has it, float16 on older GPUs, float32 on CPU
   config.seed = 0  # of every random number; 0 to 2**32 - 1
   config.cache = '~/.cache/uniedit_jax'  # compiled programs and inversions, reused from run to run
@@ -41,7 +42,9 @@ def model():
   config.clip.width = placeholder(int)
   config.clip.start = 0  # first frame taken from the video
   config.clip.stride = 1  # every n-th frame
-  config.clip.fit = 'stretch'  # to height x width; or 'crop': the middle of the frame
+  # 'crop' the middle of the frame, or 'stretch' all of it; crop where the aspect ratios differ by
+  # more than 2 %, but stretch with the preset release
+  config.clip.fit = placeholder(str)
   # frames per second of the source; what a video says, 8 for a folder of frames
   config.clip.fps = placeholder(float)
   config.clip.damaged = 'refuse'  # a video with damaged frames; or 'keep' them
@@ -145,7 +148,7 @@ def edit(task, preset):
   config.inspect.blocks = (10, 13)  # blocks whose maps are drawn
 
   config.metrics = ml_collections.ConfigDict()
-  # folder made by convert.clip, for measures of clips against prompts; '' = none of them
+  # folder made by convert.clip or its hub id, for measures against prompts; '' = none of them
   config.metrics.clip = ''
   # what the source shows, where nothing but measures may know it; '' = source_prompt
   config.metrics.source_prompt = ''

@@ -1,54 +1,56 @@
 """Converts a CLIP model, text and image tower, into the folder that `config.metrics.clip` names.
 
-    python -m convert.clip --source=clip-vit-large-patch14 --out=checkpoints/clip_vitl14
+    python -m convert.clip --source=openai/clip-vit-large-patch14 --out=checkpoints/clip_vitl14
 
-`--source` is the layout of transformers: config.json, model.safetensors or pytorch_model.bin,
-vocab.json, merges.txt. Needs PyTorch (`pip install -e '.[convert]'`) unless the weights are
-.safetensors.
+`--source` is a hub id (docs/weights.md) or a folder in the layout of transformers: config.json,
+model.safetensors or pytorch_model.bin, vocab.json, merges.txt. Needs PyTorch (`pip install -e
+'.[convert]'`) unless the weights are .safetensors.
 """
 
 import dataclasses
 
 from absl import app, flags, logging
 
-from convert import published, rules
+from convert import published, rules, weight_files
 from uniedit_jax.models import clip_image
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES, CLIPTokenizer
-from uniedit_jax.runtime import checkpoint, files
+from uniedit_jax.runtime import checkpoint, files, hub
 from uniedit_jax.runtime.faults import Faults, told_in_one_line
 
-WEIGHTS = [f'{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS]
+WEIGHTS = 'model', 'pytorch_model'  # without their endings, the preferred first
+PREPARATION = 'preprocessor_config.json'
 # Fields of `ImageConfig` and their names in the configs of transformers.
 IMAGE_SIZES = {**published.TOWER_SIZES, 'size': 'image_size', 'patch': 'patch_size'}
 
 
 def check_inputs(source, out):
-  """Checks every input without loading weights.
+  """Checks every input without loading weights; files on the hub are fetched once all is right.
 
   Args:
-    source: `epath.Path` of a model in the layout of transformers.
+    source: `hub.place` of a model in the layout of transformers.
     out: `epath.Path` to write.
 
   Returns:
-    (path of the weights, `ClipConfig`).
+    (local folder of `source`, path of the weights, `ClipConfig`).
 
   Raises:
     FaultsError: lists everything that is wrong.
   """
   faults, config = Faults(), None
-  weights = faults.attempt(published.find_weights, source, WEIGHTS, field='--source')
-  missing = [name for name in ('config.json', *TOKENIZER_FILES) if not (source / name).exists()]
-  faults += [f'--source: {source} has no {name}' for name in missing]
-  if not missing:
-    try:
-      config = read_config(source)
-    except (OSError, ValueError) as error:
-      faults.append(f'--source: config.json: {type(error).__name__}: {error}')
-    faults.attempt(files.refuse_pointer, source / 'merges.txt', field='--source')
+  small = 'config.json', *TOKENIZER_FILES
+  folder, found = published.fetch_small(source, small, faults, '--source', (PREPARATION,))
+  if folder and set(small) <= set(found):
+    config = faults.attempt(read_config, folder, field='--source: config.json')
+    faults.attempt(files.refuse_pointer, folder / 'merges.txt', field='--source')
+  group = ()
+  if folder:
+    group = faults.attempt(weight_files.find_weights, source, WEIGHTS, field='--source') or ()
   faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')
-  faults += published.lacking_torch(filter(None, [weights]))
+  faults += weight_files.lacking_torch(group)
   faults.stop()
-  return weights, config
+  folder = faults.attempt(hub.fetch, source, [*found, *group], field='--source')
+  faults.stop()
+  return folder, folder / group[0], config
 
 
 def read_config(source):
@@ -68,8 +70,8 @@ def read_config(source):
   published.accept(image, 'hidden_act', 'quick_gelu')
   published.accept(image, 'num_channels', 3)
   tower = published.read_sizes(clip_image.ImageConfig, image, IMAGE_SIZES)
-  if (source / 'preprocessor_config.json').exists():
-    preparation = read('preprocessor_config.json')
+  if (source / PREPARATION).exists():
+    preparation = read(PREPARATION)
     published.accept(preparation, 'image_mean', list(clip_image.MEAN))
     published.accept(preparation, 'image_std', list(clip_image.DEVIATION))
     published.accept(preparation, 'resample', 3)
@@ -89,17 +91,19 @@ def convert(source, out):
   Raises:
     ValueError: something is wrong with the inputs; nothing is left at `out`.
   """
-  source, out = published.paths_of(source=source, out=out)
-  weights, config = check_inputs(source, out)
+  source, out = published.places_of(source=source, out=out)
+  source, weights, config = check_inputs(source, out)
   tokenizer = {name: files.read_text(source / name) for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
     # Raises unless the vocabulary fits.
     CLIPTokenizer(staging / 'tokenizer', config.text)
     try:
-      params = rules.convert(published.read_tensors(weights), clip_image.abstract_clip(config))
+      params = rules.convert(weight_files.read_tensors(weights), clip_image.abstract_clip(config))
     except ValueError as error:
       raise ValueError(f'{weights}: {error}') from error
-    return config, checkpoint.save_params(staging, clip_image.PART, params, source=str(weights))
+    return config, checkpoint.save_params(
+      staging, clip_image.PART, params, source=hub.origin(weights)
+    )
 
 
 def main(argv):
@@ -116,7 +120,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  source = 'Folder of a CLIP model in the layout of transformers.'
+  source = 'CLIP model in the layout of transformers: a folder or a hub id.'
   flags.DEFINE_string('source', None, source, required=True)
   flags.DEFINE_string('out', None, 'Folder to write; must not exist yet.', required=True)
   app.run(main)

@@ -1,11 +1,13 @@
 """Converts Stable Diffusion 1.4 and LaVie's base model into a checkpoint folder.
 
-    python -m convert.lavie --sd=stable-diffusion-v1-4 --lavie=lavie_base.pt --out=checkpoints/lavie
+    python -m convert.lavie --sd=CompVis/stable-diffusion-v1-4 \
+      --lavie=Vchitect/LaVie/lavie_base.pt --out=checkpoints/lavie
 
-`--sd` is the diffusers layout, of which text_encoder/, vae/ and tokenizer/ are read. Sizes come
-from its config.json files and, for the UNet, from the shapes in `--lavie`, so a smaller model of
-the family converts as well. Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a
-.safetensors.
+`--sd` is the diffusers layout, of which text_encoder/, vae/ and tokenizer/ are read. Both are hub
+ids, owner/repo[/path/in/repo][@revision], of which only the files needed are fetched
+(docs/weights.md), or local: a folder and a file. Sizes come from the config.json files and, for the
+UNet, from the shapes in `--lavie`, so a smaller model of the family converts as well. Needs PyTorch
+(`pip install -e '.[convert]'`) unless every file is a .safetensors.
 """
 
 import dataclasses
@@ -15,20 +17,20 @@ import time
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from convert import published, rules
+from convert import published, rules, weight_files
 from uniedit_jax.method import diffusion
 from uniedit_jax.models import unet, vae
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params, of_fields
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES
-from uniedit_jax.runtime import checkpoint, files
+from uniedit_jax.runtime import checkpoint, files, hub
 from uniedit_jax.runtime.faults import Faults, told_in_one_line
 
+# Names of the weights without their endings, the preferred first.
 WEIGHTS = {
-  'vae': [f'vae/diffusion_pytorch_model{end}' for end in published.ENDINGS],
-  'text': [
-    f'text_encoder/{name}{end}' for name in ('model', 'pytorch_model') for end in published.ENDINGS
-  ],
+  'vae': ('vae/diffusion_pytorch_model',),
+  'text': ('text_encoder/model', 'text_encoder/pytorch_model'),
 }
+TOKENIZER = tuple(f'tokenizer/{name}' for name in TOKENIZER_FILES)
 # Fields of `VAEConfig` and their names in the configs of diffusers.
 VAE_SIZES = {
   'channels': 'block_out_channels',
@@ -40,47 +42,51 @@ VAE_SIZES = {
 
 
 def check_inputs(sd, lavie, out):
-  """Checks every input without loading weights.
+  """Checks every input without loading weights; files on the hub are fetched once all is right.
 
   Args:
-    sd: `epath.Path` of Stable Diffusion in the diffusers layout.
-    lavie: `epath.Path` of LaVie's weights.
+    sd: `hub.place` of Stable Diffusion in the diffusers layout.
+    lavie: `hub.place` of LaVie's weights.
     out: `epath.Path` to write.
 
   Returns:
-    ({part: path of its weights}, `VAEConfig`, `TextConfig`).
+    (local folder of `sd`, {part: local path of its weights}, `VAEConfig`, `TextConfig`).
 
   Raises:
     FaultsError: lists everything that is wrong.
   """
-  # Weights and tokenizer.
-  faults, weights = Faults(), {'unet': lavie}
-  if not lavie.exists():
-    faults.append(f'--lavie: there is no file {lavie}')
-  elif lavie.is_dir() or not lavie.name.endswith(published.ENDINGS):
-    endings = ', '.join(published.ENDINGS)
-    faults.append(f'--lavie is {lavie}; accepted: a file that ends in {endings}')
-  else:
-    faults.attempt(files.refuse_pointer, lavie, field='--lavie')
-  for part, names in WEIGHTS.items():
-    weights[part] = faults.attempt(published.find_weights, sd, names, field='--sd')
-  for name in TOKENIZER_FILES:
-    if (path := sd / 'tokenizer' / name).exists():
-      faults.attempt(files.refuse_pointer, path, field='--sd')
-    else:
-      faults.append(f'--sd: {sd} has no tokenizer/{name}')
+  # Configs and tokenizer.
+  faults, configs = Faults(), []
+  needed = {
+    read_vae_config: ('vae/config.json',),
+    read_text_config: ('text_encoder/config.json', 'tokenizer/vocab.json'),
+  }
+  small = dict.fromkeys((*TOKENIZER, *(name for names in needed.values() for name in names)))
+  folder, found = published.fetch_small(sd, small, faults, '--sd')
+  for read, names in needed.items() if folder else ():
+    if set(names) <= set(found):
+      configs.append(faults.attempt(read, folder, field=f'--sd: {read.__name__}'))
+  if TOKENIZER[-1] in found:
+    faults.attempt(files.refuse_pointer, folder / TOKENIZER[-1], field='--sd')
 
-  # Configs, output and PyTorch.
-  configs = []
-  for read in (read_vae_config, read_text_config):
-    try:
-      configs.append(read(sd))
-    except (OSError, ValueError) as error:
-      faults.append(f'--sd: {read.__name__}: {type(error).__name__}: {error}')
+  # Names of the weights, output and PyTorch.
+  faults.attempt(weight_files.find_file, lavie, field='--lavie')
+  groups = {}
+  for part, stems in WEIGHTS.items() if folder else ():
+    groups[part] = faults.attempt(weight_files.find_weights, sd, stems, field='--sd') or ()
   faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')
-  faults += published.lacking_torch(filter(None, weights.values()))
+  names = [name for group in groups.values() for name in group]
+  faults += weight_files.lacking_torch([*names, lavie])
   faults.stop()
-  return weights, *configs
+
+  folder = faults.attempt(hub.fetch, sd, [*small, *names], field='--sd')
+  unet = faults.attempt(hub.fetch_file, lavie, field='--lavie')
+  faults.stop()
+  return (
+    folder,
+    {'unet': unet} | {part: folder / group[0] for part, group in groups.items()},
+    *configs,
+  )
 
 
 def read_vae_config(sd):
@@ -137,10 +143,10 @@ def convert(sd, lavie, out, groups=32):
   Raises:
     ValueError: something is wrong with the inputs; nothing is left at `out`.
   """
-  sd, lavie, out = published.paths_of(sd=sd, lavie=lavie, out=out)
-  sources, vae_config, text_config = check_inputs(sd, lavie, out)
+  sd, lavie, out = published.places_of(sd=sd, lavie=lavie, out=out)
+  sd, sources, vae_config, text_config = check_inputs(sd, lavie, out)
   rows, started = [], time.monotonic()
-  state = published.read_tensors(lavie)
+  state = weight_files.read_tensors(sources['unet'])
   config = ModelConfig(
     unet=infer_unet_config(state, groups),
     vae=vae_config,
@@ -150,14 +156,14 @@ def convert(sd, lavie, out, groups=32):
   tokenizer = {name: files.read_text(sd / 'tokenizer' / name) for name in TOKENIZER_FILES}
   with checkpoint.creating(out, config, tokenizer) as staging:
     for part in tqdm(PARTS, unit='part'):
-      state = state if part == 'unet' else published.read_tensors(sources[part])
+      state = state if part == 'unet' else weight_files.read_tensors(sources[part])
       try:
         params = rules.convert(state, abstract_params(config, part))
       except ValueError as error:
         raise ValueError(f'{sources[part]}: {error}') from error
       # The file is closed when nothing refers to it.
       state = None
-      entry = checkpoint.save_params(staging, part, params, source=str(sources[part]))
+      entry = checkpoint.save_params(staging, part, params, source=hub.origin(sources[part]))
       del params
       rows.append((part, entry, time.monotonic() - started))
       started = time.monotonic()
@@ -181,8 +187,8 @@ def main(argv):
 
 if __name__ == '__main__':
   inputs = {
-    'sd': 'Folder of Stable Diffusion 1.4 in the diffusers layout.',
-    'lavie': "LaVie's base model: lavie_base.pt, or a .safetensors.",
+    'sd': 'Stable Diffusion 1.4 in the diffusers layout: a folder or a hub id.',
+    'lavie': "LaVie's base model: a file, or owner/repo/path/in/repo of the hub.",
     'out': 'Folder to write; must not exist yet.',
   }
   for name, description in inputs.items():

@@ -1,19 +1,14 @@
-"""Reads published state dicts and the configs of transformers."""
+"""Reads the configs of published models, and says which of their files are missing."""
 
-import importlib.util
 import os
-import re
-import zipfile
-import zlib
 
 from etils import epath
 
 from uniedit_jax.models import clip_text
 from uniedit_jax.models.config import of_fields
-from uniedit_jax.runtime import files, weights
+from uniedit_jax.runtime import files, hub
 from uniedit_jax.runtime.faults import Faults
 
-ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
 # Fields of `TextConfig` and their names in the configs of transformers.
 TOWER_SIZES = {
   'width': 'hidden_size',
@@ -29,17 +24,45 @@ TEXT_SIZES = {
   'eos': '<|endoftext|>',
   'activation': 'hidden_act',
 }
-INTEGERS = ('I64', 'I32', 'I16', 'I8', 'U8', 'BOOL')  # of constants, such as ids of positions
 
 
-def paths_of(**given):
-  """The `epath.Path` of each flag; raises `FaultsError` of those that name no folder or file."""
+def places_of(out, **given):
+  """The `hub.place` of each flag, and last the `epath.Path` of --out.
+
+  Raises:
+    FaultsError: some name no folder, file or hub id.
+  """
   faults = Faults()
-  for name, path in given.items():
-    wrong = files.path_fault(path) if os.fspath(path).strip() else "''; accepted: a path"
-    faults.unless(not wrong, f'--{name} is {wrong}')
+  for flag, name in (given | {'out': out}).items():
+    where = None if flag == 'out' else faults.attempt(hub.hub_id, name, field=f'--{flag}')
+    is_explicit = flag != 'out' and os.fspath(name).startswith(hub.SCHEME)
+    wrong = '' if where or is_explicit else files.path_fault(name)
+    faults.unless(not wrong, f'--{flag} is {wrong}')
+    faults.unless(os.fspath(name).strip(), f"--{flag} is ''; accepted: a path")
   faults.stop()
-  return [epath.Path(path).expanduser() for path in given.values()]
+  return [*map(hub.place, given.values()), epath.Path(out).expanduser()]
+
+
+def fetch_small(where, needed, faults, flag, optional=()):
+  """The local folder of the files of a place that are read before its weights.
+
+  Args:
+    where: of `hub.place`, a folder.
+    needed, optional: names of files; needed ones that are missing are faults.
+    faults: `Faults`, to which is added what is wrong.
+    flag: which names the place.
+
+  Returns:
+    (`epath.Path` or None, names of those that are there); None where nothing can be read.
+  """
+  wanted = *needed, *optional
+  folders = tuple(dict.fromkeys(name.rpartition('/')[0] for name in wanted))
+  names = faults.attempt(hub.names, where, folders, field=flag)
+  if names is None:
+    return None, ()
+  faults += [f'{flag}: {where} has no {name}' for name in needed if name not in names]
+  found = [name for name in wanted if name in names]
+  return faults.attempt(hub.fetch, where, found, field=flag), found
 
 
 def accept(data, key, value):
@@ -88,127 +111,11 @@ def pad_id(tokenizer, vocabulary):
 
 
 def read_sizes(cls, data, names, defaults=()):
-  """A dataclass of sizes from a dict, for `names` {our field: theirs}; raises as `of_fields`."""
+  """A dataclass of sizes from a dict, for `names` {our field: theirs}; raises as `of_fields`.
+
+  A field that has a default may be missing or null.
+  """
+  defaults = dict(defaults)
   found = {ours: data[theirs] for ours, theirs in names.items() if theirs in data}
-  return of_fields(cls, dict(defaults) | found, names)
-
-
-def find_weights(folder, names):
-  """The first file of a folder that has one of the names, whole and none of Git LFS's pointers.
-
-  Raises:
-    ValueError: there is none; says what else the folder has.
-  """
-  path = next((folder / name for name in names if (folder / name).exists()), None)
-  if path is None:
-    inside = (folder / names[0]).parent
-    others = sorted(child.name for child in inside.iterdir()) if inside.is_dir() else []
-    what = f'it has {", ".join(others[:10]) or "nothing"}' if inside.is_dir() else 'no such folder'
-    advice = ''
-    if any('.fp16.' in name for name in others):
-      advice = '; files of half precision are read if ".fp16" is left out of their names'
-    if any('-of-0' in name for name in others):
-      advice += '; the parts of a file in several must be put together first'
-    raise ValueError(f'{folder} has none of {", ".join(names)}; in {inside}: {what}{advice}')
-  files.refuse_pointer(path)
-  return path
-
-
-def lacking_torch(paths):
-  """A list with the fault that PyTorch is missing, if one of the files needs it."""
-  pickles = [str(path) for path in paths if not path.name.endswith('.safetensors')]
-  if not pickles or importlib.util.find_spec('torch'):
-    return []
-  return [f"PyTorch is needed to read {', '.join(pickles)}: pip install -e '.[convert]'"]
-
-
-def read_tensors(path):
-  """Reads a state dict.
-
-  Args:
-    path: `epath.Path` of a .safetensors file or of a pickle by torch.save: a dict of tensors, or a
-      dict with one under 'ema' or 'state_dict'.
-
-  Returns:
-    {name: array}; arrays of a .bin or .pt file are views of the file where the format allows it.
-
-  Raises:
-    ValueError: the file is damaged, or is not a dict of tensors.
-  """
-  if path.name.endswith('.safetensors'):
-    return _read_safetensors(path)
-  files.refuse_pointer(path)
-  content = _read_pickle(path)
-  for key in ('ema', 'state_dict'):
-    if isinstance(content, dict) and isinstance(content.get(key), dict):
-      content = content[key]
-  others = _not_tensors(content)
-  if others:
-    raise ValueError(f'{path} is no dict of tensors; it holds {", ".join(others[:5])}')
-  odd = [f'{name} is {kind}' for name, x in content.items() if (kind := _odd_kind(x))]
-  if odd:
-    accepted = 'accepted: dense tensors of float16, bfloat16, float32 or float64'
-    raise ValueError(f'{path}: {", ".join(odd[:5])}; {accepted}')
-  return {name: _as_numpy(x) for name, x in content.items()}
-
-
-def _read_safetensors(path):
-  import safetensors.numpy
-
-  kinds = {name: about['dtype'] for name, about in weights.read_header(path).items()}
-  weights.refuse_other_types(path, {n: kind for n, kind in kinds.items() if kind not in INTEGERS})
-  try:
-    return safetensors.numpy.load_file(path)
-  except Exception as error:
-    raise ValueError(f'{path} is no readable .safetensors file: {error}') from error
-
-
-def _read_pickle(path):
-  import torch
-
-  try:
-    # Only the zip format of torch >= 1.6 can be mapped instead of read into memory.
-    mapped = zipfile.is_zipfile(path)
-    # A mapped file is read without its checksums.
-    bad = zipfile.ZipFile(path).testzip() if mapped else None
-    content = torch.load(path, map_location='cpu', weights_only=True, mmap=mapped)
-  except (zipfile.BadZipFile, zlib.error) as error:
-    raise ValueError(f'{path} is damaged ({error})') from error
-  except Exception as error:  # unpickling a file that is no pickle may end in any
-    forbidden = re.search(r'GLOBAL (\S+)', str(error))
-    if not forbidden:
-      raise ValueError(f'{path} is damaged or no PyTorch file') from error
-    raise ValueError(
-      f'{path} is not read: it holds more than tensors ({forbidden[1]}), and loading that would '
-      'run code of whoever wrote the file. If you trust it, save its state dict alone first.'
-    ) from error
-  if bad:
-    raise ValueError(f'{path} is damaged: {bad} has another checksum than when it was saved')
-  return content
-
-
-def _not_tensors(content):
-  import torch
-
-  if not isinstance(content, dict):
-    return [type(content).__name__]
-  others = {key: x for key, x in content.items() if not isinstance(x, torch.Tensor)}
-  return [f'{key}: {type(x).__name__}' for key, x in others.items()]
-
-
-def _odd_kind(tensor):
-  """The kind of a tensor that numpy cannot hold (meta, sparse, 8-bit floats, ...), or None."""
-  import torch
-
-  if tensor.is_meta:
-    return 'a meta tensor, without numbers'
-  if tensor.is_quantized or tensor.layout != torch.strided:
-    return f'{tensor.dtype}, {tensor.layout}'
-  small = tensor.dtype.is_floating_point and tensor.dtype.itemsize < 2
-  return str(tensor.dtype) if small or tensor.dtype.is_complex else None
-
-
-def _as_numpy(tensor):
-  import torch
-
-  return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
+  found = {ours: x for ours, x in found.items() if x is not None or ours not in defaults}
+  return of_fields(cls, defaults | found, names)

@@ -3,13 +3,15 @@
     python -m convert.synthetic --size=lavie --out=synthetic
 
 makes `synthetic/sd` (Stable Diffusion in the diffusers layout, pickles with the attention names of
-2022) and `synthetic/lavie_base.pt` ({'ema': ...}), 4.1 GB with `--size=lavie`. Needs PyTorch.
+2022) and `synthetic/lavie_base.pt` ({'ema': ...}), 4.1 GB with `--size=lavie`. Needs PyTorch, but
+not with `--safe`, which makes .safetensors.
 """
 
 import json
 import re
 
 import numpy as np
+import safetensors.numpy
 from absl import app, flags, logging
 from etils import epath
 from flax import traverse_util
@@ -23,9 +25,7 @@ SIZES = {'small': SMALL, 'lavie': LAVIE}
 
 
 def torch_state(params):
-  """The torch state dict of a parameter tree: the inverse of `rules.convert`."""
-  import torch
-
+  """{torch name: array} of a parameter tree: the inverse of `rules.convert`."""
   state = {}
   for path, x in traverse_util.flatten_dict(params, sep='/').items():
     parent, _, leaf = path.rpartition('/')
@@ -36,7 +36,7 @@ def torch_state(params):
       if re.search(r'(quant_conv|conv_shortcut|proj_in|proj_out)$', name):
         x = x[:, :, None, None]
     leaf = 'bias' if leaf == 'bias' else 'weight'
-    state[f'{name}.{leaf}'] = torch.from_numpy(np.ascontiguousarray(x))
+    state[f'{name}.{leaf}'] = np.ascontiguousarray(x)
   return state
 
 
@@ -47,16 +47,15 @@ def old_attention_names(state):
   return {re.sub(pattern, lambda match: old[match[0]], name): x for name, x in state.items()}
 
 
-def write(out, config, seed=0):
-  """Writes `out`/sd and `out`/lavie_base.pt.
+def write(out, config, seed=0, safe=False):
+  """Writes `out`/sd and `out`/lavie_base.pt, or with `safe` .safetensors.
 
   Args:
     out: path of a folder.
     config: `ModelConfig` of the sizes.
     seed: int.
+    safe: whether to write .safetensors, which needs no PyTorch.
   """
-  import torch
-
   sd = epath.Path(out) / 'sd'
   for folder in ('vae', 'text_encoder', 'tokenizer'):
     (sd / folder).mkdir(parents=True, exist_ok=True)
@@ -64,16 +63,16 @@ def write(out, config, seed=0):
 
   # Weights.
   state = torch_state(draw('unet'))
-  frequencies = 10000.0 ** (-torch.arange(0, config.unet.rotary_dim, 2) / config.unet.rotary_dim)
+  frequencies = 10000.0 ** (-np.arange(0, config.unet.rotary_dim, 2) / config.unet.rotary_dim)
   for name in [name for name in state if name.endswith('attn_temp.to_q.weight')]:
-    state[name.replace('to_q.weight', 'rotary_emb.freqs')] = frequencies
-  torch.save({'ema': state}, epath.Path(out) / 'lavie_base.pt')
+    state[name.replace('to_q.weight', 'rotary_emb.freqs')] = frequencies.astype(np.float32)
+  _save(state, epath.Path(out) / 'lavie_base.pt', safe, wrapper='ema')
   del state
   state = old_attention_names(torch_state(draw('vae')))
-  torch.save(state, sd / 'vae/diffusion_pytorch_model.bin')
+  _save(state, sd / 'vae/diffusion_pytorch_model.bin', safe)
   state = torch_state(draw('text'))
-  state['text_model.embeddings.position_ids'] = torch.arange(config.text.positions)[None]
-  torch.save(state, sd / 'text_encoder/pytorch_model.bin')
+  state['text_model.embeddings.position_ids'] = np.arange(config.text.positions)[None]
+  _save(state, sd / 'text_encoder/pytorch_model.bin', safe)
 
   # Configs and tokenizer.
   vae, text = config.vae, config.text
@@ -94,16 +93,29 @@ def write(out, config, seed=0):
     (sd / 'tokenizer' / name).write_text(content)
 
 
+def _save(state, path, safe, wrapper=''):
+  """Writes a state dict to a path, or with `safe` to that with the ending .safetensors."""
+  if safe:
+    safetensors.numpy.save_file(state, path.with_suffix('.safetensors'))
+    return
+  import torch
+
+  state = {name: torch.from_numpy(x) for name, x in state.items()}
+  torch.save({wrapper: state} if wrapper else state, path)
+
+
 def main(_):
   """Writes the files that the flags name."""
   given = flags.FLAGS
   logging.set_verbosity(logging.WARNING)
-  write(given.out, SIZES[given.size], given.seed)
-  print(f'wrote {given.out}/sd and {given.out}/lavie_base.pt')
+  write(given.out, SIZES[given.size], given.seed, given.safe)
+  ending = 'safetensors' if given.safe else 'pt'
+  print(f'wrote {given.out}/sd and {given.out}/lavie_base.{ending}')
 
 
 if __name__ == '__main__':
   flags.DEFINE_enum('size', 'small', list(SIZES), 'Size of the model.')
   flags.DEFINE_string('out', None, 'Folder to write into.', required=True)
   flags.DEFINE_integer('seed', 0, 'Seed of the weights.')
+  flags.DEFINE_bool('safe', False, 'Write .safetensors instead of pickles.')
   app.run(main)

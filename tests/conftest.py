@@ -18,6 +18,9 @@ os.environ['XLA_FLAGS'] = ' '.join(
   ]
 )
 
+# No test reaches a network; those of the hub start one on loopback.
+os.environ['HF_HUB_OFFLINE'] = '1'
+
 # Programs that take long to compile are kept for the other test files and the other workers, which
 # inherit the variable. The process that begins the tests removes them.
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
@@ -29,7 +32,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.helpers import reference
+from tests.helpers import fake_hub, reference
 from uniedit_jax.models.unet import UNetConfig
 
 jax.config.update('jax_default_matmul_precision', 'highest')
@@ -68,3 +71,12 @@ def tiny():
 def rng():
   """Random numbers, the same in every run."""
   return np.random.default_rng(0)
+
+
+@pytest.fixture
+def hub_server(tmp_path, monkeypatch):
+  """A `FakeHub` that huggingface_hub uses in this process, with an empty cache."""
+  with fake_hub.serve(tmp_path / 'served') as server:
+    fake_hub.use(server, tmp_path / 'hub_cache', monkeypatch)
+    yield server
+  fake_hub.forget()

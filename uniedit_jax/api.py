@@ -99,7 +99,7 @@ def load(checkpoint='sprites', dtype='auto', cache='~/.cache/uniedit_jax'):
   """Loads a checkpoint: `checkpoint.Model`.
 
   Args:
-    checkpoint: a folder made by a converter, or the name of a shipped model.
+    checkpoint: a folder made by a converter, the hub id of one, or the name of a shipped model.
     dtype: 'auto', 'float32', 'bfloat16' or 'float16'.
     cache: folder of compiled programs.
 

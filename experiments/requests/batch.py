@@ -120,4 +120,4 @@ def _check_source(given):
   request, _ = given
   faults, field = Faults(), 'image' if request.image else 'video'
   found = faults.attempt(check_source, *given, field=field)
-  return (faults, []) if found is None else found
+  return (faults, [], None) if found is None else found

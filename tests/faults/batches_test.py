@@ -73,7 +73,9 @@ def test_fields_of_the_batch_have_bounds(tmp_path, field, value):
 def test_every_distinct_source_is_looked_at_once(tmp_path, monkeypatch):
   looked = []
   monkeypatch.setattr(
-    batch_request, 'check_source', lambda request, clip: looked.append(request.video) or ([], [])
+    batch_request,
+    'check_source',
+    lambda request, clip: looked.append(request.video) or ([], [], None),
   )
   lines = [SOUND | {'id': f'{i}', 'seed': i, 'video': f'{i % 3}.mp4'} for i in range(300)]
   began = time.process_time()

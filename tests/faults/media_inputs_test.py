@@ -207,7 +207,7 @@ MASKS = {
 def test_videos_are_refused_before_anything_is_loaded(tmp_path, row):
   make, words = row
   request = EditRequest(video=make(tmp_path))
-  faults, _ = sources.check_source(request, ClipOptions(**SIZE))
+  faults, *_ = sources.check_source(request, ClipOptions(**SIZE))
   assert len(faults) in (1, 2)
   with pytest.raises(FaultsError, match=f'video (is|has) .*{words}'):
     raise FaultsError([' '.join(faults)])

@@ -16,7 +16,7 @@ from uniedit_jax.runtime.faults import FaultsError
 
 BASE = request_of(sprites_motion.get_config())
 # Sources have a table of their own, and are not opened here.
-WITHOUT_FILES = READERS._replace(source=lambda request, clip: ([], []))
+WITHOUT_FILES = READERS._replace(source=lambda request, clip: ([], [], None))
 FIELDS = sorted(fields.hints(EditRequest))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3), max_leaves=6)

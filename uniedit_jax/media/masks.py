@@ -73,6 +73,11 @@ def read_masks(
           'foreground, 0 or black = background'
         ]
       )
+  if fit == 'crop' and crop_middle(masks, height, width, axis=1).shape == masks.shape:
+    # A mask of the whole source frame would be cropped as the clip is.
+    size = f'{masks.shape[2]} x {masks.shape[1]}'
+    notes = [] if notes is None else notes
+    notes.append(f'is {size}, of the aspect ratio of the clip: it is taken to be cropped already')
   return fit_masks(masks, height, width, fit)
 
 

@@ -126,6 +126,11 @@ def inspect_clip(path, selection):
   Returns:
     (list of faults, list of what is odd but allowed).
   """
+  return look_at(path, selection)[:2]
+
+
+def look_at(path, selection):
+  """`inspect_clip`, and last the (height, width) of the frames, None where there are none."""
   faults, notes, info = selection.faults(), [], None
   try:
     with opened(path, 'video', ACCEPTED) as name:
@@ -138,7 +143,7 @@ def inspect_clip(path, selection):
     notes.append('video is plain white or grey in all frames; transparent frames are put on white')
   if info and info.hurt:
     notes.append(f"video has {info.hurt} damaged frames, kept as clip.damaged is 'keep'")
-  return faults, notes
+  return faults, notes, info and (info.height, info.width)
 
 
 def check_clip(
@@ -280,7 +285,9 @@ def _inspect(path, name, selection, is_sound=True):
     if is_sound:
       taken = take_pictures(name, selection.frames, selection.start, selection.stride)
       colours = {level for p in read_pictures(taken) for level in (p.min(), p.max())}
-      info = info._replace(plain=len(colours) == 1)
+      (first,) = read_pictures(taken[:1]) if taken else [np.zeros((1, 1))]
+      height, width = first.shape[:2]
+      info = info._replace(height=height, width=width, plain=len(colours) == 1)
   else:
     info = probe_video(name, needed)
   if info.hdr and not list(decode(name, info, 1)):

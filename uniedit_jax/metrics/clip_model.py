@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from etils import epath
 from PIL import Image
 
 from uniedit_jax.models.clip_image import (
@@ -23,8 +22,8 @@ from uniedit_jax.models.clip_image import (
   abstract_clip,
 )
 from uniedit_jax.models.tokenizers import CLIPTokenizer
-from uniedit_jax.runtime import checkpoint, weights
-from uniedit_jax.runtime.files import absolute
+from uniedit_jax.runtime import checkpoint, hub, hub_checkpoint, weights
+from uniedit_jax.runtime.faults import Faults
 
 BICUBIC = Image.Resampling.BICUBIC
 BATCH = 16  # frames of one program
@@ -46,13 +45,18 @@ def read_tokenizer(folder):
   Raises FileNotFoundError if `convert.clip` did not make the folder, ValueError if a file of it is
   damaged or the vocabulary does not fit the config.
   """
-  folder = epath.Path(folder).expanduser()
-  files = ('config.json', 'manifest.json', PART)
-  if missing := ', '.join(name for name in files if not (folder / name).exists()):
-    accepted = 'accepted: a folder made by `python -m convert.clip`'
-    raise FileNotFoundError(f'{str(folder)!r} lacks {missing}; {accepted}')
-  weights.check_files(folder, PART, checkpoint.read_manifest(folder, [PART])[PART])
-  return CLIPTokenizer(folder / 'tokenizer', checkpoint.read_config(folder, ClipConfig).text)
+  path, where = checkpoint.locate(folder), hub.hub_id(folder)
+  # Parameters on the hub are fetched when they are loaded.
+  files = ('config.json', 'manifest.json', *(() if where else (PART,)))
+  if missing := ', '.join(name for name in files if not (path / name).exists()):
+    accepted = 'accepted: a folder made by `python -m convert.clip`, or a hub id of one'
+    raise FileNotFoundError(f'{str(path)!r} lacks {missing}; {accepted}')
+  entry = checkpoint.read_manifest(path, [PART])[PART]
+  if where:
+    Faults(hub_checkpoint.lacking(where, [PART])).stop(f'{where} is no whole checkpoint')
+  else:
+    weights.check_files(path, PART, entry)
+  return CLIPTokenizer(path / 'tokenizer', checkpoint.read_config(path, ClipConfig).text)
 
 
 @functools.lru_cache(maxsize=1)
@@ -61,7 +65,8 @@ def load(folder):
 
   Raises as `read_tokenizer`, and ValueError if the parameters do not match config or manifest.
   """
-  tokenizer, path = read_tokenizer(folder), absolute(folder)
+  tokenizer, path = read_tokenizer(folder), checkpoint.locate(folder, [PART])
+  weights.check_files(path, PART, checkpoint.read_manifest(path)[PART])
   config = checkpoint.read_config(path, ClipConfig)
   return ClipModel(config, checkpoint.restore(path, PART, abstract_clip(config)), tokenizer)
 

@@ -27,7 +27,8 @@ from uniedit_jax.runtime.faults import Faults
 INJECTIONS = 'injections'
 QUICK_CLIP = 8, 128, 128  # frames, height, width of a quick run of a model with larger clips
 ACCEPTED_CHECKPOINT = (
-  'a folder made by `python -m convert.lavie`, or a shipped model: ' + ', '.join(checkpoint.SHIPPED)
+  'a folder made by `python -m convert.lavie`, the hub id of one, or a shipped model: '
+  + ', '.join(checkpoint.SHIPPED)
 )
 
 
@@ -35,7 +36,7 @@ class Readers(NamedTuple):
   """What checks read of files; for many edits, functions that read a file once for all of them.
 
   Attributes:
-    source: (`EditRequest`, `ClipOptions`) -> (faults, warnings), `sources.check_source`.
+    source: (`EditRequest`, `ClipOptions`) -> (faults, warnings, size), `sources.check_source`.
     model_config: folder -> (`ModelConfig` or None, faults).
     tokenizer: (folder, `ModelConfig`) -> tokenizer.
     clip_tokenizer: folder -> tokenizer of the measures.
@@ -72,7 +73,8 @@ def check_edit(request, method=None, readers=READERS):
   request = request.shortened
   model_config, model_faults = readers.model_config(request.checkpoint)
   clip = clip_of(request, model_config or ModelConfig())
-  _check_source(request, clip, readers, faults, warnings)
+  size = _check_source(request, clip, readers, faults, warnings)
+  clip = sources.choose_fit(request, clip, size, warnings)
   faults += model_faults
   _check_prompts(request, readers, faults, warnings)
   _check_sides(request, faults)
@@ -123,6 +125,7 @@ def check_generation(request):
   faults.unless(request.source_prompt.strip(), "prompt is ''; accepted: what the clip shows")
   model_config = read_model_config(request.checkpoint, faults)
   clip = clip_of(request, model_config or ModelConfig())
+  clip = sources.choose_fit(request, clip, None, [])
   prompts = ['', request.source_prompt]
   edit = _check_run(request, model_config, clip, prompts, 'ddim', READERS, faults)
   faults.stop()
@@ -182,7 +185,7 @@ def _check_run(request, model_config, clip, prompts, kind, readers, faults):
   prompts = list(dict.fromkeys(prompts))
   schedule = tokenizer = parameters = None
   if model_config:
-    schedule = faults.attempt(_schedule, request, model_config)
+    schedule = faults.attempt(_schedule, request, model_config, field='schedule')
     tokenizer = faults.attempt(readers.tokenizer, request.checkpoint, model_config)
     parameters = faults.attempt(readers.parameters, request.checkpoint)
     for prompt in prompts if tokenizer else ():
@@ -219,6 +222,7 @@ def _window(request, model_config, frames):
 
 
 def _check_source(request, clip, readers, faults, warnings):
+  """The (height, width) of the frames of the source, or None."""
   given = {name: getattr(request, name) for name in ('video', 'image')}
   given = {name: value for name, value in given.items() if is_given(value)}
   given |= {'generated': True} if request.generated else {}
@@ -227,10 +231,10 @@ def _check_source(request, clip, readers, faults, warnings):
     faults.append(f'{named}; accepted: one of them')
   if not request.generated:
     field = 'image' if request.image else 'video'
-    found = faults.attempt(readers.source, request, clip, field=field) or ([], [])
+    found = faults.attempt(readers.source, request, clip, field=field) or ([], [], None)
     faults += found[0]
     warnings += found[1]
-    return
+    return found[2]
   faults.unless(
     request.source_prompt.strip(), "source_prompt is '' with generated=True; accepted: a prompt"
   )
@@ -239,6 +243,7 @@ def _check_source(request, clip, readers, faults, warnings):
     f'inversion.method is {request.inversion.method!r} with generated=True; accepted: the default, '
     'as a generated clip needs no inversion',
   )
+  return None
 
 
 def _check_prompts(request, readers, faults, warnings):

@@ -17,6 +17,7 @@ from uniedit_jax.runtime import fields
 
 QUICK_STEPS = 5
 AUTO = 'auto'  # instead of a mask
+ASPECT_TOLERANCE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,8 @@ class ClipOptions:
   Attributes:
     frames, height, width: number and size in pixels; None: the checkpoint's.
     start, stride: first frame, and distance of the frames in the source.
-    fit: 'stretch' to the size, or 'crop' the middle of the frame.
+    fit: 'stretch' to the size, or 'crop' the middle of the frame; None: 'crop' where the aspect
+      ratios differ by more than `ASPECT_TOLERANCE`, but 'stretch' with the preset release.
     fps: frames per second of the source; None: what a video says, 8 for a folder of frames, the
       checkpoint's otherwise.
     damaged: 'refuse' or 'keep' videos some of whose frames cannot be decoded fully.
@@ -37,7 +39,7 @@ class ClipOptions:
   width: int | None = None
   start: int = 0
   stride: int = 1
-  fit: str = 'stretch'
+  fit: str | None = None
   fps: int | float | None = None
   damaged: str = 'refuse'
 
@@ -140,7 +142,10 @@ class InspectOptions:
 
 @dataclasses.dataclass(frozen=True)
 class MetricsOptions:
-  """CLIP's measures: a folder made by `convert.clip` ('' is none), and what the source shows."""
+  """CLIP's measures: a folder of `convert.clip` or its hub id ('' is none), and a prompt for them.
+
+  `source_prompt` is what the source shows, where nothing but measures may know it.
+  """
 
   clip: str = ''
   source_prompt: str = ''
@@ -162,7 +167,7 @@ class EditRequest:
   """An edit of one clip; sections have their own classes.
 
   Attributes:
-    checkpoint: a folder made by a converter, or the name of a shipped model.
+    checkpoint: a folder made by a converter, the hub id of one, or the name of a shipped model.
     dtype: 'auto', 'float32', 'bfloat16' or 'float16'.
     seed: of every random number.
     cache: folder of compiled programs and inversions.

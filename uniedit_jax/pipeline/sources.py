@@ -9,7 +9,7 @@ from etils import epath
 
 from uniedit_jax.media import camera, masks, video
 from uniedit_jax.media.frames import crop_middle, resize_bilinear, to_rgb
-from uniedit_jax.pipeline.request import is_array, is_auto, is_given
+from uniedit_jax.pipeline.request import ASPECT_TOLERANCE, is_array, is_auto, is_given
 from uniedit_jax.pipeline.values import MEDIA
 from uniedit_jax.runtime import checkpoint, digests
 from uniedit_jax.runtime.faults import Faults
@@ -68,20 +68,47 @@ def check_source(request, clip):
     clip: `ClipOptions` with all sizes.
 
   Returns:
-    (`Faults`, list of warnings).
+    (`Faults`, list of warnings, (height, width) of the frames or None).
   """
-  selection = video.Selection(**dataclasses.asdict(clip))
+  fit = clip.fit or 'stretch'  # which is chosen when the size is known
+  selection = video.Selection(**dataclasses.asdict(clip) | {'fit': fit})
   if request.image:
     faults = Faults(camera.check_image(request.image, request.move, *clip.size))
     # The other fields say nothing about a still.
-    return faults + video.Selection(1, 1, 1, fps=clip.fps).faults(), []
+    return faults + video.Selection(1, 1, 1, fps=clip.fps).faults(), [], None
   if not is_array(request.video):
-    return video.inspect_clip(locate_clip(request.video), selection)
+    return video.look_at(locate_clip(request.video), selection)
   faults = selection.faults()
   frames = faults.attempt(_as_frames, request.video)
   if frames is not None and not faults and (few := selection.too_few(len(frames), 'video')):
     faults.append(few)
-  return faults, []
+  return faults, [], None if frames is None else frames.shape[1:3]
+
+
+def choose_fit(request, clip, size, warnings):
+  """The `ClipOptions` with `fit` chosen where it is not set.
+
+  Frames are cropped where stretching them would show, but not with the preset release, which
+  stretches.
+
+  Args:
+    request: `EditRequest`.
+    clip: `ClipOptions` with all sizes.
+    size: (height, width) of the frames of the source; None: they have that of the clip.
+    warnings: list, to which is added that they are cropped.
+  """
+  if clip.fit is not None:
+    return clip
+  height, width = size or (clip.height, clip.width)
+  ratio = (width * clip.height) / (height * clip.width)
+  if request.preset == 'release' or max(ratio, 1 / ratio) <= 1 + ASPECT_TOLERANCE:
+    return dataclasses.replace(clip, fit='stretch')
+  warnings.append(
+    f'video is {width} x {height} and is cropped to the aspect ratio of {clip.width} x '
+    f'{clip.height}: {1 - min(ratio, 1 / ratio):.0%} of every frame is left out; '
+    'clip.fit=stretch keeps all of it, distorted'
+  )
+  return dataclasses.replace(clip, fit='crop')
 
 
 def read_source(edit):
@@ -104,9 +131,11 @@ def read_source(edit):
 def read_masks(request, clip, faults, warnings):
   """The masks that are given, dict {side: bool[F, H, W], or None where there are faults}.
 
+  They are cropped or stretched as the clip is, whose `fit` is chosen by then, or else stretched.
   What is odd but allowed is added to the list `warnings`.
   """
   given, found = {side: getattr(request.mask, side) for side in SIDES}, {}
+  clip = dataclasses.replace(clip, fit=clip.fit or 'stretch')
   for side, mask in given.items():
     if is_given(mask) and not is_auto(mask):
       notes, labels = [], request.mask.labels

@@ -4,7 +4,7 @@ import operator
 import os
 
 from uniedit_jax.pipeline.request import is_array
-from uniedit_jax.runtime import fields, files
+from uniedit_jax.runtime import fields, files, hub
 
 # Fields that hold the path of something to read, if they hold a text; media may have an address.
 MEDIA = ('video', 'image', 'mask.source', 'mask.target')
@@ -46,11 +46,15 @@ def check_values(request, faults):
   for name in PATHS:
     path = operator.attrgetter(name)(request)
     if not is_array(path):
-      wrong = '' if name in MEDIA else files.path_fault(path)
+      wrong = '' if name in MEDIA else _checkpoint_fault(path)
       faults.unless(not wrong, f'{name} is {wrong}')
       changes[name] = os.path.expanduser(path)
   wrong = files.folder_fault(request.cache)
   faults.unless(not wrong, f'cache is {wrong}')
-  if wrong or files.path_fault(request.metrics.clip or ''):
+  if wrong or _checkpoint_fault(request.metrics.clip or ''):
     faults.stop()
   return request.replace(changes)
+
+
+def _checkpoint_fault(path):
+  return '' if os.fspath(path).startswith(hub.SCHEME) else files.path_fault(path)

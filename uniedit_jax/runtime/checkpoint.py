@@ -7,7 +7,7 @@
     <folder>/tokenizer/vocab.json merges.txt  or words.txt
 
 A folder appears whole or not at all: it is written under another name and renamed at the end. The
-models in `SHIPPED` come with the package and are loaded by name.
+models in `SHIPPED` come with the package and are loaded by name, those on the hub by their hub id.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ from etils import epath
 
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params, of_fields
 from uniedit_jax.models.tokenizers import CLIPTokenizer, WordTokenizer
-from uniedit_jax.runtime import digests, weights
+from uniedit_jax.runtime import digests, hub, hub_checkpoint, weights
 from uniedit_jax.runtime.faults import Faults
 from uniedit_jax.runtime.files import (
   absolute,
@@ -132,9 +132,20 @@ def save_params(folder, part, params, source='', compact=False):
   return entry
 
 
-def locate(checkpoint):
-  """The folder of a path or of a name in `SHIPPED` (./name is the local folder of that name)."""
-  return SHIPPED[str(checkpoint)] if str(checkpoint) in SHIPPED else absolute(checkpoint)
+def locate(checkpoint, parts=()):
+  """The local folder of a path, of a name in `SHIPPED` (./name is a local folder) or of a hub id.
+
+  Args:
+    checkpoint: path, name or id.
+    parts: names of parts whose parameters are fetched too, where it is on the hub.
+
+  Raises:
+    ValueError: a hub id that names no checkpoint, or cannot be fetched, in one line.
+  """
+  if str(checkpoint) in SHIPPED:
+    return SHIPPED[str(checkpoint)]
+  where = hub.hub_id(checkpoint)
+  return hub_checkpoint.folder_of(where, tuple(parts)) if where else absolute(checkpoint)
 
 
 def read_tokenizer(folder, config):
@@ -152,11 +163,21 @@ def read_tokenizer(folder, config):
 def check(folder, parts=PARTS):
   """Checks that a checkpoint is whole, without reading its parameters: its `ModelConfig`.
 
+  Of one on the hub, the parameters are not fetched for that.
+
   Raises:
     FileNotFoundError: the folder is no checkpoint; lists what is missing and how to make one.
     FaultsError: lists damaged files, and what the config has that no model has.
   """
+  where = None if str(folder) in SHIPPED else hub.hub_id(folder)
   folder = locate(folder)
+  if where:
+    faults = Faults()
+    config = faults.attempt(read_config, folder)
+    manifest = faults.attempt(read_manifest, folder, parts)
+    faults += hub_checkpoint.lacking(where, parts) if manifest else []
+    faults.stop(f'{where} is no whole checkpoint')
+    return config
   files = [folder / name for name in ('config.json', 'manifest.json')]
   files = [path for path in files if path.exists()]
   files += [path for part in parts for path in weights.part_files(folder, part)]
@@ -230,7 +251,7 @@ def load(folder, dtype='float32', parts=PARTS, cache=None):
   """Loads a `Model`, its parts in parallel, onto the first local device.
 
   Args:
-    folder: path, local or remote, or a name in `SHIPPED`.
+    folder: path, local or remote, a name in `SHIPPED`, or a hub id.
     dtype: every floating-point parameter is cast to it while it is read.
     parts: which of `PARTS` to load.
     cache: folder that remembers which files are as the manifest says; None reads them each time.
@@ -240,7 +261,9 @@ def load(folder, dtype='float32', parts=PARTS, cache=None):
     ValueError: the config or a parameter tree does not fit the model (lists both sides), or the
       parameters are others than those that were written, or not finite.
   """
-  folder = locate(folder)
+  # Of a checkpoint on the hub, before and after its parameters are fetched.
+  check(folder, parts)
+  folder = locate(folder, parts)
   config = check(folder, parts)
   tokenizer = read_tokenizer(folder, config) if 'text' in parts else None
   # Tests compare shipped parameters with the model, and tracing it for its shapes takes seconds.
@@ -275,8 +298,8 @@ def fingerprint(folder, cache=None):
   Raises:
     ValueError: they are others.
   """
-  folder = locate(folder)
   manifest = read_manifest(folder)
+  folder = locate(folder, manifest)
   for part in manifest:
     weights.verify(folder, part, manifest[part]['sha256'], cache)
   facts = read_json(folder / 'config.json'), {p: manifest[p]['sha256'] for p in sorted(manifest)}

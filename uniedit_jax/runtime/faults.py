@@ -3,8 +3,12 @@
 import contextlib
 import errno
 import pathlib
-import resource
 import shutil
+
+try:
+  import resource
+except ImportError:  # Windows
+  resource = None
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file size
 LEAST_FREE = 2**16  # bytes of a disk; with less it is full
@@ -99,8 +103,12 @@ def is_full(error, folder):
     return True
   # The video encoder is another program, whose errors have no errno, and which is killed without a
   # word where a file gets too large.
-  limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-  if str(error).startswith('ffmpeg could not write') and limit != resource.RLIM_INFINITY:
+  if str(error).startswith('ffmpeg could not write') and _sizes_are_limited():
     return True
   local = pathlib.Path(folder)
   return local.exists() and shutil.disk_usage(local).free < LEAST_FREE
+
+
+def _sizes_are_limited():
+  """Whether this process may write files of some size alone."""
+  return resource and resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY

@@ -21,6 +21,7 @@ LFS = b'version https://git-lfs.github.com/spec/'
 ASIDE = re.compile(r'\..*|Thumbs\.db|desktop\.ini')
 HOST = re.sub(r'\W', '_', socket.gethostname())
 UNFINISHED_SECONDS = 86400  # after which what another machine has begun counts as left over
+CAN_ASK = os.name != 'nt'  # whether signal 0 asks for a process; on Windows it would end it
 
 
 @contextlib.contextmanager
@@ -62,14 +63,16 @@ def is_left_over(path):
   owner = re.search(r'\.(\w*)-(\d+)-[0-9a-f]{32}\.\w+$', os.fspath(path))
   if not owner:  # of a version whose names did not say
     return True
-  if owner[1] != HOST:
+  if owner[1] != HOST or not CAN_ASK:
     modified = epath.Path(path).stat().mtime
     return bool(modified) and time.time() - modified > UNFINISHED_SECONDS
   return is_gone(int(owner[2]))
 
 
 def is_gone(process):
-  """Whether no process of this host has the number."""
+  """Whether no process of this host has the number; False where that cannot be asked."""
+  if not CAN_ASK:
+    return False
   try:
     os.kill(process, 0)
   except ProcessLookupError:
@@ -125,7 +128,7 @@ def refuse_pointer(path):
   with epath.Path(path).open('rb') as file:
     if file.read(len(LFS)) == LFS:
       fault = f'{path} is a Git LFS pointer, not the file; accepted: the file itself, which'
-      raise ValueError(f'{fault} `git lfs pull` fetches')
+      raise ValueError(f'{fault} `git lfs pull` or `hf download` fetches')
 
 
 def read_text(path):

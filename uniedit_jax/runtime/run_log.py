@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import threading
@@ -13,6 +12,11 @@ import weakref
 
 import jax
 from absl import logging
+
+try:
+  import resource
+except ImportError:  # Windows
+  resource = None
 
 PROGRAM_EVENT = '/jax/core/compile/backend_compile_duration'
 COMPILE_EVENTS = (
@@ -131,10 +135,12 @@ class RunLog:
 
 
 def peak_memory():
-  """Peak bytes on the first device, or of the process if the device is the CPU."""
+  """Peak bytes on the first device, of the process if the device is the CPU, or None: unknown."""
   stats = jax.local_devices()[0].memory_stats() or {}
+  if stats.get('peak_bytes_in_use') or not resource:
+    return stats.get('peak_bytes_in_use')
   unit = 1 if sys.platform == 'darwin' else 1024
-  return stats.get('peak_bytes_in_use') or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def seconds_of_process():
