@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from tests.helpers import backbones, reference
 from tests.helpers.tolerances import MODULE_TORCH, UNET, agreement
@@ -58,18 +59,25 @@ FOLLOWS = {
 }
 
 
-@functools.partial(jax.jit, static_argnums=0)
+# What one call computes together: {key of the file: (timestep, injections)}.
+RUNS = {f'y{timestep}': (timestep, {}) for timestep in (981, 501, 1)}
+RUNS |= {f'case/{case}': (501, fields) for case, fields in CASES.items()}
+TEMPORAL_SLOTS = 'temporal_q', 'temporal_k', 'temporal_v'
+
+
 def predict(apply, params, x, timestep, text, routes):
-  """The noise of rows f[R, F, H, W, C]; `routes` has leaves [R, L]."""
-  row = lambda x, text, routes: apply({'params': params}, x, timestep, text, routes)[0]
-  return jax.vmap(row, axis_name=ROW_AXIS)(x, text, routes)
+  """The noise of rows f[R, F, H, W, C] in torch order; `timestep` is i32[R], leaves of `routes`
+  [R, L]. It is not compiled as a whole, which would take longer than the one call.
+  """
+  row = lambda x, timestep, text, routes: apply({'params': params}, x, timestep, text, routes)[0]
+  return reference.to_torch(jax.vmap(row, axis_name=ROW_AXIS)(x, timestep, text, routes))
 
 
-def routes_of(fields):
-  """The routes of rows source, main, motion, with leaves [R, L]."""
+def routes_of(fields, first=0):
+  """The routes of rows source, main, motion, with leaves [R, L]; `first` is the source's row."""
   branches = [Branch('reconstruction'), Branch('main'), Branch('motion')]
-  routes = compose(branches, [Injections(**fields)], 1, masked=False)
-  return jax.tree.map(lambda leaf: np.moveaxis(leaf[0], -1, 0), routes)
+  routes = compose(branches, [Injections(**fields)], 1, masked=False)._replace(guided=None)
+  return jax.tree.map(lambda leaf: first + np.moveaxis(leaf[0], -1, 0), routes)
 
 
 def inputs(name):
@@ -78,22 +86,45 @@ def inputs(name):
   return numbers, reference.from_torch(numbers['x']), numbers['text']
 
 
-@pytest.mark.parametrize('timestep', [981, 501, 1])
-@pytest.mark.parametrize('name', backbones.GOLDENS)
-def test_agrees_with_the_original(name, timestep):
+@functools.cache
+def noise(name, keys):
+  """{key of `RUNS`: noise of its three rows}."""
   model = backbones.model(name)
-  numbers, x, text = inputs(name)
-  out = predict(model.apply, model.params, x, np.int32(timestep), text, routes_of({}))
-  assert agreement(reference.to_torch(out), numbers[f'y{timestep}']) < UNET
+  _, x, text = inputs(name)
+  timesteps, fields = zip(*(RUNS[key] for key in keys), strict=True)
+  routes = [routes_of(f, 3 * i) for i, f in enumerate(fields)]
+  routes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *routes)
+  repeat = lambda array: np.concatenate([array] * len(keys))
+  timesteps = np.repeat(np.int32(timesteps), 3)
+  out = predict(model.apply, model.params, repeat(x), timesteps, repeat(text), routes)
+  return dict(zip(keys, np.split(out, len(keys)), strict=True))
 
 
-@pytest.mark.parametrize('timestep', [981, 501, 1])
+def expected_rows(numbers, key):
+  """The rows of a run, of which the file has for a case those that it changes, from main on."""
+  if not key.startswith('case/'):
+    return numbers[key]
+  changed = numbers[key].reshape(-1, *numbers['x'].shape[1:])
+  before, after = numbers['y501'][:1], numbers['y501'][1 + len(changed) :]
+  return np.concatenate([before, changed, after])
+
+
+@pytest.mark.parametrize('key', RUNS)
+@pytest.mark.parametrize('name', backbones.GOLDENS)
+def test_agrees_with_the_original(name, key):
+  expected = expected_rows(reference.golden(name), key)
+  assert agreement(noise(name, tuple(RUNS))[key], expected) < UNET
+
+
 @pytest.mark.parametrize('version', ORIGINALS)
-def test_agrees_with_the_original_animatediff(version, timestep):
+def test_agrees_with_the_original_animatediff(version):
   model = backbones.model(version)
   numbers, x, text = inputs('animatediff_original')
-  out = predict(model.apply, model.params, x, np.int32(timestep), text, None)
-  assert agreement(reference.to_torch(out), numbers[f'{version}/y{timestep}']) < UNET
+  timesteps = np.repeat(np.int32([981, 501, 1]), 3)
+  repeat = lambda array: np.concatenate([array] * 3)
+  out = predict(model.apply, model.params, repeat(x), timesteps, repeat(text), None)
+  for timestep, rows in zip((981, 501, 1), np.split(out, 3), strict=True):
+    assert agreement(rows, numbers[f'{version}/y{timestep}']) < UNET, timestep
 
 
 @pytest.mark.parametrize('name', [*backbones.GOLDENS, *ORIGINALS])
@@ -102,33 +133,17 @@ def test_agrees_with_the_original_at_another_size(name):
   numbers, _, text = inputs('animatediff_original' if name in ORIGINALS else name)
   size = 'tall' if name == 'videocrafter' else 'odd'
   x = reference.from_torch(numbers[f'x_{size}'])
-  out = predict(model.apply, model.params, x, np.int32(321), text[:1], None)
+  out = model.denoise(model.params, x[0], 321, text[0])
   key = f'{name}/y_odd' if name in ORIGINALS else f'y_{size}'
-  assert agreement(reference.to_torch(out), numbers[key]) < UNET
+  assert agreement(reference.to_torch(out), numbers[key][0]) < UNET
 
 
 def test_the_frames_a_second_are_a_condition_of_videocrafter():
   model = backbones.model('videocrafter')
   numbers, x, text = inputs('videocrafter')
   apply = UNet(dataclasses.replace(model.config, fps=8)).apply
-  out = predict(apply, model.params, x, np.int32(501), text, None)
-  assert agreement(reference.to_torch(out), numbers['y501_fps8']) < UNET
-
-
-@pytest.mark.parametrize('case', CASES)
-@pytest.mark.parametrize('name', backbones.GOLDENS)
-def test_injections(name, case):
-  model = backbones.model(name)
-  numbers, x, text = inputs(name)
-  out = predict(model.apply, model.params, x, np.int32(501), text, routes_of(CASES[case]))
-  assert agreement(reference.to_torch(out), expected_rows(numbers, case)) < UNET
-
-
-def expected_rows(numbers, case):
-  """The rows of a case, of which the file has those that it changes, from main on."""
-  changed = numbers[f'case/{case}'].reshape(-1, *numbers['x'].shape[1:])
-  before, after = numbers['y501'][:1], numbers['y501'][1 + len(changed) :]
-  return np.concatenate([before, changed, after])
+  out = predict(apply, model.params, x, np.int32([501] * 3), text, None)
+  assert agreement(out, numbers['y501_fps8']) < UNET
 
 
 def apply_by_attention(model):
@@ -139,8 +154,9 @@ def apply_by_attention(model):
   def apply(*args):
     modules = itertools.count()
 
-    def choose(call, inputs, options, context):
-      x, routes, *rest = inputs
+    def intercept(call, inputs, options, context):
+      if context.method_name != '__call__':
+        return call(*inputs, **options)
       index = None
       if isinstance(context.module, TemporalTransformer):
         module = next(modules)
@@ -148,14 +164,8 @@ def apply_by_attention(model):
       elif isinstance(context.module, TemporalAttention):
         index = lambda leaf: leaf[int(context.module.name == 'attn2')]
       if index:
-        slots = ('temporal_q', 'temporal_k', 'temporal_v')
-        routes = routes._replace(**{s: jax.tree.map(index, getattr(routes, s)) for s in slots})
-      return call(x, routes, *rest, **options)
-
-    def intercept(call, inputs, options, context):
-      chosen = isinstance(context.module, TemporalTransformer | TemporalAttention)
-      if chosen and context.method_name == '__call__':
-        return choose(call, inputs, options, context)
+        x, routes, *rest = inputs
+        inputs = x, with_temporal(routes, index, routes), *rest
       return call(*inputs, **options)
 
     with nn.intercept_methods(intercept):
@@ -164,24 +174,38 @@ def apply_by_attention(model):
   return apply
 
 
+def with_temporal(routes, function, *others):
+  """Routes whose leaves of SA-T are `function` of those of `others`."""
+  slots = {
+    slot: jax.tree.map(function, *(getattr(other, slot) for other in others))
+    for slot in TEMPORAL_SLOTS
+  }
+  return routes._replace(**slots)
+
+
 @pytest.mark.parametrize('name', backbones.GOLDENS)
 def test_both_attentions_of_every_temporal_module_read_their_routes(name):
   model = backbones.model(name)
   numbers, x, text = inputs(name)
-  apply, own, routed = apply_by_attention(model), routes_of({}), routes_of(MOTION)
-  for case, reads in SOME.items():
+  routes = []
+  for i, reads in enumerate(SOME.values()):
     chosen = np.array([[reads(follows, second) for second in (0, 1)] for follows in FOLLOWS[name]])
-    pick = lambda off, on, chosen=chosen: np.where(chosen, on[..., None, None], off[..., None, None])
-    slots = ('temporal_q', 'temporal_k', 'temporal_v')
-    routes = own._replace(
-      **{s: jax.tree.map(pick, getattr(own, s), getattr(routed, s)) for s in slots}
+    pick = lambda off, on, chosen=chosen: np.where(
+      chosen, on[..., None, None], off[..., None, None]
     )
-    out = predict(apply, model.params, x, np.int32(501), text, routes)
-    assert agreement(reference.to_torch(out), expected_rows(numbers, case)) < UNET, case
+    own, routed = routes_of({}, 3 * i), routes_of(MOTION, 3 * i)
+    routes.append(with_temporal(own, pick, own, routed))
+  routes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *routes)
+  repeat = lambda array: np.concatenate([array] * len(SOME))
+  timesteps = np.int32([501] * 3 * len(SOME))
+  apply = apply_by_attention(model)
+  out = predict(apply, model.params, repeat(x), timesteps, repeat(text), routes)
+  for case, rows in zip(SOME, np.split(out, len(SOME)), strict=True):
+    assert agreement(rows, expected_rows(numbers, f'case/{case}')) < UNET, case
 
 
 def place_of(tap, config):
-  """The path of the module whose result is a golden activation, and whether it gives a tuple."""
+  """The path of the module whose result is a golden activation."""
   if tap == 'first_skip':
     return 'transformer_in'
   level, kind, j = tap.partition('_')[0], tap.partition('_')[2].rstrip('012'), tap[-1]
@@ -194,7 +218,7 @@ def place_of(tap, config):
 
 @pytest.fixture(scope='module', params=backbones.GOLDENS)
 def activations(request):
-  """(configuration, golden arrays, results of modules {path: array}, tapped) of row 1 at t = 501."""
+  """(configuration, golden arrays, results of modules {path: array}, tapped): row 1, t = 501."""
   name = request.param
   model = backbones.model(name)
   numbers, x, text = inputs(name)
@@ -202,11 +226,11 @@ def activations(request):
   found = [key.removeprefix('tap/') for key in numbers if key.startswith('tap/')]
   places = {place_of(tap, model.config) for tap in found if not tap.endswith(('_q', '_k', '_v'))}
   wanted = lambda module, method: '/'.join(module.path) in places and method == '__call__'
-  run = lambda params, x, text: model.apply(
-    {'params': params}, x, 501, text, taps=taps, capture_intermediates=wanted, mutable='intermediates'
+  run = functools.partial(
+    model.apply, taps=taps, capture_intermediates=wanted, mutable='intermediates'
   )
-  (_, tapped), state = jax.jit(run)(model.params, x[1], text[1])
-  results = nn.module.traverse_util.flatten_dict(state['intermediates'], sep='/')
+  (_, tapped), state = run({'params': model.params}, x[1], 501, text[1])
+  results = traverse_util.flatten_dict(state['intermediates'], sep='/')
   results = {path.removesuffix('/__call__'): result for path, (result,) in results.items()}
   return model.config, numbers, results, tapped
 
