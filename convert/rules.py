@@ -18,8 +18,8 @@ def _same(x):
 
 
 def _matrix(x):
-  """A linear layer (out, in), or a 1x1 convolution (out, in, 1, 1), to (in, out)."""
-  return (x[:, :, 0, 0] if x.shape[2:] == (1, 1) else x).T
+  """A linear layer (out, in), or a convolution of one place (out, in, 1, ...), to (in, out)."""
+  return (x.reshape(x.shape[:2]) if set(x.shape[2:]) == {1} else x).T
 
 
 def _convolution(x):
@@ -27,10 +27,18 @@ def _convolution(x):
   return x.transpose(2, 3, 1, 0)
 
 
+def _frame_convolution(x):
+  """A convolution of three frames (out, in, 3, 1, 1) to (3, in, out)."""
+  return x[..., 0, 0].transpose(2, 1, 0)
+
+
 # (end of the torch name, last part of our path, layout); the first match holds. CLIP's image tower
 # has a "layrnorm".
 RULES = (
   (r'(norm|layrnorm)\w*\.weight', 'scale', _same),
+  (r'temp_convs\.\d+\.conv\d\.0\.weight', 'scale', _same),
+  (r'temp_convs\.\d+\.conv\d\.\d\.weight', 'kernel', _frame_convolution),
+  (r'\.frame_positions', 'frame_positions', _same),
   (r'patch_embedding\.weight', 'kernel', _convolution),
   (r'(_embedding|attention_bias)\.weight', 'embedding', _same),
   (r'(quant_conv|conv_shortcut|proj_in|proj_out)\.weight', 'kernel', _matrix),

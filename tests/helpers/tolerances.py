@@ -9,6 +9,7 @@ LEVEL = 3e-6
 COEFFICIENT = 3e-6  # of a step between two such levels
 MODULE = 1e-6  # one module, float32
 VAE_TEXT = 1e-5  # VAE, text tower and CLIP's features against diffusers and transformers
+MODULE_TORCH = 1e-5  # one module of the UNet against PyTorch
 UNET = 3e-5  # the UNet, and one step with routing
 EDIT = 2e-4  # a whole edit
 NULL_TEXT_LOSS = 1e-4  # relative, of every inner loss

@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import pytest
 
+from tests.helpers import reference
+from uniedit_jax.models import presets
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
 from uniedit_jax.models.presets import LAVIE, OPEN_CLIP_H, SMALL
 
@@ -32,6 +34,23 @@ def test_parameters_of_open_clip():
   )
   leaves = jax.tree.leaves(abstract_params(config, 'text'))
   assert (sum(leaf.size for leaf in leaves), len(leaves)) == (340_387_840, 372)
+
+
+@pytest.mark.parametrize(
+  'name, sizes',
+  [
+    ('MODELSCOPE_UNET', (1_411_233_860, 1480)),
+    ('VIDEOCRAFTER2_UNET', (1_413_284_420, 1484)),
+    # Stable Diffusion 1.5, 859,520,964; the trained tensors of the motion modules, 417,137,600 and
+    # 453,209,280 with a middle one; a table of positions for each SA-T, with no number trained.
+    ('ANIMATEDIFF_UNET', (859_520_964 + 417_137_600 + 1_126_400, 686 + 520 + 40)),
+    ('ANIMATEDIFF_V1_UNET', (859_520_964 + 417_137_600 + 844_800, 686 + 520 + 40)),
+    ('ANIMATEDIFF_V2_UNET', (859_520_964 + 453_209_280 + 1_208_320, 686 + 546 + 42)),
+  ],
+)
+def test_parameters_and_tensors_of_other_unets(name, sizes):
+  leaves = jax.tree.leaves(reference.abstract_params(getattr(presets, name)))
+  assert (sum(leaf.size for leaf in leaves), len(leaves)) == sizes
 
 
 def test_lavie_is_the_default():

@@ -141,6 +141,13 @@ def test_output_is_float32_in_half_precision(tiny, rng):
     ({'channels': (320, 650)}, 'channels has 650; accepted: multiples of groups=32 and of heads=8'),
     ({'channels': (320,), 'heads': 7}, 'channels has 320; accepted: .* of heads=7'),
     ({'channels': (128,)}, 'channels has 128; .* at least rotary_dim=32 channels a head'),
+    ({'channels': (320,), 'head_dim': 48}, 'channels has 320; accepted: .* of head_dim=48'),
+    ({'head_dim': 16}, 'channels has 320; .* at least rotary_dim=32 channels a head'),
+    ({'temporal': ('block', 'module')}, r"temporal is \('block', 'module'\); accepted: \('block',"),
+    ({'temporal': ('input', 'middle')}, 'temporal is .*; accepted: .* with any of'),
+    ({'temporal': ('module', 'input')}, "temporal has 'input', .* head_dim, which is 0"),
+    ({'clip_norms': ('resnets',)}, r"clip_norms is \('resnets',\); accepted: any of \('resnet', "),
+    ({'relative_buckets': 2}, 'relative_buckets is 2; accepted: 0, or at least 4'),
   ],
 )
 def test_sizes_that_do_not_fit(change, fault):

@@ -1,4 +1,4 @@
-"""The three attentions of a LaVie block: SA-S, CA-S and SA-T."""
+"""The three attentions of the UNet: SA-S, CA-S and SA-T."""
 
 import functools
 import math
@@ -15,6 +15,8 @@ from uniedit_jax.models.attention_kernels import attend, attention_map
 SPATIAL_TAPS = 'spatial_q', 'spatial_k', 'spatial_v'
 TEMPORAL_TAPS = 'temporal_q', 'temporal_k', 'temporal_v'
 TAPS = (*SPATIAL_TAPS, 'spatial_map', 'text_map', *TEMPORAL_TAPS, 'temporal_map')
+# Of the second SA-T of a temporal module; those of the first are named as above.
+SECOND_TAPS = 'temporal2_q', 'temporal2_k', 'temporal2_v', 'temporal2_map'
 
 
 def rotate(x, rotary_dim):
@@ -159,10 +161,10 @@ class TextAttention(Attention):
 
 
 class TemporalAttention(Attention):
-  """SA-T: a location attends to itself in all frames, with rotary and relative positions.
+  """SA-T: a location attends to itself in all frames; each kind of position is there if not 0.
 
-  Both encode distances only; the optional table of `frame_positions` rows, added to the tokens,
-  encodes absolute positions.
+  Rotary and relative positions encode distances only; the table of `frame_positions` rows, added to
+  the tokens, encodes absolute positions.
   """
 
   rotary_dim: int = 32
@@ -188,11 +190,27 @@ class TemporalAttention(Attention):
       k = exchange(k, routes.temporal_k, masks and masks.temporal)
       v = exchange(v, routes.temporal_v, masks and masks.temporal)
     q, k, v = (jnp.swapaxes(self.split_heads(t), 0, 1) for t in (q, k, v))  # f[N, F, heads, D]
-    # Rotation depends on the frame alone, so it commutes with the exchange between rows.
-    q, k = rotate(q, self.rotary_dim), rotate(k, self.rotary_dim)
-    relative = RelativeBias(self.heads, self.buckets, self.max_distance, name='time_rel_pos_bias')
-    bias = relative(len(x))
+    bias = None
+    if self.rotary_dim:
+      # Rotation depends on the frame alone, so it commutes with the exchange between rows.
+      q, k = rotate(q, self.rotary_dim), rotate(k, self.rotary_dim)
+    if self.buckets:
+      relative = RelativeBias(self.heads, self.buckets, self.max_distance, name='time_rel_pos_bias')
+      bias = relative(len(x))
     tapped = {name: t for name, t in zip(TEMPORAL_TAPS, (q, k, v), strict=True) if name in taps}
     if 'temporal_map' in taps:
       tapped['temporal_map'] = attention_map(q, k, bias)
     return jnp.swapaxes(self.output(attend(q, k, v, bias)), 0, 1), tapped
+
+
+def temporal_attention(config, heads, dtype, name):
+  """SA-T with the positions that a `UNetConfig` names."""
+  return TemporalAttention(
+    heads,
+    dtype,
+    rotary_dim=config.rotary_dim,
+    buckets=config.relative_buckets,
+    max_distance=config.relative_max_distance,
+    frame_positions=config.frame_positions,
+    name=name,
+  )

@@ -21,8 +21,13 @@ LATER = {
   'schedule.signal_end': 1.0,
   'schedule.signal_steps': 400,
   'schedule.set_alpha_to_one': False,
+  'unet.head_dim': 0,
+  'unet.temporal': ('block',),
+  'unet.clip_norms': ('resnet',),
+  'unet.fps': 0,
 }
 # Least and most of the numbers of a field, of each in a tuple; beyond them no model of the kind is.
+# A name with its class goes before.
 ACCEPTED = {
   'channels': (1, 8192),
   'heads': (1, 256),
@@ -32,9 +37,11 @@ ACCEPTED = {
   'latent_channels': (1, 256),
   'text_width': (1, 16384),
   'rotary_dim': (0, 512),
-  'relative_buckets': (4, 1024),
+  'relative_buckets': (0, 1024),
   'relative_max_distance': (2, 65536),
   'frame_positions': (0, 4096),
+  'head_dim': (0, 512),
+  'UNetConfig.fps': (0, 240),
   'scale': (1e-4, 1e4),
   'vocabulary': (1, 10**6),
   'positions': (2, 4096),
@@ -165,22 +172,25 @@ def _read_fields(cls, data, prefix, faults, names):
     else:
       value = tuple(data[name]) if isinstance(data[name], list) else data[name]
       values[name] = float(value) if kind is float and type(value) is int else value
-      if accepted := _refused(values[name], kind, name):
+      limits = ACCEPTED.get(f'{cls.__name__}.{name}') or ACCEPTED.get(name, (None, None))
+      if accepted := _refused(values[name], kind, limits):
         faults.append(f'{shown} is {value!r:.80}; accepted: {accepted}')
   return values
 
 
-def _refused(value, kind, name):
+def _refused(value, kind, limits):
   """What is accepted for a field, if the value is something else; else None."""
   many = typing.get_origin(kind) is tuple
   inner = typing.get_args(kind)[0] if many else kind
   numbers = value if many and type(value) is tuple else (value,)
-  least, most = ACCEPTED.get(name, (None, None))
-  counted = not many or (type(value) is tuple and 1 <= len(value) <= MOST_LEVELS)
+  least, most = limits
+  # Words may all be absent, levels may not.
+  fewest = 0 if inner is str else 1
+  counted = not many or (type(value) is tuple and fewest <= len(value) <= MOST_LEVELS)
   if counted and all(type(x) is inner and (least is None or least <= x <= most) for x in numbers):
     return None
-  limits = '' if least is None else f' from {least} to {most}'
-  return f'{f"1 to {MOST_LEVELS} times " if many else ""}{inner.__name__}{limits}'
+  shown = '' if least is None else f' from {least} to {most}'
+  return f'{f"{fewest} to {MOST_LEVELS} times " if many else ""}{inner.__name__}{shown}'
 
 
 def _construct(cls, values):

@@ -63,6 +63,24 @@ class Conv(Stored, nn.Conv):
   conv_general_dilated: Any = convolve
 
 
+class FrameConv(Stored, nn.Module):
+  """A convolution of three frames at every location, zero outside of the clip: one product a frame.
+
+  f[F, H, W, C] -> f[F, H, W, features]. torch has it as a 3-D convolution of kernel (3, 1, 1).
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    shape = 3, x.shape[-1], self.features
+    kernel = self.param('kernel', nn.initializers.lecun_normal(), shape).astype(self.dtype)
+    bias = self.param('bias', nn.initializers.zeros, shape[2:]).astype(self.dtype)
+    padded = jnp.pad(x.astype(self.dtype), ((1, 1), (0, 0), (0, 0), (0, 0)))
+    return sum(padded[i : i + len(x)] @ kernel[i] for i in range(3)) + bias
+
+
 def resize_nearest(x, height, width):
   """Resizes f[*b, H, W, C] as torch's 'nearest': source index floor(i in / out), not half-pixel."""
   old_height, old_width = x.shape[-3:-1]

@@ -1,5 +1,7 @@
 """Sizes and noise schedules of known models."""
 
+import dataclasses
+
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.models.clip_text import TextConfig
 from uniedit_jax.models.config import ModelConfig
@@ -55,6 +57,36 @@ ANIMATEDIFF_SCHEDULE = NoiseSchedule('linear', 0.00085, 0.012, set_alpha_to_one=
 # OpenCLIP ViT-H/14's text tower without its last layer, of VideoCrafter2, ModelScope and ZeroScope.
 # Its own tokenizer pads with id 0.
 OPEN_CLIP_H = TextConfig(width=1024, layers=23, heads=16, mlp_width=4096, activation='gelu', pad=0)
+
+# ModelScope (Wang et al. 2023) and ZeroScope, which is trained on.
+MODELSCOPE_UNET = UNetConfig(
+  head_dim=64,
+  text_width=1024,
+  rotary_dim=0,
+  relative_buckets=0,
+  temporal=('input', 'module', 'middle', 'conv'),
+  clip_norms=('module',),
+)
+
+# VideoCrafter2 (Chen et al. 2024): the same, fed the frames a second.
+VIDEOCRAFTER2_UNET = dataclasses.replace(MODELSCOPE_UNET, fps=28)
+
+# AnimateDiff (Guo et al. 2023): Stable Diffusion 1.5 with motion modules, as its own code runs
+# those of version 3. Version 2 adds 'middle'; version 1 has 24 positions, and the group norms of
+# its resnets span all frames. In diffusers, those of the motion modules do, in all versions.
+ANIMATEDIFF_UNET = UNetConfig(
+  heads=8,
+  text_width=768,
+  rotary_dim=0,
+  relative_buckets=0,
+  frame_positions=32,
+  temporal=('module', 'plain'),
+  clip_norms=(),
+)
+ANIMATEDIFF_V2_UNET = dataclasses.replace(ANIMATEDIFF_UNET, temporal=('module', 'plain', 'middle'))
+ANIMATEDIFF_V1_UNET = dataclasses.replace(
+  ANIMATEDIFF_UNET, frame_positions=24, clip_norms=('resnet',)
+)
 
 # A model of LaVie's family that runs in seconds on a CPU.
 SMALL = ModelConfig(

@@ -9,8 +9,20 @@ import jax
 from uniedit_jax.method.overrides import exchange
 from uniedit_jax.models import attention, layers
 
-# Group norms outside of transformers: statistics over the clip; per frame in the image model.
+# Group norms with statistics over all frames of the clip, and with those of each frame.
 CLIP_NORMS = {True: layers.VideoGroupNorm, False: layers.GroupNorm}
+
+
+def of_block(block, routes, masks, grid):
+  """The routes of attention block `block` and the masks of a grid (H, W), of those of all."""
+  routes = routes and jax.tree.map(lambda leaf: leaf[block], routes)
+  return routes, masks and masks[grid]
+
+
+def taps_of(block, taps):
+  """The names among `taps` that belong to a block, without its number."""
+  prefix = f'{block}/'
+  return tuple(name.removeprefix(prefix) for name in taps if name.startswith(prefix))
 
 
 # Traced once for all blocks of a shape: half of the tracing of a step.
@@ -50,7 +62,7 @@ class TransformerBlock(nn.Module):
   Attributes:
     config: `UNetConfig`.
     taps: names of intermediates of this block to return (`attention.TAPS`).
-    temporal: False bypasses SA-T.
+    temporal: False bypasses SA-T, which only some backbones have here (`UNetConfig.temporal`).
   """
 
   config: Any
@@ -60,7 +72,8 @@ class TransformerBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x, text, routes, masks):
-    config, heads, dtype, taps = self.config, self.config.heads, self.dtype, self.taps
+    config, dtype, taps = self.config, self.dtype, self.taps
+    heads = config.heads_of(x.shape[-1])
     norm = lambda name: layers.LayerNorm(dtype=dtype, name=name)(x)
     self_attention = attention.SpatialAttention(heads, dtype, name='attn1')
     spatial, tapped = self_attention(norm('norm1'), routes, masks, taps)
@@ -69,16 +82,8 @@ class TransformerBlock(nn.Module):
     cross, tapped_text = text_attention(norm('norm2'), text, taps, routes)
     x += cross
     tapped |= tapped_text
-    if self.temporal:
-      temporal_attention = attention.TemporalAttention(
-        heads,
-        dtype,
-        rotary_dim=config.rotary_dim,
-        buckets=config.relative_buckets,
-        max_distance=config.relative_max_distance,
-        frame_positions=config.frame_positions,
-        name='attn_temp',
-      )
+    if self.temporal and 'block' in config.temporal:
+      temporal_attention = attention.temporal_attention(config, heads, dtype, name='attn_temp')
       across_frames, tapped_temporal = temporal_attention(norm('norm_temp'), routes, masks, taps)
       x += across_frames
       tapped |= tapped_temporal
@@ -104,10 +109,8 @@ class Transformer(nn.Module):
   def __call__(self, x, text, routes, masks):
     """f[F, H, W, C], routes and masks of all blocks -> (f[F, H, W, C], tapped)."""
     frames, height, width, channels = x.shape
-    routes = routes and jax.tree.map(lambda leaf: leaf[self.block], routes)
-    masks = masks and masks[height, width]
-    prefix = f'{self.block}/'
-    taps = tuple(name.removeprefix(prefix) for name in self.taps if name.startswith(prefix))
+    routes, masks = of_block(self.block, routes, masks, (height, width))
+    taps = taps_of(self.block, self.taps)
 
     tokens = layers.GroupNorm(self.config.groups, epsilon=1e-6, dtype=self.dtype, name='norm')(x)
     tokens = tokens.reshape(frames, height * width, channels)
@@ -116,7 +119,8 @@ class Transformer(nn.Module):
       self.config, self.dtype, taps, self.temporal, name='transformer_blocks_0'
     )(tokens, text, routes, masks)
     tokens = layers.Dense(channels, dtype=self.dtype, name='proj_out')(tokens)
-    return x + tokens.reshape(x.shape), {prefix + name: value for name, value in tapped.items()}
+    tapped = {f'{self.block}/{name}': value for name, value in tapped.items()}
+    return x + tokens.reshape(x.shape), tapped
 
 
 class Downsample(nn.Module):
