@@ -12,6 +12,7 @@ INSTALL_REQUIRES = [
   'huggingface_hub>=0.26',
   'imageio-ffmpeg>=0.6',
   'jax>=0.10',
+  'jinja2>=3.1',
   'matplotlib>=3.8',
   'ml_collections>=1.0',
   'numpy>=1.26',
@@ -47,7 +48,7 @@ setuptools.setup(
   packages=setuptools.find_packages(include=['uniedit_jax', 'uniedit_jax.*']),
   package_data={
     'uniedit_jax': ['py.typed'],
-    'uniedit_jax.reports': ['static/*'],
+    'uniedit_jax.reports': ['static/*', 'templates/*'],
     'uniedit_jax.sprites': ['clip.mp4', 'checkpoint/*', 'checkpoint/tokenizer/*'],
   },
   python_requires='>=3.11',

@@ -14,6 +14,7 @@ from experiments import edit as edit_command
 from experiments.launch import launch
 from experiments.requests.chain import check_second, read_chain, resolve_chain
 from uniedit_jax.pipeline.sources import fingerprints
+from uniedit_jax.reports.verdict import read_end
 from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import begin, mark_done
 
@@ -34,4 +35,6 @@ def _run_once(edit, workdir):
 
 
 if __name__ == '__main__':
-  launch(read_chain, run, ['motion/report.html', 'appearance/report.html'], resolve_chain)
+  tell = lambda workdir: read_end(workdir / 'appearance')
+  pages = ['motion/report.html', 'appearance/report.html']
+  launch(read_chain, run, pages, resolve_chain, tell=tell)

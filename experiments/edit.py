@@ -19,6 +19,7 @@ from uniedit_jax.pipeline.sources import read_source
 from uniedit_jax.reports.clips import write_clips, write_masks
 from uniedit_jax.reports.edit import write_report
 from uniedit_jax.reports.inspection import Sheets
+from uniedit_jax.reports.verdict import read_end
 from uniedit_jax.runtime import progress
 from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import world
@@ -48,17 +49,14 @@ def make(edit, workdir, model, log, ahead=False):
     sheets = lambda *given: Sheets(workdir / 'inspect', name_of, *given).show
     made = pipeline_edit.make_one(model, edit, prepared, log, sheets)
   with log.phase('write'):
-    measures, warnings = leave_clips(edit, workdir, prepared, made)
-    for warning in warnings:
+    for warning in leave_clips(edit, workdir, prepared, made):
       log.warn(warning)
-    shown = (f'{name} {value:.4g}' for name, value in measures.items() if value is not None)
-    progress.announce(', '.join(shown))
   leave_record(edit, workdir, model, log.as_dict() | {'fps': prepared.fps})
   return made.clips
 
 
 def leave_clips(edit, workdir, prepared, made):
-  """Writes clips, masks and metrics.json; returns (the measures, a list of warnings)."""
+  """Writes clips, masks and metrics.json; returns a list of warnings."""
   outputs, fps = edit.request.outputs, prepared.fps
   write_clips(workdir, made.clips, fps, gif=outputs.gif, frames=outputs.frames)
   write_masks(workdir, made.clips, fps, made.masks)
@@ -66,7 +64,7 @@ def leave_clips(edit, workdir, prepared, made):
   measures = pipeline_edit.measure_edit(edit, prepared, made, edit.targets, judge)
   write_json(workdir / 'metrics.json', measures)
   found = [*world.warnings_of(edit, prepared), distrust(measures, edit.inversion.method)]
-  return measures, list(filter(None, found))
+  return list(filter(None, found))
 
 
 def leave_record(edit, workdir, model, facts):
@@ -86,4 +84,4 @@ def leave_record(edit, workdir, model, facts):
 
 
 if __name__ == '__main__':
-  launch(read_edit, run, ['edit.mp4', 'report.html'])
+  launch(read_edit, run, ['edit.mp4', 'report.html'], tell=read_end)

@@ -3,7 +3,7 @@
   python -m experiments.evidence --config=configs/sprites_evidence.py --workdir=out/sprites_evidence
 
 The workdir gets results.csv (a row for each kind of attention, block and noise level), table.md
-(the means) and evidence.png.
+(the means), evidence.png, and index.html, which shows all of it.
 """
 
 import functools
@@ -58,9 +58,11 @@ def run(request, workdir):
       measured = attention_evidence.measure_blocks(maps, masks, grids, request.clear)
       rows += [level | row for row in measured]
       tables.write_csv(workdir / 'results.csv', rows)
-  # The table, the picture, and the run's facts.
+  # The table, the picture, the page, and the run's facts.
   attention_evidence_report.write_table(workdir / 'table.md', rows)
   attention_evidence_report.plot(workdir / 'evidence.png', rows, grids)
+  title = f'{workdir.name}: what attention maps show'
+  attention_evidence_report.write_page(workdir / 'index.html', title, rows)
   log.facts |= {'clips': len(clips), 'dtype': dtype, 'checkpoint_hash': model.hash}
   write_json(workdir / 'run.json', log.as_dict())
 
@@ -80,4 +82,4 @@ def read_maps(apply, params, latents, timestep, text, taps):
 
 
 if __name__ == '__main__':
-  launch(read_evidence, run, ['table.md', 'evidence.png'], resolve_evidence)
+  launch(read_evidence, run, ['index.html', 'table.md', 'evidence.png'], resolve_evidence)

@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from uniedit_jax.pipeline.sources import fingerprints
 from uniedit_jax.runtime import fields
 from uniedit_jax.runtime.faults import Faults, is_full, line_of
-from uniedit_jax.runtime.files import folder_fault
+from uniedit_jax.runtime.files import folder_fault, is_remote
 from uniedit_jax.runtime.workdir import begin, mark_done
 
 ERROR_FILE = 'error.txt'
@@ -39,7 +39,9 @@ def define_flags():
   )
 
 
-def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=None, clears=True):
+def launch(
+  read, run, results, resolve=lambda edit: edit.as_tree(), finished=None, clears=True, tell=None
+):
   """Defines --config and --workdir, and runs unless the folder holds this very run already.
 
   Args:
@@ -50,6 +52,7 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=Non
     finished: (request, workdir) -> what is finished, such as '2 of 5 settings'; None: the run has
       no parts.
     clears: as in `workdir.begin`.
+    tell: workdir -> lines of text before the results: what the run came to, and what to try next.
   """
   config_flag, workdir_flag = define_flags()
 
@@ -64,9 +67,24 @@ def launch(read, run, results, resolve=lambda edit: edit.as_tree(), finished=Non
       with in_one_line(workdir, lambda: finished(request, workdir) if finished else '0 of 1'):
         run(request, workdir)
         mark_done(workdir)
-    print('\n'.join(str(workdir / name) for name in results))
+    else:
+      print(nothing_done(workdir))
+    print('\n'.join([*(tell(workdir) if tell else ()), *places(workdir, results)]))
 
   start(main)
+
+
+def nothing_done(workdir):
+  """What a command says whose folder holds all that it would make."""
+  again = 'to make it again, remove the folder or name another with --workdir'
+  return f'{workdir} holds this very run, finished, so nothing was done; {again}'
+
+
+def places(workdir, names):
+  """Where files of a folder are: pages as addresses that a click opens, others as paths."""
+  paths = [workdir / name for name in names]
+  is_page = lambda path: path.suffix == '.html' and not is_remote(path)
+  return [pathlib.Path(path).absolute().as_uri() if is_page(path) else str(path) for path in paths]
 
 
 def workdir_of(flag):

@@ -88,4 +88,6 @@ def _read(config):
 
 
 if __name__ == '__main__':
-  launch(_read, run, ['index.html', 'results.csv'], resolve_sweep, finished)
+  again = 'python -m experiments.edit --config=configs/rerun.py:{}/settings/000/config.json ...'
+  tell = lambda workdir: ['Try next one of the settings as an edit:', f'  {again.format(workdir)}']
+  launch(_read, run, ['index.html', 'results.csv'], resolve_sweep, finished, tell=tell)

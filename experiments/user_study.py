@@ -3,17 +3,18 @@
   python -m experiments.user_study --comparison=out/compare --workdir=out/compare/user_study
   python -m experiments.user_study --workdir=out/compare/user_study answers/*.json
 
-The first command leaves study.html for raters: one self-contained file that hides which method made
-a clip, keeps the answers in the browser, and saves them as a file. It also leaves key.json, which
-is not for raters: what the names in these files stand for. The second prints means with 95 %
-intervals and writes results.md, .csv and .json. A comparison is what `experiments.compare` leaves,
-or any folder of the same format (uniedit_jax/reports/comparison_format.py).
+The first command leaves study.html for raters: one self-contained file (above 50 MB its clips lie
+in clips/ next to it) that hides which method made a clip, keeps the answers in the browser, and
+saves them as a file. It also leaves key.json, which is not for raters: what the names in these
+files stand for. The second prints means with 95 % intervals and writes results.md, .csv and .json.
+A comparison is what `experiments.compare` leaves, or any folder of the same format
+(uniedit_jax/reports/comparison_format.py).
 """
 
 from absl import flags
 from etils import epath
 
-from experiments.launch import in_one_line, start
+from experiments.launch import in_one_line, places, start
 from uniedit_jax.reports.comparison_format import read_comparison
 from uniedit_jax.reports.study import answer_key, answers, page
 
@@ -57,7 +58,9 @@ def make_study(workdir):
   key = answer_key.draw_key(read_comparison(FLAGS.comparison), FLAGS.mode, FLAGS.against)
   page.write_study(workdir / 'study.html', key, FLAGS.comparison, FLAGS.questions)
   answer_key.write_key(workdir, key)
-  print(f'{workdir / "study.html"}: for raters\n{key_path}: keep it, and keep it from raters')
+  (page_address,) = places(workdir, ['study.html'])
+  clips = ', with clips/ next to it' if (workdir / page.CLIPS).exists() else ''
+  print(f'{page_address}: for raters{clips}\n{key_path}: keep it, and keep it from raters')
 
 
 if __name__ == '__main__':

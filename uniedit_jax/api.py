@@ -30,22 +30,34 @@ from uniedit_jax.pipeline.passes import make_settings, plan_passes, refuse_compa
 from uniedit_jax.pipeline.request import EditRequest
 from uniedit_jax.pipeline.sources import read_source
 from uniedit_jax.reports import page, sweep
+from uniedit_jax.reports.clips import write_clips
+from uniedit_jax.reports.edit import write_report
 from uniedit_jax.runtime import checkpoint, progress
 from uniedit_jax.runtime.faults import Faults
+from uniedit_jax.runtime.files import write_text
 from uniedit_jax.runtime.run_log import RunLog
+from uniedit_jax.runtime.workdir import write_json
 from uniedit_jax.sprites import world
 
 __all__ = [
   'Edit', 'EditRequest', 'Inverted', 'Page', 'compare', 'edit', 'edits', 'invert', 'load', 'show',
 ]  # fmt: skip
 
-HEIGHT = 640  # of a page inside of a notebook, pixels
+HEIGHT = 640  # of a page inside of a notebook until it has found its own, pixels
 
 
 class Page(NamedTuple):
   """A page of videos that play in step, `html`: str, self-contained; a notebook shows it."""
 
   html: str
+
+  def __repr__(self):
+    return f'Page of {len(self.html) / 1e6:.1f} MB; save(path) writes it'
+
+  def save(self, path):
+    """Writes the page as a file; returns its epath.Path."""
+    write_text(epath.Path(path), self.html)
+    return epath.Path(path)
 
   def _repr_html_(self):
     # A frame of its own, so that pages of several cells do not meet.
@@ -62,6 +74,13 @@ class Inverted(NamedTuple):
   model: checkpoint.Model
   prepared: pipeline_edit.PreparedClip
   log: RunLog
+
+  def __repr__(self):
+    clip = self.edit.clip
+    return (
+      f'Inverted {clip.frames} frames of {clip.height} x {clip.width}, '
+      f'{self.edit.sampler.steps} steps, by {self.edit.inversion.method}'
+    )
 
   @property
   def frames(self):
@@ -85,14 +104,31 @@ class Edit(NamedTuple):
   config: dict[str, Any]
   fps: float
 
+  def __repr__(self):
+    frames, height, width = self.frames.shape[:3]
+    return (
+      f'Edit {self.config["target_prompt"]!r}: {frames} frames of {height} x {width}, '
+      f'{len(self.measures)} measures; save(folder) writes it'
+    )
+
   @property
   def frames(self):
     """u8[F, H, W, 3]."""
     return self.clips['edit']
 
+  def save(self, folder):
+    """Writes clips, metrics.json, config.json and report.html; returns the epath.Path of that."""
+    folder = epath.Path(folder)
+    write_clips(folder, self.clips, self.fps)
+    write_json(folder / 'config.json', self.config)
+    write_json(folder / 'metrics.json', self.measures)
+    return write_report(folder)
+
   def _repr_html_(self):
     clips = {name.replace('_', ' '): clip for name, clip in self.clips.items()}
-    return show(clips, self.fps, self.config['target_prompt'])._repr_html_()
+    # The clips that are compared come first.
+    first = {name: clips[name] for name in ('source', 'edit') if name in clips}
+    return show(first | clips, self.fps, self.config['target_prompt'])._repr_html_()
 
 
 def load(checkpoint='sprites', dtype='auto', cache='~/.cache/uniedit_jax'):
@@ -211,17 +247,29 @@ def _edits(source, settings):
 
 
 def show(clips, fps=8, title='Clips'):
-  """Shows clips, a dict {label: u8[F, H, W, 3]}, next to each other and playing in step: `Page`."""
+  """Shows clips next to each other and playing in step: `Page`.
+
+  Args:
+    clips: u8[F, H, W, 3], a list of such, or a dict {label: u8[F, H, W, 3]}; `Edit`s too.
+    fps: frame rate.
+    title: text above them.
+
+  Raises:
+    ValueError: there are none, or they are no clips.
+  """
+  if isinstance(clips, Edit | np.ndarray):
+    clips = {'edit' if isinstance(clips, Edit) else 'clip': clips}
+  elif not isinstance(clips, dict):
+    clips = {f'{i}': clip for i, clip in enumerate(clips)}
+  if not clips:
+    raise ValueError('clips is empty; accepted: u8[F, H, W, 3], a list or a dict of such')
   with tempfile.TemporaryDirectory() as folder:
-    figures, path = [], epath.Path(folder) / 'page.html'
+    films = []
     for number, (label, clip) in enumerate(clips.items()):
-      clip_path = epath.Path(folder) / f'{number}.mp4'
-      video.write_mp4(clip_path, clip, fps)
-      figures.append(page.figure(clip_path, label))
-    body = '<div class="videos">@videos@</div>@controls@'
-    parts = {'videos': ''.join(figures)}
-    page.write_page(path, title, body, parts, 'video { image-rendering: pixelated; }')
-    return Page(path.read_text(encoding='utf-8'))
+      path = epath.Path(folder) / f'{number}.mp4'
+      video.write_mp4(path, clip.frames if isinstance(clip, Edit) else clip, fps)
+      films.append(page.embed(path, str(label)))
+  return Page(page.render('clips.html', title=title, films=films))
 
 
 def compare(several):
@@ -232,5 +280,6 @@ def compare(several):
       sweep.write_clips(epath.Path(folder), number, 0, one.clips, one.fps, one.config)
       values = {field: values[number] for field, values in differing.items()}
       rows.append({'setting': number, 'pass': 0, **values, **one.measures})
-    sweep.write_sweep(folder, 'Comparison', rows, list(differing), {})
-    return Page((epath.Path(folder) / 'index.html').read_text(encoding='utf-8'))
+    # Without a run record: what lies in this folder is gone when the page is looked at.
+    content = sweep.describe(folder, rows, list(differing), {}, 'Comparison')
+  return Page(page.render('sweep.html', **content))

@@ -18,7 +18,14 @@ from absl import flags
 
 from experiments.batch_edit import run as batch_run
 from experiments.batch_edit import summary
-from experiments.launch import define_flags, in_one_line, start, workdir_of
+from experiments.launch import (
+  define_flags,
+  in_one_line,
+  nothing_done,
+  places,
+  start,
+  workdir_of,
+)
 from experiments.requests.batch import read_batch
 from uniedit_jax.runtime import sharding
 
@@ -38,6 +45,7 @@ def main(_):
     if _DRY_RUN.value:
       return print(summary.plan(batch, batch_run.chunks_of, processes))
   ids = [*batch.faulty, *(item.id for item in batch.items)]
+  before = batch_run.finished(batch, workdir)
   with in_one_line(workdir, lambda: batch_run.finished(batch, workdir)):
     try:
       for name, fault in batch.faulty.items():
@@ -48,7 +56,9 @@ def main(_):
         summary.write(workdir, ids)
       raise
     summary.write(workdir, ids)
-  print('\n'.join(str(workdir / name) for name in ('index.html', 'summary.csv')))
+  after = batch_run.finished(batch, workdir)
+  print(nothing_done(workdir) if after == before and not failed else f'{after} are finished')
+  print('\n'.join(places(workdir, ('index.html', 'summary.csv', 'measures.md'))))
   if failed + len(batch.faulty):
     sys.exit(1)
 

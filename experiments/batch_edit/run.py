@@ -4,8 +4,6 @@ import concurrent.futures
 import dataclasses
 import time
 
-import jax
-import tqdm
 from absl import logging
 
 from experiments import edit as edit_command
@@ -43,9 +41,9 @@ def run(batch, workdir, process=0, processes=1):
     with (
       concurrent.futures.ThreadPoolExecutor(1) as reader,
       concurrent.futures.ThreadPoolExecutor(1) as writer,
-      tqdm.tqdm(total=len(todo), unit='edit', desc='edits', disable=jax.process_index() > 0) as bar,
+      progress.bar('edits', len(todo), 'edit') as bar,
     ):
-      ahead, writing = reader.submit(read_items, chunk), []
+      ahead, writing, made_so_far = reader.submit(read_items, chunk), [], 0
       while chunk:
         following = next(claimed, None)
         read, ahead = ahead.result(), following and reader.submit(read_items, following)
@@ -57,8 +55,9 @@ def run(batch, workdir, process=0, processes=1):
           writer.submit(_leave, claims, read[item.id], made[item.id], model, folder(item), facts)
           for item in chunk
         ]
+        made_so_far += len(chunk)
+        bar.note(f'{3600 * made_so_far / (time.monotonic() - began):.3g} edits/h')
         bar.update(len(chunk))
-        bar.set_postfix_str(f'{3600 * bar.n / (time.monotonic() - began):.3g} edits/h')
         chunk = following
       failed += _wait(writing)
   return failed
@@ -168,7 +167,7 @@ def _leave(claims, read, result, model, folder, facts):
       edit, _ = read
       prepared, made = result
       warnings = [*edit.warnings, *facts['warnings']]
-      warnings += edit_command.leave_clips(edit, folder, prepared, made)[1]
+      warnings += edit_command.leave_clips(edit, folder, prepared, made)
       facts = facts | {'fps': prepared.fps, 'warnings': warnings}
       edit_command.leave_record(edit, folder, model, facts)
     (folder / 'error.json').unlink(missing_ok=True)

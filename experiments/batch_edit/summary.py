@@ -6,17 +6,9 @@ import contextlib
 from etils import epath
 
 from uniedit_jax.reports import edit_set, page, tables
-from uniedit_jax.reports.page import escape
 from uniedit_jax.runtime import sharding
 from uniedit_jax.runtime.files import read_json
 from uniedit_jax.runtime.workdir import write_json
-
-STYLE = """table { overflow-wrap: normal; }
-th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
-td.error { color: #c62828; white-space: normal; min-width: 20rem; }
-"""
-BODY = """<p>@counts@</p><div class="scroll"><table>@rows@</table></div>
-<div class="videos">@videos@</div>@controls@"""
 
 
 def plan(batch, chunks, processes):
@@ -52,26 +44,31 @@ def write(workdir, ids):
 
   The workdir has items/<id>/ for some of the `ids` of all edits.
   """
-  read = [_read(epath.Path(workdir) / 'items' / name, name) for name in ids]
+  workdir = epath.Path(workdir)
+  read = [_read(workdir / 'items' / name, name) for name in ids]
   rows = [row for row, _ in read]
   counts = dict(collections.Counter(row['state'] for row in rows))
   tables.write_csv(workdir / 'summary.csv', rows)
   write_json(workdir / 'summary.json', {'counts': counts, 'edits': rows})
   edit_set.write_edit_set(workdir, ids)
-  columns = list(dict.fromkeys(name for row in rows for name in row))
-  lines = '<tr>' + ''.join(f'<th>{escape(name)}</th>' for name in columns) + '</tr>'
-  for row in rows:
-    shown = {name: _shown(row.get(name)) for name in columns}
-    if row['state'] == 'done':
-      shown['id'] = f'<a href="items/{escape(row["id"])}/report.html">{shown["id"]}</a>'
-    kind = lambda name: ' class="error"' if name == 'error' else ''
-    lines += (
-      '<tr>' + ''.join(f'<td{kind(name)}>{cell}</td>' for name, cell in shown.items()) + '</tr>'
-    )
-  videos = ''.join(_video(row['id'], found) for row, found in read if found)
-  told = ', '.join(f'{count} {state}' for state, count in counts.items())
-  parts = {'counts': told, 'rows': lines, 'videos': videos} | ({} if videos else {'controls': ''})
-  page.write_page(workdir / 'index.html', f'{workdir.name}: batch', BODY, parts, STYLE)
+  films = page.link_all([_link(workdir, row['id'], found) for row, found in read if found])
+  shown = [found['config'] for _, found in read if found]
+  marked = [page.mark_words(c['source_prompt'], c.get('target_prompt', '')) for c in shown]
+  address = lambda row: f'items/{row["id"]}/report.html'
+  done = [address(row) for row, found in read if found]
+  heads = list(dict.fromkeys(name for row in rows for name in row))
+  page.write_page(
+    workdir / 'index.html',
+    'batch.html',
+    title=f'{workdir.name}: batch',
+    counts=', '.join(f'{count} {state}' for state, count in counts.items()),
+    films=list(zip(films, marked, done, strict=True)),
+    heads=heads,
+    rows=[
+      (address(row) if row['state'] == 'done' else '', {name: row.get(name) for name in heads})
+      for row in rows
+    ],
+  )
 
 
 def read_finished(folder):
@@ -82,12 +79,10 @@ def read_finished(folder):
   return found
 
 
-def _video(name, found):
-  """The edit as a video with its prompt; a file each, as there may be thousands."""
-  address = f'items/{escape(name)}'
-  prompt = escape(found['config'].get('target_prompt', ''))
-  label = f'<a href="{address}/report.html">{escape(name)}</a> <small>{prompt}</small>'
-  return page.link(f'items/{name}/edit.mp4', found['run']['fps'], label)
+def _link(workdir, name, found):
+  """The arguments of `page.link` for an edit; a file each, as there may be thousands."""
+  path = f'items/{name}/edit.mp4'
+  return path, workdir / path, found['run']['fps'], name
 
 
 def _read(folder, name):
@@ -104,9 +99,3 @@ def _read(folder, name):
   with contextlib.suppress(OSError, ValueError, KeyError):
     row['error'] = str(read_json(folder / 'error.json')['error'])
   return row, None
-
-
-def _shown(value):
-  if value is None:
-    return ''
-  return f'{value:.4g}' if isinstance(value, float) else escape(value)

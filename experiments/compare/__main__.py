@@ -17,7 +17,14 @@ from absl import logging
 from etils import epath
 
 from experiments.compare.cells import make_cell
-from experiments.launch import define_flags, in_one_line, start, workdir_of
+from experiments.launch import (
+  define_flags,
+  in_one_line,
+  nothing_done,
+  places,
+  start,
+  workdir_of,
+)
 from experiments.requests.compare import read_compare, set_changes, value_of
 from uniedit_jax.pipeline.edit import load
 from uniedit_jax.pipeline.sources import fingerprints
@@ -33,11 +40,15 @@ CHANGE = re.compile(r'--?config\.setups\.([^.=]+)\.changes\.([^=]+)=(.*)', re.DO
 def run(request, workdir):
   """Makes what is missing of a `CompareRequest`, and writes comparison.json and results.json.
 
+  Returns:
+    how many edits were made.
+
   Raises:
     FaultsError: lists the edits that failed; all others are made first.
   """
   workdir = epath.Path(workdir)
-  log, rows, failed = progress.shown_log(), [], []
+  log, rows, failed, made = progress.shown_log(), [], [], []
+  make = lambda *given: made.append(1) or make_cell(*given)
   for name in request.left_out:
     log.warn(f'{name} is left out: it needs masks, which not all edits have')
   model = load(request.checkpoint, request.dtype, request.cache, log)
@@ -48,7 +59,7 @@ def run(request, workdir):
         inputs = sorted(fingerprints(cell.edit.as_tree(), request.cache).values())
         key = hashlib.sha256(f'{cell.facts} {inputs} {model.hash}'.encode()).hexdigest()
         path = workdir / 'edits' / cell.name / f'{cell.method}.json'
-        rows += once(path, make_cell, cell, compared, model, workdir, key=key)
+        rows += once(path, make, cell, compared, model, workdir, key=key)
       except Exception as error:  # the others are worth having whatever went wrong
         logging.exception('%s by %s', cell.name, cell.method)
         failed.append(f'{cell.name} by {cell.method}: {line_of(error)}')
@@ -60,6 +71,7 @@ def run(request, workdir):
   write_json(workdir / 'results.json', rows)
   facts = {'checkpoint_hash': model.hash, 'dtype': request.dtype, 'left_out': request.left_out}
   write_json(workdir / 'run.json', log.as_dict() | facts)
+  return len(made)
 
 
 def split_changes(arguments):
@@ -87,10 +99,11 @@ def launch():
       request = read_compare(config, workdir)
       write_json(workdir / 'config.json', config.to_dict())
     with in_one_line(workdir, lambda: finished(request, workdir)):
-      run(request, workdir)
+      made = run(request, workdir)
       page = write_comparison_report(workdir)
-    print(page)
-    print('\n'.join(str(workdir / name) for name in ('index.html', 'table.md', 'results.csv')))
+    print(page if made else f'{page}\n{nothing_done(workdir)}')
+    print('\n'.join(places(workdir, ('index.html', 'table.md', 'results.csv'))))
+    print(f'Let people judge it: python -m experiments.user_study --comparison={workdir} ...')
 
   start(main)
 

@@ -112,7 +112,39 @@ def test_pages_are_frames_of_their_own(source, edited):
     'structure.steps 0 to 1',
     'structure.steps 0 to 2',
   ]
+  # Files of a page in memory are gone.
+  assert 'config.json' not in page
   assert api.compare([edited, edited]).html.count('<video ') == 4
+
+
+def test_results_have_a_short_repr(source, edited):
+  assert repr(edited).startswith("Edit 'a fox': 4 frames of 64 x 64, ")
+  assert repr(source).startswith('Inverted 4 frames of 64 x 64, ')
+  assert repr(api.show(edited)).startswith('Page of 0.')
+
+
+def test_what_is_saved_is_the_folder_of_a_run(edited, tmp_path):
+  report = edited.save(tmp_path / 'saved')
+  names = {path.name for path in (tmp_path / 'saved').iterdir()}
+  assert {'edit.mp4', 'edit.gif', 'source.mp4', 'config.json', 'metrics.json'} < names
+  assert report == tmp_path / 'saved/report.html' and 'a fox' in report.read_text()
+  page = api.show(edited)
+  assert page.save(tmp_path / 'page.html').read_text() == page.html
+
+
+def test_clips_are_shown_alone_in_a_list_and_by_name(edited):
+  for given, labels in (
+    (edited.frames, ['clip']),
+    (edited, ['edit']),
+    ([edited.frames, edited], ['0', '1']),
+    ({'a <b>': edited.frames}, ['a &lt;b&gt;']),
+  ):
+    assert re.findall('<figcaption><b>(.*?)</b>', api.show(given).html) == labels
+  for given in ([], {}):
+    with pytest.raises(ValueError, match='clips is empty; accepted: u8'):
+      api.show(given)
+  with pytest.raises(ValueError, match='accepted: uint8'):
+    api.show([np.zeros((4, 64, 64, 3))])
 
 
 def test_frames_in_memory_are_edited_as_their_file_is(folder, source, edited):

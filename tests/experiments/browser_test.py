@@ -1,5 +1,5 @@
 """Every page with videos in a real browser: they play in step, rest where nobody looks, and fit on
-a phone.
+a phone; and what can be clicked does what it says.
 """
 
 import itertools
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import uniedit_jax
 from tests.helpers import browser as chromium
 from tests.sprites.report_test import METHODS, row
 from uniedit_jax.media import video
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 # What is seen of every video: times are read together, so that none moves between them.
-STATE = """(() => videos.map(v => {
+STATE = """(() => videos.filter(v => !v.closest('dialog')).map(v => {
   const box = v.getBoundingClientRect();
   const inside = (from, to, size) => Math.min(to, size) - Math.max(from, 0) >= 20;
   const seen = box.height > 0 && inside(box.top, box.bottom, innerHeight)
@@ -180,9 +181,8 @@ def press(page, name, until):
 
 
 def play(page):
-  """Plays, if the page does not by itself."""
-  if page.evaluate("get('play').textContent") == 'Play':
-    press(page, 'play', SEEN_PLAY)
+  """Waits until the page plays, as it does by itself."""
+  assert page.evaluate("get('play').textContent") == 'Pause'
   page.wait_for(f'{SEEN_PLAY} && {STATE}.some(v => v.seen && v.time > .1)')
 
 
@@ -243,6 +243,7 @@ def test_steps_are_of_one_frame_for_all(visit):
     assert page.evaluate("get('at').value") == f'frame {frame} / {FRAMES - 1}'
 
 
+@pytest.mark.parametrize('path', [name for name in PAGES if name != 'report'], indirect=True)
 def test_what_scrolls_into_view_joins_and_the_rest_pauses(visit, tmp_path):
   page = visit(390)
   assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
@@ -251,7 +252,7 @@ def test_what_scrolls_into_view_joins_and_the_rest_pauses(visit, tmp_path):
   assert all(v['rests'] for v in state if v['far']) and state[-1]['far']
   check_screenshot(page, tmp_path / 'narrow.png')
   page.wait_for(f'{STATE}.some(v => v.seen && v.time > .5)')
-  page.evaluate('videos.at(-1).scrollIntoView({block: "center"})')
+  page.evaluate('videos.filter(v => !v.closest("dialog")).at(-1).scrollIntoView({block: "center"})')
   page.wait_for(f'{STATE}.at(-1).seen && {SEEN_PLAY}', seconds=4)
   state = page.evaluate(STATE)
   # it joins the others, who do not start anew
@@ -281,3 +282,86 @@ def test_what_the_filter_hides_rests(visit):
     "videos.every(v => !v.closest('[hidden]') || v.paused)"
   )
   assert page.evaluate("get('shown').value") == '5 of 10 edits'
+
+
+def test_clips_have_posters_and_only_small_ones_are_pixelated(visit, path):
+  page = visit(1300)
+  own = "videos.filter(v => !v.matches('.over, dialog video'))"
+  assert page.evaluate(f"{own}.every(v => v.poster.startsWith('data:image/jpeg'))")
+  assert page.evaluate(
+    'videos.filter(v => v.videoWidth).every(v => (v.videoWidth < 160) === '
+    "(getComputedStyle(v).imageRendering === 'pixelated'))"
+  )
+
+
+@pytest.mark.parametrize('path', ['report'], indirect=True)
+def test_source_and_edit_are_on_one_screen_of_a_phone(visit):
+  page = visit(390)
+  page.resize(390, 844)
+  assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
+  tops = "['clip-source'].map(get).concat(document.querySelector('.wipe video'))"
+  boxes = page.evaluate(
+    f'(scrollTo(0, 0), {tops}.map(v => [v.getBoundingClientRect().top, '
+    'v.getBoundingClientRect().bottom]))'
+  )
+  assert all(0 <= top < bottom < 844 - 80 for top, bottom in boxes)
+
+
+@pytest.mark.parametrize('path', ['report'], indirect=True)
+def test_the_slider_wipes_to_the_source_in_step(visit):
+  page = visit(1300)
+  over = "document.querySelector('.over')"
+  assert page.evaluate(f"{over}.src === get('clip-source').src")
+  assert page.evaluate(f'getComputedStyle({over}).clipPath') == 'inset(0px 100% 0px 0px)'
+  slider = "document.querySelector('.wiper input')"
+  page.evaluate(f'{slider}.value = 40; {slider}.oninput()')
+  assert page.evaluate(f'getComputedStyle({over}).clipPath') == 'inset(0px 60% 0px 0px)'
+  play(page)
+  check_in_step(page)
+
+
+@pytest.mark.parametrize('path', ['sweep'], indirect=True)
+def test_the_chosen_measure_stands_under_every_clip_and_the_table_is_sorted(visit):
+  page = visit(1300)
+  shown = "[...document.querySelectorAll('.value')].map(x => x.textContent)"
+  assert page.evaluate(shown) == [f'psnr {20 + i}' for i in range(6)]
+  colours = "new Set([...document.querySelectorAll('.value')].map(x => x.style.background)).size"
+  assert page.evaluate(colours) == 6
+  head = "[...document.querySelectorAll('.sortable th')].at(-1)"
+  column = "[...document.querySelectorAll('.sortable tbody tr')].map(x => +x.cells[3].textContent)"
+  page.evaluate(f'({head}.click(), {head}.click())')
+  assert page.evaluate(column) == [25, 24, 23, 22, 21, 20]
+  page.evaluate("document.querySelector('svg a').dispatchEvent(new MouseEvent('click'))")
+  assert page.evaluate("document.querySelector(':target').id").startswith('setting-')
+
+
+@pytest.mark.parametrize('path', ['comparison'], indirect=True)
+def test_a_click_shows_a_method_large_next_to_the_source(visit):
+  page = visit(1300)
+  page.evaluate("document.querySelectorAll('article video')[2].click()")
+  large = "[...document.querySelectorAll('dialog video')]"
+  page.wait_for(f'{large}.every(v => v.currentTime > .1 && v.offsetWidth > 500)')
+  assert page.evaluate("[...document.querySelectorAll('dialog b')].map(x => x.textContent)") == [
+    'Source', 'The second method',
+  ]  # fmt: skip
+  page.evaluate("get('close').click()")
+  page.wait_for(f"!get('large').open && {large}.every(v => v.paused)")
+
+
+def test_the_frame_of_a_notebook_is_as_high_as_its_page(browser, tmp_path):
+  clips = {name: clip(i) for i, name in enumerate(('source', 'edit'))}
+  shown = uniedit_jax.show(clips)._repr_html_()
+  (tmp_path / 'cell.html').write_text(f'<!doctype html><body style="width: 800px">{shown}')
+  page = browser.open(tmp_path / 'cell.html', 900)
+  inside = "document.querySelector('iframe').contentDocument"
+  page.wait_for(f"{inside}.querySelectorAll('video').length === 2")
+  page.wait_for(
+    f"Math.abs(document.querySelector('iframe').offsetHeight - "
+    f'{inside}.documentElement.offsetHeight) < 2'
+  )
+  # Both are whole above the controls, and play.
+  under = f"{inside}.querySelector('.controls').getBoundingClientRect().top"
+  videos = f"[...{inside}.querySelectorAll('video')]"
+  assert page.evaluate(f'{videos}.every(v => v.getBoundingClientRect().bottom <= {under})')
+  page.wait_for(f'{videos}.every(v => v.currentTime > .1)')
+  page.close()

@@ -158,7 +158,8 @@ def test_tables_and_page(finished):
   assert '| Plain inversion |' in text and '| UniEdit, as released, masks |' in text
   assert comparison_format.read_comparison(workdir) == request.comparison
   page = (workdir / 'index.html').read_text()
-  assert page.count('<video') == 4 and 'src="edits/000/exact_target.mp4"' in page
+  # Four clips, and the two in which a click shows them large.
+  assert page.count('<video') == 4 + 2 and 'src="edits/000/exact_target.mp4"' in page
 
 
 def test_a_rerun_makes_what_is_missing_and_nothing_twice(folder, finished, monkeypatch):

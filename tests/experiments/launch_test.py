@@ -138,3 +138,27 @@ def test_a_program_that_compiles_ahead_is_no_daemon(monkeypatch):
   edit = mock.Mock(search=None, method=None, prompts=())
   with pipeline_edit.compiling(edit, None, RunLog()):
     assert daemons == [False]
+
+
+FINISHED = """
+from absl import flags
+from experiments import launch
+run = lambda request, workdir: (workdir / 'report.html').write_text('made')
+tell = lambda workdir: ['the verdict']
+launch.launch(dict, run, ['report.html', 'edit.mp4'], lambda request: request, tell=tell)
+"""
+
+
+def test_a_finished_folder_says_so_and_how_to_make_it_again(tmp_path):
+  config = tmp_path / 'config.py'
+  config.write_text('import ml_collections\nget_config = ml_collections.ConfigDict\n')
+  folder = tmp_path / 'a run'
+  command = [sys.executable, '-c', FINISHED, f'--config={config}', f'--workdir={folder}']
+  first, second = (
+    subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    for _ in range(2)
+  )
+  # A page is an address that a click opens, another file a path.
+  assert first == ['the verdict', (folder / 'report.html').as_uri(), str(folder / 'edit.mp4')]
+  assert second[1:] == first
+  assert 'nothing was done; to make it again, remove the folder' in second[0]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from uniedit_jax.media import video
+from uniedit_jax.metrics.measures import distrust
 from uniedit_jax.reports import edit
 
 PROMPT = '<script>alert("x")</script> & a @config@ \'cat\''
@@ -77,7 +78,11 @@ def test_videos_are_embedded(workdir):
 
 def test_nothing_external(workdir):
   page = write(workdir)
-  assert not re.findall(r'(?:src|href)="(?!data:)', page)
+  # What the page leads to lies next to it.
+  assert set(re.findall(r'(?:src|href)="(?!data:)([^"]*)"', page)) == {
+    'config.json', 'edit.mp4', 'metrics.json', 'run.json',
+  }  # fmt: skip
+  page = re.sub(r'data:[^"]*', '', page)
   assert 'http' not in page
   assert '@import' not in page
   assert 'url(' not in page
@@ -141,3 +146,50 @@ def test_bare_and_broken_runs(tmp_path):
 def test_missing_folder(tmp_path):
   with pytest.raises(FileNotFoundError, match='workdir is'):
     edit.write_report(tmp_path / 'no')
+
+
+def test_the_head_says_what_changes_and_what_it_came_to(workdir):
+  config = {'source_prompt': 'a red cat', 'target_prompt': 'a blue cat', 'video': '', 'seed': 3}
+  (workdir / 'config.json').write_text(json.dumps(config))
+  (workdir / 'metrics.json').write_text(json.dumps({'edit_kept_background_psnr_db': 20.0}))
+  page = write(workdir)
+  assert 'a <del>red</del> cat' in page and 'a <ins>blue</ins> cat' in page
+  assert '<li class="bad">The background has changed: 20.0 dB' in page
+  head = text(page.split('</h1>')[1].split('<section>')[0])
+  assert 'seed 3' in head and 'video ' not in head  # an empty field is left out
+
+
+def test_measures_stand_in_groups_with_their_source_direction_and_sentence(workdir):
+  measures = {'edit_flicker': 0.5, 'source_flicker': 0.25, 'edit_source_ssim': 0.75}
+  (workdir / 'metrics.json').write_text(json.dumps(measures))
+  page = write(workdir)
+  table = page.split('class="measures"')[1].split('</table>')[0]
+  assert text(table).index('Is the rest kept?') < text(table).index('Is it steady?')
+  assert re.findall('<td>(.*?)</td>', table) == ['0.75', '', '0.5', '0.25']
+  assert 'title="mean of |x[t] - (x[t-1] + x[t+1]) / 2|' in table
+  arrows = re.findall('class="arrow" title="(.*?)">(.)', table)
+  assert arrows == [('more is better', '↑'), ('less is better', '↓')]
+
+
+def test_the_foot_repeats_the_run_and_leads_to_its_files(workdir):
+  (workdir / 'edit.gif').touch()
+  foot = write(workdir).split('<footer>')[1]
+  assert f'--config=configs/rerun.py:{workdir}/config.json --workdir={workdir}_again' in text(foot)
+  for name in ('edit.mp4', 'edit.gif', 'config.json'):
+    assert f'href="{name}"' in foot and (workdir / name).exists()
+
+
+def test_the_facts_of_the_machine_are_folded(workdir):
+  run = RUN | {'git_commit': '0123456789ab', 'seconds': {'edit': 3.0}}
+  (workdir / 'run.json').write_text(json.dumps(run))
+  shown = text(write(workdir))
+  assert 'cpu:0, cpu:1, preset release, seed 42, 21 s, commit 01234567' in shown
+
+
+def test_what_the_verdict_says_is_no_warning_too(workdir):
+  measures = {'vae_round_trip_psnr_db': 33.0, 'reconstruction_psnr_db': 20.0}
+  (workdir / 'metrics.json').write_text(json.dumps(measures))
+  (workdir / 'config.json').write_text(json.dumps({'inversion': {'method': 'ddim'}}))
+  (workdir / 'run.json').write_text(json.dumps({'warnings': [distrust(measures, 'ddim')]}))
+  shown = text(write(workdir))
+  assert 'cannot be trusted' in shown and 'Warnings' not in shown

@@ -273,3 +273,15 @@ def test_the_command_makes_a_study_and_sums_it_up(folder, tmp_path):
   done = run(str(write_answers(tmp_path / 'a.json', key, 'ann', pairs=pairs)))
   assert done.returncode == 0, done.stderr
   assert '| Okapi of 2023 | 100%' in done.stdout and 'All edits' not in done.stdout
+
+
+def test_clips_of_a_large_study_are_files_next_to_the_page(folder, drawn, tmp_path, monkeypatch):
+  monkeypatch.setattr(page, 'MOST_BYTES', 100)
+  page.write_study(tmp_path / 'study.html', drawn, folder)
+  text = (tmp_path / 'study.html').read_text()
+  addresses = re.findall(r'"video": "(clips/[^"]+)"', text)
+  assert len(set(addresses)) == 12 and 'data:video' not in text
+  data = [(tmp_path / address).read_bytes() for address in addresses]
+  made_by = b'zebra', b'Zebra', b'okapi', b'Okapi', b'walrus', b'Walrus'
+  assert not [name for name in made_by for found in data if name in found]
+  assert not [name for name in ('zebra', 'okapi', 'walrus') if name in text.lower()]

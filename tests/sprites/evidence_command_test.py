@@ -44,6 +44,8 @@ def test_the_shipped_model_has_layout_and_motion_in_its_maps(tmp_path):
   assert {block for _, block, _ in rows} <= {0, 1, 2, 3, 10, 11, 12, 13, 14, 15}
   assert (tmp_path / 'run/table.md').exists()
   assert (tmp_path / 'run/evidence.png').stat().st_size > 10_000
+  page = (tmp_path / 'run/index.html').read_text()
+  assert page.count('<svg') == 2 and page.count('<polyline') == 4 and 't = 121' in page
   assert json.loads((tmp_path / 'run/run.json').read_text())['clips'] == 8
 
 

@@ -61,8 +61,9 @@ def text(part):
 def test_clips_are_enlarged_and_embedded(folder):
   info = video.probe(folder[0] / '000.mp4')
   label = 14
-  assert info[:3] == (2, 8 * report.ENLARGED + label, 2 * 8 * report.ENLARGED + 4)
-  found = re.findall(r'data-fps="8" src="data:video/mp4;base64,([^"]+)"', read(folder))
+  # At least as wide as clips are shown without blur, so that the labels can be read.
+  assert info[:3] == (2, 160 + label, 2 * 160 + 4)
+  found = re.findall(r'src="data:video/mp4;base64,([^"]+)"', read(folder))
   assert list(map(base64.b64decode, found)) == [(folder[0] / '000.mp4').read_bytes()]
 
 
@@ -101,32 +102,20 @@ def test_every_edit_has_its_captions_and_marks(folder):
   assert marks.startswith('<div></div><div></div><div class="good">✓ vae floor')
 
 
-@pytest.mark.parametrize(
-  'before, after, shown',
-  [
-    ('a b c', 'a x y c', 'a <del>b</del> <ins>x y</ins> c'),
-    ('a moving left on b', 'a moving right on b', 'a moving <del>left</del> <ins>right</ins> on b'),
-    ('a b', 'a b b', 'a b <ins>b</ins>'),
-    ('on a, photo', 'on a, night', 'on a, <del>photo</del> <ins>night</ins>'),
-  ],
-)
-def test_words_that_change_are_marked(before, after, shown):
-  assert report._difference(before, after) == shown
-
-
 def test_filters_know_the_kinds(folder):
   shown = read(folder)
   options = re.search(r'<select id="kind">(.*?)</select>', shown, re.DOTALL)[1]
   assert re.findall(r'<option[^>]*>([^<]*)', options) == ['all', 'style', 'motion']
-  for name in re.findall(r"get\('(\w+)'\)", shown):
-    assert f'id="{name}"' in shown
+  assert [
+    name for name in ('kind', 'success', 'shown', 'play') if f'id="{name}"' not in shown
+  ] == []
 
 
 def test_nothing_external_and_nothing_unescaped(folder):
   shown = read(folder)
   assert not re.findall(r'(?:src|href)="(?!data:)', shown)
+  shown = re.sub(r'data:[^"]*', '', shown)
   assert not [part for part in ('http', '@import', 'url(', '<red>') if part in shown]
-  assert not re.findall(r'@\w+@', shown)
 
 
 def test_tags_are_balanced(folder):

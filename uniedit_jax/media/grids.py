@@ -6,9 +6,13 @@ from PIL import Image, ImageDraw, ImageFont
 from uniedit_jax.media import video
 from uniedit_jax.runtime import files
 
+SMALL = 160  # pixels; narrower clips are enlarged without blur wherever they are shown
+
 
 def side_by_side(clips):
   """Puts clips {label: uint8[F, H, W, 3]} next to each other under their labels: u8[F, H', W', 3].
+
+  Clips narrower than `SMALL` are enlarged to at least that, so that the labels can be read.
 
   Raises:
     ValueError: no clips, or shapes differ.
@@ -19,6 +23,8 @@ def side_by_side(clips):
   panels = []
   for label, clip in clips.items():
     clip = video.checked(clip)
+    times = -(-SMALL // clip.shape[2])
+    clip = clip.repeat(times, axis=1).repeat(times, axis=2)
     strip = _label(label, clip.shape[2], max(14, clip.shape[1] // 12))
     panels.append(np.stack([np.concatenate([strip, frame]) for frame in clip]))
   gap = np.zeros((*panels[0].shape[:2], 4, 3), np.uint8)

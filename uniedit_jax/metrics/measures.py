@@ -82,16 +82,23 @@ def measure_clips(clips, floor=None, free=None, stored=False, mask=None):
   return {name: None if value is None else round(value, 6) for name, value in measures.items()}
 
 
+def trusted_psnr(measures):
+  """(PSNR of the freely sampled reconstruction, that of the VAE alone), or None: not measured."""
+  floor = measures.get('vae_round_trip_psnr_db')
+  names = ('free_running_reconstruction_psnr_db', 'reconstruction_psnr_db')
+  found = next(filter(None, map(measures.get, names)), None)
+  return None if found is None or floor is None else (found, floor)
+
+
 def distrust(measures, method):
   """Warns, by `measure_clips`, of an edit whose inversion lost the source, and says what to change.
 
   None if the edit can be trusted or there is no reconstruction.
   """
-  floor = measures.get('vae_round_trip_psnr_db')
-  names = ('free_running_reconstruction_psnr_db', 'reconstruction_psnr_db')
-  found = next(filter(None, map(measures.get, names)), None)
-  if found is None or found >= floor - TRUSTED_DB:
+  pair = trusted_psnr(measures)
+  if pair is None or pair[0] >= pair[1] - TRUSTED_DB:
     return None
+  found, floor = pair
   knob = 'inversion.method=fixed_point or obelm, or a lower guidance where there is a source_prompt'
   if method not in ('ddim', 'direct'):
     knob = 'more steps, or inversion.prompt and inversion.guidance as the reconstruction has them'

@@ -179,7 +179,7 @@ def invert_clips(model, clips, dtype, cache, progress, *, mesh=None, window=None
       [clip.sampler for clip in clips],
       [Conditioning(np.stack([c.texts[''], c.texts[c.source_prompt]])) for c in clips],
       mesh=mesh,
-      progress=progress('drift'),
+      progress=progress('free reconstruction'),
     )
     for one, edited in zip(made, sampled, strict=True):
       # What has failed is not kept, and fails again in the edit, which says so.

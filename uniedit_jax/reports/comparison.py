@@ -9,10 +9,10 @@ import numpy as np
 from etils import epath
 
 from uniedit_jax.media import video
+from uniedit_jax.metrics.explained import ARROWS, explain
 from uniedit_jax.metrics.statistics import holm, interval, sign_flip_test, wilson
 from uniedit_jax.reports import page, tables
 from uniedit_jax.reports.comparison_format import SOURCE, TASKS, clip_path, read_comparison
-from uniedit_jax.reports.page import escape
 from uniedit_jax.runtime.files import write_text
 
 EXACT = 'exact_target.mp4'  # in edits/<edit>/, where the right answer is known
@@ -27,12 +27,14 @@ class Column(NamedTuple):
     measure: the measure's name, or how it begins: the CLIP model's name ends that of a CLIP score.
     form: format of its numbers.
     user: whether its values come from raters (`study.answers`).
+    better: 1 or -1, whether more or less is better.
   """
 
   heading: str
   measure: str
   form: str
   user: bool = False
+  better: int = 1
 
 
 COLUMNS = (
@@ -67,19 +69,6 @@ NOTE_PAIRED = (
   'Mean over the same edits with its bootstrapped 95 % interval. * differs from 0 by a sign-flip '
   'test at 5 %, corrected for all the differences of this table by Holm.'
 )
-
-STYLE = """table { overflow-wrap: normal; }
-th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
-td small { display: block; }
-article { background: var(--card); border: 1px solid var(--line); border-radius: 6px;
-  padding: .5rem .7rem; margin: .7rem 0; }
-.videos { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .5rem; }
-figcaption { line-height: 1.25; font-size: 13px; }
-.good { color: #1a7f37; } .bad { color: #c62828; }
-@media (prefers-color-scheme: dark) { .good { color: #57c76f; } .bad { color: #ff7b72; } }
-"""
-SMALL = 'video { image-rendering: pixelated; }'
-BODY = '<p>@note@</p>@tasks@@controls@'
 
 
 def known_answer(row):
@@ -215,54 +204,74 @@ def _cell(column, rows, said):
 def _write_page(workdir, compared, rows, note, found):
   """Writes index.html: the clips stay files, as there may be hundreds."""
   by_clip = {(row['edit'], row['method']): row for row in rows}
-  info, tasks = video.probe(clip_path(workdir, next(iter(compared.edits)), SOURCE)), ''
-  for task, (title, (heads, *lines), paired) in found.items():
-    tasks += f'<h2>{escape(title)}</h2>{_html_table(heads, lines)}'
-    tasks += f'<p>{NOTE_PAIRED}</p>{_html_table(paired[0], paired[1:])}' if paired else ''
+  info, tasks = video.probe(clip_path(workdir, next(iter(compared.edits)), SOURCE)), []
+  for task, (title, table, paired) in found.items():
     names = [name for name, edit in compared.edits.items() if edit['task'] == task]
-    tasks += ''.join(_edit(workdir, compared, name, by_clip, info.fps) for name in names)
-  parts, title = {'note': escape(note), 'tasks': tasks}, f'{workdir.name}: comparison'
-  style, play = STYLE + SMALL * (info.width < 160), "get('play').click();"
-  page.write_page(workdir / 'index.html', title, BODY, parts, style, play)
+    tasks.append(
+      {
+        'title': title,
+        'table': _page_table(table, marks=True),
+        'note': NOTE_PAIRED,
+        'differences': _page_table(paired) if paired else None,
+        'edits': [_edit(workdir, compared, name, by_clip, info.fps) for name in names],
+      }
+    )
+  title = f'{workdir.name}: comparison'
+  page.write_page(workdir / 'index.html', 'comparison.html', title=title, note=note, tasks=tasks)
 
 
-def _html_table(heads, lines):
-  """The table, its intervals below the means."""
-  cell = lambda text: escape(text).replace(' (', '<small>(', 1) + '</small>' * (' (' in text)
-  head = ''.join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-  body = ''
-  for title, *texts in lines:
-    cells = ''.join(f'<td>{cell(text)}</td>' for text in texts)
-    body += f'<tr><th scope="row">{escape(title)}</th>{cells}</tr>'
-  return (
-    f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-  )
+def _page_table(table, marks=False):
+  """(heads with definition and arrow, lines of (title, cells (mean, interval, whether best)))."""
+  (first, *heads), *lines = table
+  columns = {column.heading: column for column in (*COLUMNS, *KNOWN)}
+  of = lambda head: columns.get(head.partition(' (')[0])
+  better = [-1 if head == SECONDS else of(head).better if of(head) else 0 for head in heads]
+  best = [_best([line[i + 1] for line in lines], better[i]) for i in range(len(heads))]
+  shown = [(first, '', '')]
+  for head, direction in zip(heads, better, strict=True):
+    hint = explain(of(head).measure).definition if of(head) else ''
+    shown.append((head, hint, ARROWS[direction]))
+  rows = [
+    (title, [(*_split(cell), marks and i in best[j]) for j, cell in enumerate(cells)])
+    for i, (title, *cells) in enumerate(lines)
+  ]
+  return shown, rows
+
+
+def _split(cell):
+  """A cell as (mean, interval or '')."""
+  mean, _, rest = cell.partition(' (')
+  return mean, rest
+
+
+def _best(cells, better):
+  """The lines with the best value of a column; the source, which is the first, does not compete."""
+  values = {}
+  for i, cell in enumerate(cells[1:], 1):
+    mean = _split(cell)[0].rstrip('%').replace('∞', 'inf')
+    if mean != UNMEASURED:
+      values[i] = better * float(mean)
+  if not better or len(values) < 2 or len(set(values.values())) == 1:
+    return ()
+  return [i for i, value in values.items() if value == max(values.values())]
 
 
 def _edit(workdir, compared, name, by_clip, fps):
-  """An edit: prompts and clips."""
-  edit = compared.edits[name]
-  prompts = f'<b>{escape(edit["target_prompt"])}</b>'
-  if edit['source_prompt']:
-    prompts = f'<small>{escape(edit["source_prompt"])}</small><br>{prompts}'
-  figures = [page.link(f'items/{name}/{SOURCE}.mp4', fps, 'Source')]
+  """An edit of the page: prompts and clips."""
+  edit, links = compared.edits[name], [(f'items/{name}/{SOURCE}.mp4', 'Source')]
   if (workdir / 'edits' / name / EXACT).exists():
-    figures.append(page.link(f'edits/{name}/{EXACT}', fps, 'Exact target'))
-  for method, title in compared.methods.items():
-    label = escape(title) + _mark(by_clip[name, method])
-    report = f'edits/{name}/{method}/report.html'
-    if (workdir / report).exists():
-      label += f' <small><a href="{report}">report</a></small>'
-    figures.append(page.link(f'items/{name}/{method}.mp4', fps, label))
-  kind = by_clip[name, next(iter(compared.methods))]['kind']
-  number = f'<small>{escape(name)} {escape(kind)}</small><br>'
-  return f'<article>{number}{prompts}<div class="videos">{"".join(figures)}</div></article>'
-
-
-def _mark(row):
-  """A sign for right or wrong, where the right answer is known."""
-  if 'success' not in row:
-    return ''
-  if row['success']:
-    return ' <span class="good">✓</span>'
-  return f' <small class="bad">✗ {escape(row["wrong"])}</small>'
+    links.append((f'edits/{name}/{EXACT}', 'Exact target'))
+  before = len(links)
+  links += [(f'items/{name}/{method}.mp4', title) for method, title in compared.methods.items()]
+  films = page.link_all([(target, workdir / target, fps, label) for target, label in links])
+  shown = [{'film': film, 'success': None, 'report': ''} for film in films]
+  for one, method in zip(shown[before:], compared.methods, strict=True):
+    row, report = by_clip[name, method], f'edits/{name}/{method}/report.html'
+    one['success'], one['wrong'] = row.get('success'), row.get('wrong', '')
+    one['report'] = report if (workdir / report).exists() else ''
+  return {
+    'name': name,
+    'kind': by_clip[name, next(iter(compared.methods))]['kind'],
+    'prompts': page.mark_words(edit['source_prompt'], edit['target_prompt']),
+    'films': shown,
+  }

@@ -1,17 +1,18 @@
-"""`report.html` of a run: clips, metrics, plan and config on one self-contained page."""
+"""`report.html` of a run: verdict, clips, measures, plan and config on one self-contained page."""
 
-import base64
 import json
 import math
 import pathlib
 import re
+import shlex
 
 from etils import epath
 
-from uniedit_jax.metrics.measures import CLIP_NAMES
+from uniedit_jax.metrics.explained import by_group
+from uniedit_jax.metrics.measures import CLIP_NAMES, distrust
 from uniedit_jax.reports import page
-from uniedit_jax.reports.page import escape
 from uniedit_jax.reports.tables import format_number
+from uniedit_jax.reports.verdict import next_steps, verdict
 from uniedit_jax.runtime.faults import line_of
 from uniedit_jax.runtime.fields import flatten
 
@@ -30,33 +31,9 @@ HOME = re.compile(
 # Units by the words of a measure's name; the first that fits counts.
 UNITS = {'psnr': 'dB', 'db': 'dB', 'seconds': 's', 'ms': 'ms', 'percent': '%', 'fps': 'frames/s'}
 
-STYLE = """\
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: 0; }
-.warnings { background: var(--warn); border: 1px solid var(--warn-line); border-radius: 6px;
-  margin: 1rem 0; padding: .6rem 1rem; }
-.warnings ul { margin: .2rem 0 0; padding-left: 1.2rem; }
-.columns { display: grid; gap: 0 2rem; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
-table { width: 100%; }
-th, td { padding: .2rem .5rem .2rem 0; }
-th { width: 45%; }
-svg { display: block; overflow: visible; margin-bottom: .5rem; }
-svg rect { fill: var(--bar); stroke: var(--paper); }
-svg text { fill: var(--soft); font-size: 12px; }
-figure.sheet { width: fit-content; max-width: 100%; margin: .5rem 0; }
-.sheet img { display: block; max-width: none; }
-"""
-
-BODY = """@prompts@
-@warnings@
-@videos@
-<div class="columns">
-<section><h2>Metrics</h2>@metrics@</section>
-<section><h2>Run</h2>@phases@@run@</section>
-</div>
-@inside@
-<details><summary>Resolved config</summary><pre>@config@</pre></details>
-"""
+# Files of a run that the page leads to.
+LINKED = re.compile(r'(edit(_\d+)?\.(mp4|gif)|side_by_side\.mp4|(config|metrics|run)\.json)')
+SETTINGS = 'task', 'method', 'preset', 'steps', 'guidance', 'seed'  # named in the head
 
 
 def write_report(workdir):
@@ -72,6 +49,12 @@ def write_report(workdir):
     raise FileNotFoundError(
       f'workdir is {workdir!s}, which is no folder; accepted: the folder of a run'
     )
+  page.write_page(workdir / 'report.html', 'report.html', **_content(workdir))
+  return workdir / 'report.html'
+
+
+def _content(workdir):
+  """What templates/report.html takes."""
   faults = []
   config, metrics, run = (
     _without_home(_read_json(workdir / name, faults))
@@ -79,22 +62,43 @@ def write_report(workdir):
   )
   warnings = run.pop('warnings', None) or []
   warnings = faults + (warnings if isinstance(warnings, list) else [warnings])
-  parts = {
-    'prompts': _prompts(config),
-    'videos': _videos(workdir),
-    'metrics': _table(metrics, 'No metrics were recorded.'),
-    'inside': _inside(workdir / 'inspect'),
-    'phases': _phases(run.pop('phases', None) or []),
-    'run': _table(run, 'No run record was found.'),
-    'config': escape(json.dumps(config, indent=2, ensure_ascii=False)),
-    'warnings': '',
+  numbers = {k: v for k, v in metrics.items() if v is None or isinstance(v, int | float)}
+  # The verdict and what to try next say this already.
+  said = distrust(numbers, (config.get('inversion') or {}).get('method'))
+  first, others = _films(workdir)
+  bars, steps = _bars(run.pop('phases', None) or [])
+  rows = by_group(metrics)
+  named = [clip for found in rows.values() for values in found.values() for clip in values if clip]
+  groups = {
+    group: {
+      measure: {clip: _quantity(measure, value) for clip, value in values.items()}
+      for measure, values in found.items()
+    }
+    for group, found in rows.items()
   }
-  if warnings:
-    items = ''.join(f'<li>{escape(w)}</li>' for w in warnings)
-    parts['warnings'] = f'<div class="warnings" role="alert"><b>Warnings</b><ul>{items}</ul></div>'
-  title = f'{workdir.name or "run"}: UniEdit report'
-  page.write_page(workdir / 'report.html', title, BODY, parts, STYLE)
-  return workdir / 'report.html'
+  links = sorted(path.name for path in workdir.iterdir() if LINKED.fullmatch(path.name))
+  settings = {name: config[name] for name in SETTINGS if config.get(name) not in (None, '')}
+  return {
+    'title': f'{workdir.name or "run"}: UniEdit report',
+    'prompts': _prompts(config),
+    'settings': {name: _quantity(name, value) for name, value in settings.items()},
+    'verdict': verdict(numbers),
+    'warnings': [warning for warning in warnings if warning != said],
+    'first': first,
+    'others': others,
+    'groups': groups,
+    # The edits, then what is made without injections, then the source.
+    'clips': sorted(dict.fromkeys(named), key=lambda clip: ('eps'.find(clip[0]), clip)) or [''],
+    'next': next_steps(numbers, config) if numbers else [],
+    'sheets': _sheets(workdir / 'inspect'),
+    'machine': _machine(run),
+    'bars': bars,
+    'steps': steps,
+    'run': {name: _quantity(name, value) for name, value in flatten(run).items()},
+    'config': json.dumps(config, indent=2, ensure_ascii=False),
+    'command': _command(workdir) if config else '',
+    'links': links,
+  }
 
 
 def _without_home(value):
@@ -119,30 +123,32 @@ def _read_json(path, faults):
 
 
 def _prompts(config):
-  """All texts in the config whose name contains 'prompt'."""
-  rows = ''.join(
-    f'<dt>{escape(name.replace("_", " "))}</dt><dd>{escape(value) or "(empty)"}</dd>'
+  """The source prompt against each target prompt, their words marked; other prompts as they are."""
+  texts = {
+    name.rpartition('.')[2]: value
     for name, value in flatten(config).items()
-    if 'prompt' in name.rpartition('.')[2] and isinstance(value, str)
-  )
-  return f'<dl>{rows}</dl>' if rows else ''
+    if 'prompt' in name.rpartition('.')[2] and isinstance(value, str) and value.strip()
+  }
+  more = config.get('more_target_prompts')
+  targets = [texts.get('target_prompt'), *(more if isinstance(more, list) else ())]
+  source = texts.get('source_prompt', '')
+  return [page.mark_words(source, str(target)) for target in targets if target]
 
 
-def _videos(workdir):
-  """The grid of videos and the controls."""
-  made = [
+def _films(workdir):
+  """(The source and the edit, all other clips and masks), as `page.Film`s."""
+  names = [
     path
     for name in ('source', *CLIP_NAMES.values())
     for path in (workdir / f'{name}.mp4', *sorted(workdir.glob(f'{name}_[0-9]*.mp4')))
   ]
-  found = [(path, _label(path.stem)) for path in made]
+  found = [(path, _label(path.stem)) for path in names]
   if (workdir / 'masks').is_dir():
     masks = sorted(p for p in (workdir / 'masks').iterdir() if p.suffix == '.mp4')
     found += [(path, f'mask: {path.stem}') for path in masks]
-  figures = [page.figure(path, label) for path, label in found if path.exists()]
-  if not figures:
-    return '<p class="none">No videos were found.</p>'
-  return f'<div class="videos">{"".join(figures)}</div>{page.CONTROLS}'
+  films = [page.embed(path, label) for path, label in found if path.exists()]
+  first = [film for name in ('source', 'edit') for film in films if film.label == name]
+  return first, [film for film in films if film not in first]
 
 
 def _label(name):
@@ -151,8 +157,8 @@ def _label(name):
   return f'{label}: nothing is injected' if name.startswith('plain') else label
 
 
-def _inside(folder):
-  """The pictures of an inspection, those of a step and block together."""
+def _sheets(folder):
+  """The pictures of an inspection, {title: list of (label, address)}, by step and block."""
   by_place = {}
   for path in sorted(folder.glob('*.png')) if folder.is_dir() else ():
     kind, at, place = path.stem.partition('_step_')
@@ -164,28 +170,37 @@ def _inside(folder):
     label = SHEETS.get(kind, kind.replace('_', ' '))
     if branch:
       label += f': {branch.replace("_", " ")}'
-    data = base64.b64encode(path.read_bytes()).decode()
-    picture = f'<img loading="lazy" alt="{escape(label)}" src="data:image/png;base64,{data}">'
-    by_place.setdefault(title, []).append(
-      f'<figure class="sheet"><figcaption>{escape(label)}</figcaption>'
-      f'<div class="scroll">{picture}</div></figure>'
-    )
-  sections = ''.join(
-    f'<details{" open" if i == 0 else ""}><summary>{title}</summary>{"".join(figures)}</details>'
-    for i, (title, figures) in enumerate(by_place.items())
-  )
-  return f'<section><h2>Inside</h2>{sections}</section>' if sections else ''
+    picture = page.data_address('image/png', path.read_bytes())
+    by_place.setdefault(title, []).append((label, picture))
+  return by_place
 
 
-def _table(values, empty):
-  """A row a value, with its name; nested names are joined by dots."""
-  if not values:
-    return f'<p class="none">{empty}</p>'
-  rows = ''.join(
-    f'<tr><th scope="row">{_breakable(key)}</th><td>{escape(_quantity(key, value))}</td></tr>'
-    for key, value in flatten(values).items()
+def _machine(run):
+  """The line under which the facts about the run are folded."""
+  spent = [run.get(name) for name in ('seconds', 'compile_seconds')]
+  seconds = sum(
+    value
+    for by_phase in spent
+    if isinstance(by_phase, dict)
+    for phase, value in by_phase.items()
+    if phase != 'background' and isinstance(value, int | float)
   )
-  return f'<table>{rows}</table>'
+  devices, commit = run.get('devices'), run.get('git_commit')
+  facts = [
+    ', '.join(map(str, devices)) if isinstance(devices, list) else '',
+    f'preset {run["preset"]}' if run.get('preset') else '',
+    f'seed {run["seed"]}' if run.get('seed') is not None else '',
+    f'{seconds:.0f} s' if seconds else '',
+    f'commit {str(commit)[:8]}' if commit else '',
+  ]
+  return ', '.join(filter(None, facts))
+
+
+def _command(workdir):
+  """The command that makes the edit again, in a folder next to this one."""
+  folder = _without_home(str(workdir))
+  parts = f'--config=configs/rerun.py:{folder}/config.json', f'--workdir={folder}_again'
+  return ' '.join(['python -m experiments.edit', *map(shlex.quote, parts)])
 
 
 def _quantity(key, value):
@@ -202,31 +217,25 @@ def _quantity(key, value):
   return format_number(value) + next((f' {UNITS[word]}' for word in UNITS if word in words), '')
 
 
-def _phases(phases):
-  """The rows of each step as bars; in percent, so that the text keeps its size at any width."""
+def _bars(phases):
+  """The rows of each step as bars, in percent, so that the text keeps its size: (bars, steps)."""
   phases = [p for p in phases if isinstance(p, dict) and {'start', 'stop', 'rows'} <= p.keys()]
   steps = max((p['stop'] for p in phases), default=0)
   most = max((p['rows'] for p in phases), default=0)
-  if not steps or not most:
-    return ''
-  bars = ''
-  for p in phases:
+  bars = []
+  for p in phases if steps and most else ():
     x, width = 100 * p['start'] / steps, 100 * (p['stop'] - p['start']) / steps
     height = 60 * p['rows'] / most
-    hint = f'steps {p["start"]} to {p["stop"] - 1}: {p["rows"]} rows'
-    middle = f'x="{x + width / 2:.3f}%" y="{72 - height:.1f}" text-anchor="middle"'
-    bars += (
-      f'<rect x="{x:.3f}%" width="{width:.3f}%" y="{76 - height:.1f}" height="{height:.1f}">'
-      f'<title>{escape(hint)}</title></rect>'
-      f'<text {middle}>{p["rows"]}</text>'
-      f'<text x="{x:.3f}%" y="90">{p["start"]}</text>'
+    bars.append(
+      {
+        'x': f'{x:.3f}',
+        'width': f'{width:.3f}',
+        'middle': f'{x + width / 2:.3f}',
+        'y': 76 - height,
+        'height': f'{height:.1f}',
+        'rows': p['rows'],
+        'start': p['start'],
+        'hint': f'steps {p["start"]} to {p["stop"] - 1}: {p["rows"]} rows',
+      }
     )
-  return (
-    '<div class="none">rows computed in each step</div><svg width="100%" height="94" role="img">'
-    f'{bars}<text x="100%" y="90" text-anchor="end">{steps}</text></svg>'
-  )
-
-
-def _breakable(name):
-  """A name that a narrow table may break after a dot or an underscore."""
-  return re.sub(r'([._])', r'\1<wbr>', escape(name))
+  return bars, steps

@@ -1,101 +1,147 @@
-"""The frame and style of pages, and their videos, which play in step."""
+"""Pages from the templates of this folder, and their videos, which play in step.
 
-import base64
-import html
-import importlib.resources
-import re
-
-from uniedit_jax.media import video
-from uniedit_jax.runtime import files
-
-
-def read_static(name):
-  """The text of a file in static/."""
-  return (importlib.resources.files(__package__) / 'static' / name).read_text(encoding='utf-8')
-
-
-STYLE, SCRIPT = read_static('page.css'), read_static('page.js')
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>@title@</title>
-<style>
-{style}</style>
-</head>
-<body>
-<h1>@title@</h1>
-{body}<script>
-{script}</script>
-</body>
-</html>
+A page is one file with the style, the script and, unless they are linked, the videos inside.
+Templates escape whatever they are given; only files of this folder are taken as they are.
 """
 
-CONTROLS = """<div class="controls">
-<button id="play">Play</button>
-<button id="back" aria-label="previous frame">‹</button>
-<button id="next" aria-label="next frame">›</button>
-<input id="scrub" type="range" min="0" max="0" value="0" step="1" aria-label="frame">
-<output id="at"></output>
-<select id="rate" aria-label="playback rate"><option value=".25">¼×</option>
-<option value=".5">½×</option><option value="1" selected>1×</option>
-<option value="2">2×</option></select>
-</div>"""
+import base64
+import concurrent.futures
+import difflib
+import functools
+import importlib.resources
+from typing import NamedTuple
+
+from uniedit_jax.media import video
+from uniedit_jax.media.decoding import address, run_ffmpeg
+from uniedit_jax.media.grids import SMALL
+from uniedit_jax.metrics.explained import ARROWS, explain, explain_name
+from uniedit_jax.reports.tables import format_number
+from uniedit_jax.runtime import files
+from uniedit_jax.runtime.files import local_copy
+
+# The most pixels of a poster's width: of a few clips in a page, and of many next to it.
+POSTER, SMALL_POSTER = 960, 320
 
 
-def embed(path):
-  """A video, the epath.Path of an mp4, as a <video> element that contains the file's bytes.
+class Film(NamedTuple):
+  """A video of a page.
 
-  Returns:
-    (HTML, its length, size and frame rate as text); the text is '' where they cannot be read.
+  Attributes:
+    source: its address: relative to the page, or the bytes of the file.
+    poster: the first frame as an address, '' where it cannot be read.
+    label: the caption.
+    fps: frame rate.
+    note: length, size and frame rate in words, or ''.
+    size: (width, height), or None where they are not known.
   """
+
+  source: str
+  poster: str
+  label: str
+  fps: float
+  note: str = ''
+  size: tuple[int, int] | None = None
+
+
+def embed(path, label=''):
+  """A `Film` that contains the bytes of the mp4 at an epath.Path."""
   try:
     info = video.probe(path)
     note = f'{info.frames} frames, {info.width}×{info.height}, {info.fps:g} fps'
     # With its size the page knows its layout before the video is loaded.
-    size, fps = f'width="{info.width}" height="{info.height}" ', info.fps
+    size, fps = (info.width, info.height), info.fps
   except (OSError, ValueError):
     # The file is remote or broken: the browser may still be able to play it.
-    note, size, fps = '', '', video.FOLDER_FPS
-  data = base64.b64encode(path.read_bytes()).decode()
-  return _element(f'data:video/mp4;base64,{data}', fps, size), note
+    note, size, fps = '', None, video.FOLDER_FPS
+  source = data_address('video/mp4', path.read_bytes())
+  return Film(source, poster_of(path) if size else '', label, fps, note, size)
 
 
-def link(address, fps, label):
-  """A figure with a linked video, `address` relative to the page, and its label (HTML)."""
-  return f'<figure>{_element(escape(address), fps)}<figcaption>{label}</figcaption></figure>'
+def link(target, path, fps, label=''):
+  """A `Film` that stays a file: `target` is its address from the page, `path` its epath.Path."""
+  return Film(target, poster_of(path, SMALL_POSTER), label, fps)
 
 
-def _element(source, fps, size=''):
-  attributes = f'{size}muted playsinline preload="metadata" data-fps="{fps:g}"'
-  return f'<video {attributes} src="{source}"></video>'
+def link_all(links):
+  """The `Film`s of many arguments of `link`; their posters are read several at a time."""
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    return list(pool.map(lambda given: link(*given), links))
 
 
-def figure(path, label, text=''):
-  """A figure with an embedded video, its label, length, size, and further text (HTML)."""
-  element, note = embed(path)
-  caption = f'<b>{escape(label)}</b> <small>{escape(note)}</small>{text}'
-  return f'<figure>{element}<figcaption>{caption}</figcaption></figure>'
+def poster_of(path, width=POSTER):
+  """The first frame of a video as an address that contains it; '' where it cannot be read."""
+  options = ['-frames:v', '1', '-f', 'image2pipe']
+  options += ['-vf', f"scale='min({width},iw)':-1", '-c:v', 'mjpeg', '-q:v', '4', '-']
+  try:
+    with local_copy(path) as name:
+      done = run_ffmpeg('-v', 'error', '-nostdin', '-i', address(name), *options)
+  except (OSError, ValueError):
+    return ''
+  return data_address('image/jpeg', done.stdout) if done.stdout else ''
 
 
-def write_page(path, title, body, parts, style='', script=''):
-  """Writes a page.
+def data_address(kind, data):
+  """Bytes as an address that contains them."""
+  return f'data:{kind};base64,{base64.b64encode(data).decode()}'
 
-  Args:
-    path: of the file.
-    title: str, also the heading.
-    body: HTML with marks @name@ for the parts; @controls@ is filled in here.
-    parts: dict {name: HTML} of the others.
-    style: CSS of this page.
-    script: JavaScript of this page; runs after that of the videos, whose `get(id)` it may use.
+
+def mark_words(before, after):
+  """Compares two prompts word by word: list of ('', 'del' or 'ins'; words).
+
+  Without a prompt before, nothing is marked.
   """
-  parts = {'title': escape(title), 'controls': CONTROLS} | parts
-  page = PAGE.format(style=STYLE + style, body=body, script=SCRIPT + script)
-  # All marks are replaced in one pass, so that a prompt that holds such a mark is left alone.
-  files.write_text(path, re.sub(r'@(\w+)@', lambda mark: parts[mark[1]], page))
+  if not before.strip():
+    return [('', after)]
+  old, new, parts = before.split(), after.split(), []
+  matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+  for kind, *at in matcher.get_opcodes():
+    gone, come = ' '.join(old[at[0] : at[1]]), ' '.join(new[at[2] : at[3]])
+    pairs = [('', gone)] if kind == 'equal' else [('del', gone), ('ins', come)]
+    parts += [part for part in pairs if part[1]]
+  return parts
 
 
-def escape(value):
-  """A value as text for a page."""
-  return html.escape(str(value), quote=True)
+def write_page(path, template, **content):
+  """Writes the page of a template in templates/, which lists what it takes."""
+  files.write_text(path, render(template, **content))
+
+
+def render(template, **content):
+  """The page of a template as text."""
+  return _environment().get_template(template).render(content)
+
+
+@functools.cache
+def _environment():
+  """The templates, with what all of them use."""
+  # Late, as no page is written before the first step of a run.
+  import jinja2
+  import markupsafe
+
+  made = jinja2.Environment(
+    loader=jinja2.FunctionLoader(lambda name: read_file('templates', name)),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  breakable = lambda name: markupsafe.Markup('<wbr>').join(_parts(name))
+  made.globals |= {
+    'static': lambda name: markupsafe.Markup(read_file('static', name)),
+    'small': SMALL,
+    'explain': explain,
+    'explain_name': explain_name,
+    'arrows': ARROWS,
+  }
+  made.filters |= {'number': format_number, 'breakable': breakable}
+  return made
+
+
+def _parts(name):
+  """A name in the pieces between which a narrow table may break it."""
+  return name.replace('_', '_\0').replace('.', '.\0').split('\0')
+
+
+def read_file(folder, name):
+  """The text of a file in static/ or templates/."""
+  return (importlib.resources.files(__package__) / folder / name).read_text(encoding='utf-8')

@@ -1,7 +1,5 @@
 """`index.html` of a sweep: its videos in a grid of the swept values, and plots of its measures."""
 
-import base64
-import io
 import json
 import math
 
@@ -9,9 +7,10 @@ import numpy as np
 from etils import epath
 
 from uniedit_jax.media import video
+from uniedit_jax.metrics.explained import explain_name
 from uniedit_jax.metrics.statistics import interval
 from uniedit_jax.reports import page
-from uniedit_jax.reports.page import escape
+from uniedit_jax.reports.charts import Series, draw_chart
 from uniedit_jax.reports.tables import format_number
 from uniedit_jax.runtime.fields import flatten
 from uniedit_jax.runtime.workdir import write_json
@@ -19,31 +18,7 @@ from uniedit_jax.runtime.workdir import write_json
 # Fields that choose the clip or the random numbers, not a setting of the method.
 REPLICATES = ('seed', 'video', 'image', 'source_prompt', 'target_prompt', 'clip.start')
 SHARED = ('source', 'reconstruction')  # clips that the settings of a pass share
-
-STYLE = """.grid { display: grid; gap: .5rem; margin: 1rem 0 .5rem; align-items: start; }
-.grid > .head { color: var(--soft); align-self: center; }
-.sources { grid-template-columns: repeat(auto-fill, minmax(9rem, 16rem)); }
-video { image-rendering: pixelated; }
-figcaption dl { display: grid; grid-template-columns: 1fr max-content; gap: 0 .5rem; margin: 0;
-  font-size: 13px; }
-dd { font-variant-numeric: tabular-nums; }
-.plots img { max-width: 100%; background: #fff; }
-table { overflow-wrap: normal; }
-th, td { padding: .2rem 1rem .2rem 0; white-space: nowrap; }
-"""
-
-BODY = """<h2>Sources</h2>
-<div class="videos sources">@sources@</div>
-<h2>Settings</h2>
-@settings@
-@controls@
-<h2>Measures</h2>
-<p class="none">@constant@</p>
-<div class="plots">@plots@</div>
-<h2>What the settings differ in</h2>
-<div class="scroll">@differences@</div>
-<details><summary>Run record</summary><pre>@run@</pre></details>
-"""
+NAMED = 'task', 'preset', 'steps', 'guidance', 'seed'  # settings that stand in the head
 
 
 def write_clips(workdir, setting, source, clips, fps, config):
@@ -76,27 +51,66 @@ def write_sweep(workdir, title, rows, fields, run):
     run: dict, the run record.
   """
   workdir = epath.Path(workdir)
+  page.write_page(
+    workdir / 'index.html', 'sweep.html', **describe(workdir, rows, fields, run, title)
+  )
+
+
+def describe(workdir, rows, fields, run, title):
+  """What templates/sweep.html takes; arguments as of `write_sweep`.
+
+  Without a run record no file is linked.
+  """
+  workdir = epath.Path(workdir)
+  configs = [
+    json.loads((workdir / 'settings' / f'{row["setting"]:03d}' / 'config.json').read_text())
+    for row in rows
+  ]
   names = dict.fromkeys(
     name for row in rows for name in row if name not in ('setting', 'pass', *fields)
   )
   varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
-  constant = [name for name in names if name not in varying]
   # A field that was swept over one value is not shown with every video.
   several = [name for name in fields if len({json.dumps(row[name]) for row in rows}) > 1]
   fields = several or fields[:1]
-  plots = ''
-  for name in varying:
-    data = _plot(rows, fields, name)
-    plots += f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
-  parts = {
+  columns, lines = _cells(workdir, rows, fields)
+  differences = differing(configs)
+  same = {name: value for name, value in flatten(configs[0]).items() if name not in differences}
+  prompts = {(c.get('source_prompt', ''), c.get('target_prompt', '')): None for c in configs}
+  return {
+    'title': title,
+    'prompts': [page.mark_words(*pair) for pair in prompts if pair[1]],
+    'settings': {name: same[name] for name in NAMED if same.get(name) not in (None, '')},
+    'fields': fields,
+    'measures': varying,
+    # What the reader asks first: the first measure that shows the target.
+    'chosen': min(varying, key=_place, default=''),
+    'columns': columns,
+    'rows': lines,
+    'all': [cell for _, cells in lines for cell in cells],
+    'linked': bool(run),
     'sources': _sources(workdir, dict.fromkeys(row['pass'] for row in rows)),
-    'settings': _settings(workdir, rows, fields, varying),
-    'plots': plots,
-    'constant': _constant(rows, constant),
-    'differences': _differences(workdir, rows),
-    'run': escape(json.dumps(run, indent=2)),
+    'constant': _constant(rows, [name for name in names if name not in varying]),
+    'charts': [_chart(rows, fields, name) for name in varying],
+    'differences': {field: map(_shown, values) for field, values in differences.items()},
+    'run': json.dumps(run, indent=2) if run else '',
+    'values': {name: _values(rows, name) for name in varying},
   }
-  page.write_page(workdir / 'index.html', title, BODY, parts, STYLE)
+
+
+def _place(name):
+  """How soon a measure is asked for: measures of the edit with a better direction first."""
+  return not name.startswith('edit_'), not explain_name(name).better
+
+
+def _values(rows, name):
+  """What the page needs of a measure to write and colour it under every clip."""
+  finite = lambda value: value if value is not None and math.isfinite(value) else None
+  return {
+    'better': explain_name(name).better,
+    'shown': {row['setting']: format_number(row.get(name)) for row in rows},
+    'values': {row['setting']: finite(row.get(name)) for row in rows},
+  }
 
 
 def _sources(workdir, passes):
@@ -110,7 +124,7 @@ def _sources(workdir, passes):
         paths[content] = paths.pop(content, path)
   several = len(paths) > len(SHARED)
   label = lambda path: f'{path.stem} of pass {path.parent.name}' if several else path.stem
-  return ''.join(page.figure(path, label(path)) for path in paths.values())
+  return [page.embed(path, label(path)) for path in paths.values()]
 
 
 def differing(configs):
@@ -129,53 +143,35 @@ def _constant(rows, names):
   shown = ', '.join(
     f'{name} {format_number(rows[0].get(name))}' for name in names if rows[0].get(name) is not None
   )
-  return escape(f'The same in all settings: {shown}.') if shown else ''
+  return f'The same in all settings: {shown}.' if shown else ''
 
 
-def _differences(workdir, rows):
-  """The fields of the configs whose values are not all the same, a column for every setting."""
-  numbers = [row['setting'] for row in rows]
-  configs = [
-    json.loads((workdir / 'settings' / f'{n:03d}' / 'config.json').read_text()) for n in numbers
-  ]
-  body = ''.join(
-    _line('td', [field, *map(_shown, values)]) for field, values in differing(configs).items()
-  )
-  return f'<table><thead>{_line("th", ["setting", *numbers])}</thead><tbody>{body}</tbody></table>'
+def _cells(workdir, rows, fields):
+  """The settings in their places: a grid where two fields were swept in all combinations.
 
-
-def _line(tag, cells):
-  return '<tr>' + ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells) + '</tr>'
-
-
-def _settings(workdir, rows, fields, measures):
-  """The videos: a grid where two fields were swept in all combinations, else one after another."""
+  Returns:
+    (heads of the columns, none where they are one after another; list of (head of the row, list of
+    {'setting', 'row', 'fields', 'film'})).
+  """
   values = [list(dict.fromkeys(json.dumps(row[field]) for row in rows)) for field in fields]
   if len(fields) != 2 or len(rows) != len(values[0]) * len(values[1]):
-    cells = ''.join(_cell(workdir, row, fields, measures) for row in rows)
-    return f'<div class="videos">{cells}</div>'
+    return [], [('', [_cell(workdir, row, fields, fields) for row in rows])]
   at = {tuple(json.dumps(row[field]) for field in fields): row for row in rows}
-  body = '<div class="head"></div>' + ''.join(_head(fields[1], value) for value in values[1])
-  for first in values[0]:
-    body += _head(fields[0], first)
-    body += ''.join(_cell(workdir, at[first, second], (), measures) for second in values[1])
-  columns = f'max-content repeat({len(values[1])}, minmax(9rem, 16rem))'
-  grid = f'<div class="grid" style="grid-template-columns: {columns}">{body}</div>'
-  return f'<div class="scroll">{grid}</div>'
+  heads = [[_shown(json.loads(value)) for value in found] for found in values]
+  lines = [
+    (head, [_cell(workdir, at[first, second], fields) for second in values[1]])
+    for head, first in zip(heads[0], values[0], strict=True)
+  ]
+  return heads[1], lines
 
 
-def _head(field, value):
-  return f'<div class="head">{escape(field)}<br><b>{escape(_shown(json.loads(value)))}</b></div>'
-
-
-def _cell(workdir, row, names, measures):
-  """A setting: its video, the values that its place in the grid does not show, and its measures."""
-  label = ', '.join(f'{name} {_shown(row[name])}' for name in names) or f'setting {row["setting"]}'
-  values = ''.join(
-    f'<dt>{escape(name)}</dt><dd>{format_number(row.get(name))}</dd>' for name in measures
-  )
+def _cell(workdir, row, fields, named=()):
+  """A setting; its label names the values that its place in the grid does not show."""
+  label = ', '.join(f'{name} {_shown(row[name])}' for name in named) or f'setting {row["setting"]}'
   path = workdir / 'settings' / f'{row["setting"]:03d}' / 'edit.mp4'
-  return page.figure(path, label, f'<dl>{values}</dl>')
+  shown = [_shown(row[field]) for field in fields]
+  film = page.embed(path, label)
+  return {'setting': row['setting'], 'row': row, 'fields': shown, 'film': film}
 
 
 def _shown(value):
@@ -203,34 +199,33 @@ def place_on_axis(values):
   return np.array([labels.index(_shown(value)) for value in values], float), labels
 
 
-def _plot(rows, fields, measure):
-  """Plots a measure over the first swept field that is no replicate; png, base64.
+def _chart(rows, fields, measure):
+  """A measure over the first swept field that is no replicate: `charts.Chart`.
 
-  Each combination of values of the other fields is a line, replicates are means with intervals.
+  Each combination of values of the other fields is a line, replicates are means with intervals. A
+  dot is a setting, and leads to its clip.
   """
-  # Matplotlib is imported late: it takes seconds.
-  import matplotlib.pyplot as plt
-
   rows = [row for row in rows if row.get(measure) is not None and math.isfinite(row[measure])]
   settings = [field for field in fields if field not in REPLICATES] or list(fields)
   places, labels = place_on_axis([row[settings[0]] for row in rows])
   lines = {}
-  for row, x in zip(rows, places, strict=True):
+  for row, x in zip(rows, places.tolist(), strict=True):
     line = ', '.join(f'{field} {_shown(row[field])}' for field in settings[1:])
-    lines.setdefault(line, {}).setdefault(x, []).append(row[measure])
-  figure, axes = plt.subplots(figsize=(4.5, 3), layout='constrained')
-  looks = {'marker': 'o', 'markersize': 4, 'capsize': 3, 'linewidth': 1}
-  for line, points in lines.items():
-    x = sorted(points)
-    mean, low, high = np.transpose([interval(points[at]) for at in x])
-    axes.errorbar(x, mean, [mean - low, high - mean], label=line, **looks)
-  axes.set(xlabel=settings[0], title=measure)
-  axes.title.set_fontsize(10)
-  if labels:
-    axes.set_xticks(range(len(labels)), labels, rotation=20, ha='right', fontsize=8)
-  if len(lines) > 1:
-    axes.legend(fontsize=7)
-  with io.BytesIO() as file:
-    figure.savefig(file, format='png', dpi=110)
-    plt.close(figure)
-    return base64.b64encode(file.getvalue()).decode()
+    lines.setdefault(line, []).append((x, row))
+  series = []
+  for line, found in lines.items():
+    points = {}
+    for x, row in found:
+      points.setdefault(x, []).append(row[measure])
+    dots = [
+      (x, row[measure], f'setting-{row["setting"]}', _hint(row, fields, measure))
+      for x, row in found
+    ]
+    means = [(x, *map(float, interval(points[x]))) for x in sorted(points)]
+    series.append(Series(line, means, dots))
+  return draw_chart(measure, settings[0], series, labels)
+
+
+def _hint(row, fields, measure):
+  values = ', '.join(f'{field} {_shown(row[field])}' for field in fields)
+  return f'setting {row["setting"]}: {values}: {format_number(row[measure])}'

@@ -19,19 +19,18 @@ except ImportError:  # Windows
   resource = None
 
 PROGRAM_EVENT = '/jax/core/compile/backend_compile_duration'
-COMPILE_EVENTS = (
-  PROGRAM_EVENT,
-  '/jax/core/compile/jaxpr_trace_duration',
-  '/jax/core/compile/jaxpr_to_mlir_module_duration',
-)
+# Reported when a program is lowered, right before it is compiled or read from the cache.
+LOWERED_EVENT = '/jax/core/compile/jaxpr_to_mlir_module_duration'
+COMPILE_EVENTS = (PROGRAM_EVENT, '/jax/core/compile/jaxpr_trace_duration', LOWERED_EVENT)
+LARGE_SECONDS = 0.1  # of lowering; such a program takes seconds or minutes to compile
 BACKGROUND = 'background'  # the key of compilation by threads, concurrent with phases
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'transformers')
 _LOGS = weakref.WeakSet()
 
 
-def _notify(event, duration, **_):
+def _notify(event, duration, fun_name='', **_):
   for log in list(_LOGS):
-    log.on_event(event, duration)
+    log.on_event(event, duration, fun_name)
 
 
 # One listener for all logs: JAX keeps its listeners, while logs come and go.
@@ -64,11 +63,16 @@ class RunLog:
       self.warn(message)
     _LOGS.add(self)
 
-  def on_event(self, event, duration):
-    """Counts an event of `jax.monitoring` if it is a compilation during a phase."""
+  def on_event(self, event, duration, program=''):
+    """Counts an event of `jax.monitoring` if it is a compilation during a phase.
+
+    A large program is announced before it is compiled, which may take minutes.
+    """
     if event not in COMPILE_EVENTS or not self._phase:
       return
     phase, spans = self._phase, self._spans
+    if event == LOWERED_EVENT and duration >= LARGE_SECONDS:
+      self._announce(f'compiling {program or "a program"}, unless it is in the cache')
     if threading.get_ident() != self._thread:
       phase, spans = BACKGROUND, []
     # Events are reported at their end, and those of inner functions lie inside: count the union of

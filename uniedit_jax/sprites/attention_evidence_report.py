@@ -1,6 +1,7 @@
-"""Table and plot of `experiments.evidence`: the AUC of every block, for motion and for layout."""
+"""Table, plot and page of `experiments.evidence`: the AUC of every block, for motion and layout."""
 
-from uniedit_jax.reports import tables
+from uniedit_jax.reports import page, tables
+from uniedit_jax.reports.charts import Series, draw_chart
 from uniedit_jax.runtime.files import atomic_file
 
 TITLES = {
@@ -25,6 +26,33 @@ def write_table(path, rows):
   names = {name: name for name in columns.values()}
   headings = {'clips': 'clips', **names, 'control': 'other clips'}
   tables.write_means(path, lines, ('kind', 'block', 'grid'), headings)
+
+
+def write_page(path, title, rows):
+  """Writes both plots and the numbers as a page; rows as for `plot`."""
+  charts, timesteps = [], sorted({row['timestep'] for row in rows})
+  for kind, name in TITLES.items():
+    series = []
+    for timestep in timesteps:
+      chosen = [row for row in rows if (row['kind'], row['timestep']) == (kind, timestep)]
+      points = [(row['block'], row['mean'], row['low'], row['high']) for row in chosen]
+      dots = [(row['block'], row['mean'], '', _hint(row)) for row in chosen]
+      signal = f', {chosen[0]["signal"]:.1%} signal' if chosen else ''
+      series.append(Series(f't = {timestep}{signal}', points, dots, band=True))
+    charts.append(draw_chart(name, 'attention block, in execution order', series))
+  heads = list(dict.fromkeys(name for row in rows for name in row))
+  lines = [[row.get(name, '') for name in heads] for row in rows]
+  notes = [
+    'AUC of the attention maps: how well they tell places of the same thing from others. 0.5 is '
+    'chance; the bands are 95 % intervals over clips; control is the mean with the states of other '
+    'clips.'
+  ]
+  shown = [('All blocks and noise levels', heads, lines)]
+  page.write_page(path, 'tables.html', title=title, notes=notes, charts=charts, tables=shown)
+
+
+def _hint(row):
+  return f'block {row["block"]}, {row["grid"]}: {row["mean"]:.3f}, control {row["control"]:.3f}'
 
 
 def plot(path, rows, grids):

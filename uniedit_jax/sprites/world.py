@@ -83,14 +83,16 @@ def judge(source, edit, prompt):
     prompt: the target prompt.
 
   Returns:
-    dict: 'attributes_right', the share of the attributes that the prompt
-    names which are read as it says (missing where it names none); 'kept_background_psnr_db' against
-    the source, outside of what looks like the object in either clip.
+    dict: 'attributes_right', the share of the attributes that the prompt names which are read as it
+    says, and '<attribute>_right', 1 or 0, of each of them (missing where it names none);
+    'kept_background_psnr_db' against the source, outside of what looks like the object in either
+    clip.
   """
   reading, named, measures = _read(edit), named_values(prompt), {}
   if named:
-    right = np.mean([reading.values[k] == v for k, v in named.items()])
-    measures['attributes_right'] = round(float(right), 4)
+    right = {name: int(reading.values[name] == value) for name, value in named.items()}
+    measures['attributes_right'] = round(float(np.mean(list(right.values()))), 4)
+    measures |= {f'{name}_right': found for name, found in right.items()}
   if source is not None:
     outside = ~(_read(source).mask | reading.mask)
     kept = pixel.psnr(_small(source), _small(edit), mask=outside)

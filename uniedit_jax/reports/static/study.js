@@ -75,7 +75,7 @@ const show = () => {
       const video = figure.querySelector('video'), clip = shown[i];
       figure.hidden = !clip; figure.dataset.clip = clip && clip.id || '';
       if (clip && video.src !== clip.video) {
-        video.dataset.fps = clip.fps; video.src = clip.video;
+        video.dataset.fps = clip.fps; video.poster = clip.poster; video.src = clip.video;
       }
       const label = question.length === 2 ? 'AB'[i - 1] : 'edit';
       if (i) figure.querySelector('figcaption').textContent = label;
@@ -143,6 +143,4 @@ addEventListener('keydown', event => {
   } else return;
   event.preventDefault();
 });
-videos.forEach(v => v.addEventListener('loadedmetadata',
-  () => v.classList.toggle('small', v.videoWidth < 160)));
-keep(); show(); get('play').click();
+keep(); show();

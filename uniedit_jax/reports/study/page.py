@@ -1,16 +1,16 @@
 """The page of a study: one HTML file that asks a rater, works offline, and hides the methods."""
 
-import base64
-import json
+import pathlib
 import shlex
 import subprocess
 import tempfile
 
 import imageio_ffmpeg
+from etils import epath
 
 from uniedit_jax.media import video
 from uniedit_jax.reports import comparison_format, page
-from uniedit_jax.runtime.files import local_copy
+from uniedit_jax.runtime.files import atomic_file, local_copy
 
 # The scores, each from 1 to 5: the question, and the meaning of both ends.
 MEASURES = {
@@ -18,96 +18,60 @@ MEASURES = {
   'alignment': ('Does the edit show what the prompt says?', 'not at all', 'all of it'),
 }
 SCORES = range(1, 6)
-KEYS = {
-  'scores': '<kbd>1</kbd> to <kbd>5</kbd> score',
-  'pairs': '<kbd>A</kbd> or <kbd>B</kbd> is the better one',
-}
 # Options of ffmpeg that copy the pictures and nothing else.
 COPY_PICTURES = shlex.split(
   '-map 0:v:0 -map_metadata -1 -map_metadata:s -1 -map_chapters -1 -c copy -fflags +bitexact '
   '-movflags +faststart'
 )
-
-STYLE, SCRIPT = page.read_static('study.css'), page.read_static('study.js')
-
-BODY = """<div class="top"><progress id="done" value="0"></progress><output id="count"></output>
-<button id="save">Save answers</button></div>
-<p id="unkept" class="warn" hidden>This browser keeps nothing: save the answers before the page is
-closed.</p>
-<section id="question">
-<p class="prompt"><small>The edit should show</small><b id="target"></b>
-<span id="described"><small>The source shows</small> <span id="origin"></span></span></p>
-<div class="videos" id="videos">@figures@</div>
-@controls@
-@scores@
-<fieldset id="better">
-<legend>Which of the two is the better edit of the source, all in all?</legend>
-<div class="choices"><button value="0">A</button><button value="1">B</button></div></fieldset>
-<div class="steps"><button id="before">Back</button>
-<button id="after" class="main">Next</button></div>
-<p><small>Keys: @keys@; <kbd>Enter</kbd> or <kbd>→</kbd> next, <kbd>←</kbd> back, <kbd>space</kbd>
-plays. A question can be skipped, and answered later. Who made a clip is not told, and the order is
-drawn by lot.</small></p>
-</section>
-<section id="end" hidden>
-<h2>That was the last question</h2>
-<p id="left"></p>
-<p>Please save the answers and send the file to whoever gave you this page.</p>
-<div class="steps"><button id="return">Back</button>
-<button id="finish" class="main">Save answers</button></div>
-<p><button id="anew" hidden>Start anew, for another rater</button></p>
-</section>
-<script type="application/json" id="study">@study@</script>
-"""
+MOST_BYTES = 50 * 2**20  # of clips inside of the page; more of them are files next to it
+CLIPS = 'clips'  # the folder of these files
 
 
 def write_study(path, key, folder, questions=0):
   """Writes the page of an `answer_key.Key` on the comparison in a folder.
 
-  `questions` is the most of each mode that a rater is asked; 0 asks for all.
+  `questions` is the most of each mode that a rater is asked; 0 asks for all. Clips of more than
+  `MOST_BYTES` are files in clips/ next to the page, under names that say nothing.
   """
-  clip = lambda edit, name: _clip(comparison_format.clip_path(folder, edit, name))
+  made = {}
+  for number, edit in enumerate(key.edits):
+    made[f'source{number}'] = edit, comparison_format.SOURCE
+  made |= key.clips
+  paths = {name: comparison_format.clip_path(folder, *clip) for name, clip in made.items()}
+  apart = sum(clip.stat().length for clip in paths.values()) > MOST_BYTES
+  clips = {name: _clip(clip, name, path if apart else None) for name, clip in paths.items()}
   items = []
-  for edit, fields in key.edits.items():
+  for number, (edit, fields) in enumerate(key.edits.items()):
     names = [name for name, (of, _) in key.clips.items() if of == edit]
     items.append(
       {
         'target': fields['target_prompt'],
         'origin': fields['source_prompt'],
-        'source': clip(edit, comparison_format.SOURCE),
-        'clips': [{'id': name, **clip(*key.clips[name])} for name in names],
+        'source': clips[f'source{number}'],
+        'clips': [{'id': name, **clips[name]} for name in names],
         'pairs': [pair for pair in key.pairs if pair[0] in names],
       }
     )
-  study = {'id': key.study, 'modes': key.modes, 'questions': questions, 'items': items}
-  video_tag = '<video muted playsinline data-fps="8"></video>'
-  parts = {
-    'figures': ''.join(
-      f'<figure>{video_tag}<figcaption>{name}</figcaption></figure>'
-      for name in ('source', 'edit', 'edit')
-    ),
-    'scores': ''.join(_score(name, *texts) for name, texts in MEASURES.items()),
-    'keys': ', '.join(KEYS[mode] for mode in key.modes),
-    # Inside a script only its end tag is markup.
-    'study': json.dumps(study).replace('<', '\\u003c'),
-  }
-  page.write_page(path, 'Which edit is good?', BODY, parts, STYLE, SCRIPT)
-
-
-def _score(name, question, worst, best):
-  """The field of one score."""
-  buttons = ''.join(f'<button value="{value}">{value}</button>' for value in SCORES)
-  return (
-    f'<fieldset id="{name}" data-measure="{name}"><legend>{question}</legend>'
-    f'<div class="choices">{buttons}</div>'
-    f'<div class="ends"><small>{worst}</small><small>{best}</small></div></fieldset>'
+  page.write_page(
+    path,
+    'study.html',
+    title='Which edit is good?',
+    measures=MEASURES,
+    scores=SCORES,
+    modes=key.modes,
+    study={'id': key.study, 'modes': key.modes, 'questions': questions, 'items': items},
   )
 
 
-def _clip(path):
-  """{'fps', 'video': data URI} of a clip."""
-  data = base64.b64encode(_without_metadata(path)).decode()
-  return {'fps': video.probe(path).fps, 'video': f'data:video/mp4;base64,{data}'}
+def _clip(path, name, beside):
+  """{'fps', 'poster', 'video': address} of a clip: its bytes, or a file next to `beside`."""
+  data = _without_metadata(path)
+  found = {'fps': video.probe(path).fps, 'poster': page.poster_of(path)}
+  if beside is None:
+    return {**found, 'video': page.data_address('video/mp4', data)}
+  with atomic_file(epath.Path(beside).parent / CLIPS / f'{name}.mp4') as temporary:
+    pathlib.Path(temporary).write_bytes(data)
+  return {**found, 'video': f'{CLIPS}/{name}.mp4'}
 
 
 def _without_metadata(path):
