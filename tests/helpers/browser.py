@@ -95,13 +95,7 @@ class Browser:
 
   def open(self, path, width, height=700):
     """Opens a file in a page of that size, without a network."""
-    target = self.call('Target.createTarget', url='about:blank')['targetId']
-    page = Page(
-      self, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
-    )
-    self.pages[page.session] = page
-    for domain in ('Page', 'Runtime', 'Network'):
-      page.call(f'{domain}.enable')
+    page = self._page(width, height)
     page.call(
       'Network.emulateNetworkConditions',
       offline=True,
@@ -109,9 +103,28 @@ class Browser:
       downloadThroughput=-1,
       uploadThroughput=-1,
     )
-    page.resize(width, height)
     page.call('Page.navigate', url=path.as_uri())
     page.wait_for('location.protocol === "file:" && document.readyState === "complete"')
+    return page
+
+  def visit(self, address, width, height=700):
+    """Opens an address of this machine in a page of that size."""
+    page = self._page(width, height)
+    # A page in the background draws nothing, and some wait for that.
+    page.call('Page.bringToFront')
+    page.call('Page.navigate', url=address)
+    page.wait_for('location.protocol === "http:" && document.readyState === "complete"')
+    return page
+
+  def _page(self, width, height):
+    target = self.call('Target.createTarget', url='about:blank')['targetId']
+    page = Page(
+      self, self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
+    )
+    self.pages[page.session] = page
+    for domain in ('Page', 'Runtime', 'Network'):
+      page.call(f'{domain}.enable')
+    page.resize(width, height)
     return page
 
 
@@ -159,6 +172,18 @@ class Page:
         raise
       # The next page is asked again.
       return False
+
+  def upload(self, selector, path):
+    """Puts a file into an <input type="file">."""
+    found = self.call('Runtime.evaluate', expression=f'document.querySelector({selector!r})')
+    self.call('DOM.setFileInputFiles', files=[str(path)], objectId=found['result']['objectId'])
+
+  def drag(self, start, end=None):
+    """Presses the mouse at a point {'x', 'y'}, and lets go there or at another one."""
+    moves = [('mousePressed', start), ('mouseMoved', end), ('mouseReleased', end or start)]
+    for kind, at in moves:
+      if at:
+        self.call('Input.dispatchMouseEvent', type=kind, **at, button='left', clickCount=1)
 
   def screenshot(self, path):
     path.write_bytes(base64.b64decode(self.call('Page.captureScreenshot', format='png')['data']))

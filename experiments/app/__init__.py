@@ -1,0 +1,1 @@
+"""The live page: `python -m experiments.app`."""
