@@ -10,7 +10,7 @@ from PIL import Image
 from experiments.app.form import source_changes
 from uniedit_jax.media import video
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
-from uniedit_jax.pipeline.sources import read_source
+from uniedit_jax.pipeline.sources import choose_fit, read_source
 from uniedit_jax.runtime import files
 from uniedit_jax.runtime.faults import Faults
 
@@ -42,9 +42,11 @@ def preview(start, values, readers, folder):
   request = start.request.replace(source_changes(values))
   if request.generated:
     return None
-  found, notes = readers.source(request, request.clip)
+  found, notes, size = readers.source(request, request.clip)
   Faults(found).stop('the source cannot be read')
-  clip = read_source(_edit_of(start, request))
+  notes = [*notes]  # what is remembered of a source stays as it is
+  fitted = choose_fit(request, request.clip, size, notes)
+  clip = read_source(_edit_of(start, request, fitted))
   digest = hashlib.sha256(np.ascontiguousarray(clip.frames)).hexdigest()[:16]
   folder = folder / f'{digest}_{clip.fps:g}'
   path, (frames, height, width) = folder / 'source.mp4', clip.frames.shape[:3]
@@ -89,12 +91,12 @@ def lay_out(clip):
   return cells.reshape(down * height, across * width, 3)
 
 
-def _edit_of(start, request):
+def _edit_of(start, request, clip):
   """A `CheckedEdit` of which only the source is known."""
   return CheckedEdit(
     request=request,
     model_config=start.model_config,
-    clip=request.clip,
+    clip=clip,
     sampler=None,
     dtype='',
     prompts=[],

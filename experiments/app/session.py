@@ -182,12 +182,12 @@ class Session:
     if not edit.method:
       known |= programs.sizes(edit)
     with log.phase('write'):
-      measures, warnings = leave_clips(edit, folder, prepared, made)
-      for warning in warnings:
+      for warning in leave_clips(edit, folder, prepared, made):
         log.warn(warning)
     leave_record(edit, folder, model, log.as_dict() | {'fps': prepared.fps})
     sheets = previews.write_sheets(folder / 'sheets', made.clips)
     mark_done(folder)
+    measures = json.loads((folder / 'metrics.json').read_text())
     cost = Cost(*counter.counted(), inversion, time.perf_counter() - start)
     one = Made(
       number, folder, config, measures, cost, log.warnings, prepared.fps, made.masks, sheets
@@ -266,7 +266,7 @@ def _remembering(check):
 
 def _stamp(request):
   """What tells whether the source of a request has changed on disk, None if that is not known."""
-  path = pathlib.Path(sources.locate(request.image or request.video, {}))
+  path = pathlib.Path(request.image or request.video)
   with contextlib.suppress(OSError, ValueError):
     found = path.expanduser().stat()
     return found.st_mtime_ns, found.st_size
