@@ -43,7 +43,7 @@ EXTRAS_REQUIRE = {
 
 setuptools.setup(
   name='uniedit_jax',
-  version='0.1.0',
+  version='0.2.0',
   description='UniEdit: tuning-free text-guided video editing, in functional JAX/Flax.',
   license='Apache-2.0',
   # Commands, configs and converters are run in a clone.

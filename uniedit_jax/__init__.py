@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 import os
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['EditRequest', '__version__', 'compare', 'edit', 'edits', 'invert', 'load', 'show']
 
 # On CPUs jaxlib 0.10 gives matrix products and convolutions to YNNPACK, which is slower at the
