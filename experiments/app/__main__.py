@@ -50,7 +50,7 @@ def main(_):
     try:
       threading.Event().wait()
     finally:
-      app.page.close()
+      app.page.close(verbose=False)
 
 
 if __name__ == '__main__':

@@ -23,20 +23,25 @@ class App(NamedTuple):
 
 
 class OwnFilesOnly:
-  """Refuses what gradio would fetch for a page from other machines (an ASGI middleware)."""
+  """Refuses all files but those of some folders, whatever gradio would serve or fetch: ASGI."""
 
-  def __init__(self, app):
-    self._app = app
+  def __init__(self, app, folders):
+    self._app, self._folders = app, [os.path.realpath(folder) for folder in folders]
 
   async def __call__(self, scope, receive, send):
-    path = scope.get('path', '')
-    _, asked, name = path.partition('/file=')
-    if scope['type'] == 'http' and ('/proxy=' in path or (asked and '://' in name)):
-      headers = [(b'content-type', b'text/plain')]
-      await send({'type': 'http.response.start', 'status': 403, 'headers': headers})
-      await send({'type': 'http.response.body', 'body': b'only files of this session'})
+    if scope['type'] != 'http' or self._is_own(scope['path']):
+      await self._app(scope, receive, send)
       return
-    await self._app(scope, receive, send)
+    headers = [(b'content-type', b'text/plain')]
+    await send({'type': 'http.response.start', 'status': 403, 'headers': headers})
+    await send({'type': 'http.response.body', 'body': b'only files of this session'})
+
+  def _is_own(self, path):
+    _, is_file, name = path.partition('/file=')
+    # Links are followed first.
+    real = os.path.realpath(name)
+    inside = any(real.startswith(folder + os.sep) for folder in self._folders)
+    return inside if is_file else '/proxy=' not in path
 
 
 def make_folder(workdir=None):
@@ -83,6 +88,7 @@ def launch(start, folder, *, host=HOST, port=None, share=False, megabytes=MEGABY
 
   session = Session(folder)
   page = layout.build(start, session)
+  own = [str(folder / name) for name in ('uploads', *SERVED)]
   page.queue(default_concurrency_limit=4)
   _, address, shared = page.launch(
     prevent_thread_lock=True,
@@ -97,9 +103,13 @@ def launch(start, folder, *, host=HOST, port=None, share=False, megabytes=MEGABY
     enable_monitoring=False,
     ssr_mode=False,
     mcp_server=False,
-    allowed_paths=[str(folder / name) for name in SERVED],
+    allowed_paths=own[1:],
     max_file_size=megabytes * 2**20,
-    app_kwargs={'middleware': [Middleware(OwnFilesOnly)], 'docs_url': None, 'redoc_url': None},
+    app_kwargs={
+      'middleware': [Middleware(OwnFilesOnly, folders=own)],
+      'docs_url': None,
+      'redoc_url': None,
+    },
     # Fonts of the system: the page asks no other machine for anything.
     theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
     css=parts.styles(),

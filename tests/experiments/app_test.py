@@ -362,8 +362,11 @@ def test_what_people_write_is_escaped(edited):
     assert tag not in shown
 
 
-def test_nothing_is_fetched_for_the_page_from_other_machines():
-  asked = []
+def test_only_files_of_the_session_are_served(tmp_path):
+  asked, own = [], tmp_path / 'edits'
+  own.mkdir()
+  (tmp_path / 'secret').write_text('')
+  (own / 'link').symlink_to(tmp_path / 'secret')
 
   async def app(scope, receive, send):
     asked.append(scope['path'])
@@ -374,12 +377,15 @@ def test_nothing_is_fetched_for_the_page_from_other_machines():
     async def send(message):
       sent.append(message)
 
-    await serve.OwnFilesOnly(app)({'type': 'http', 'path': path}, None, send)
+    await serve.OwnFilesOnly(app, [own])({'type': 'http', 'path': path}, None, send)
     return sent[0]['status'] if sent else None
 
-  refused = ['/gradio_api/file=http://example.com/x', '/file=https://a.b', '/gradio_api/proxy=x']
-  assert [asyncio.run(call(path)) for path in refused] == [403] * 3 and not asked
-  assert asyncio.run(call('/gradio_api/file=/tmp/x.mp4')) is None and len(asked) == 1
+  names = ['http://example.com/x', 'https://a.b', tmp_path / 'secret', own / 'link', own, 'x.mp4']
+  names += [f'{own}/../secret', f'{own}x/y', '']
+  refused = [f'/gradio_api/file={name}' for name in names] + ['/file=/etc/passwd', '/a/proxy=x']
+  assert [asyncio.run(call(path)) for path in refused] == [403] * len(refused) and not asked
+  for path in (f'/gradio_api/file={own}/x.mp4', '/', '/gradio_api/upload'):
+    assert asyncio.run(call(path)) is None and asked[-1] == path
 
 
 def test_a_session_has_a_folder_of_its_own(tmp_path):
