@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from convert import rules
+
 # (open_clip's name, transformers' name). The projections of queries, keys and values are one tensor
 # in open_clip, which `text_tower` splits.
 NAMES = (
@@ -47,11 +49,5 @@ def text_tower(state_dict, layers):
       block, kind = stacked.groups()
       projections = [f'{block}.self_attn.{part}_proj.{kind}' for part in 'qkv']
       parts = dict(zip(projections, np.split(np.asarray(x), 3), strict=True))
-    renamed |= {_rename(part): value for part, value in parts.items()}
+    renamed |= {rules.rename(part, NAMES): value for part, value in parts.items()}
   return renamed
-
-
-def _rename(name):
-  for pattern, replacement in NAMES:
-    name = re.sub(pattern, replacement, name)
-  return name

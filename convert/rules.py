@@ -63,14 +63,20 @@ POSITION_IDS = 'embeddings.position_ids'
 _SHOWN = 20  # names per kind of fault in an error
 
 
+def rename(name, table):
+  """The name after the substitutions (pattern, replacement) of a table, in this order."""
+  for pattern, replacement in table:
+    name = re.sub(pattern, replacement, name)
+  return name
+
+
 def path_and_layout(name):
   """Our path of a torch name, and the function that turns the tensor into our layout.
 
   Raises:
     ValueError: no rule matches the name.
   """
-  for pattern, replacement in ALIASES:
-    name = re.sub(pattern, replacement, name)
+  name = rename(name, ALIASES)
   for pattern, leaf, layout in RULES:
     if re.search(f'{pattern}$', name):
       parent = re.sub(r'\.(\d+)', r'_\1', name.rpartition('.')[0])

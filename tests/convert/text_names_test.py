@@ -1,4 +1,4 @@
-"""What the converters read of text towers: open_clip's names, activations, the pad token."""
+"""Converters read the names of open_clip, and the activation and pad token of a text tower."""
 
 import json
 

@@ -142,7 +142,10 @@ class TextModel(nn.Module):
   @nn.compact
   def __call__(self, tokens):
     x = Embeddings(self.config, self.dtype, name='embeddings')(tokens)
-    encoder = Layers(self.config, True, self.dtype, self.config.activation, name='encoder')
+    activation = self.config.activation
+    encoder = Layers(
+      self.config, causal=True, dtype=self.dtype, activation=activation, name='encoder'
+    )
     x = encoder(x)
     return layers.LayerNorm(dtype=self.dtype, name='final_layer_norm')(x)
 

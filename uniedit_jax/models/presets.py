@@ -46,8 +46,8 @@ LAVIE = ModelConfig(
   fps=8,
 )
 
-# The noise schedules of other text-to-video models. ModelScope's is ZeroScope's too, and that of
-# AnimateDiff's own code: in diffusers, the last level is that of timestep 0, as everywhere else.
+# The noise schedules of other text-to-video models. ZeroScope has ModelScope's. AnimateDiff's is
+# that of its own code; diffusers ends at the level of timestep 0, as all other schedules here do.
 MODELSCOPE_SCHEDULE = NoiseSchedule('scaled_linear', 0.00085, 0.012)
 VIDEOCRAFTER2_SCHEDULE = NoiseSchedule(
   'scaled_linear', 0.00085, 0.012, signal_end=0.7, signal_steps=400
