@@ -17,7 +17,7 @@ import pytest
 from tests.helpers import backbones, reference
 from tests.helpers.tolerances import MODULE, agreement
 from uniedit_jax.method.injection import SLOTS, Branch, Injections, StructureControl, compose
-from uniedit_jax.method.overrides import ROW_AXIS, AttentionOverride, Source
+from uniedit_jax.method.overrides import ROW_AXIS, AttentionOverride, Source, TokenMasks
 from uniedit_jax.models.config import ModelConfig, of_fields
 from uniedit_jax.models.temporal import TemporalTransformer
 from uniedit_jax.models.unet import UNet, UNetConfig
@@ -55,9 +55,9 @@ def inputs():
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def predict(apply, params, latents, text, routes):
+def predict(apply, params, latents, text, routes, masks=None):
   """The noise of rows f[R, F, H, W, C]; `routes` has leaves [R, L] or is None."""
-  row = lambda x, text, routes: apply({'params': params}, x, 501, text, routes)[0]
+  row = lambda x, text, routes: apply({'params': params}, x, 501, text, routes, masks)[0]
   return jax.vmap(row, axis_name=ROW_AXIS)(latents, text, routes)
 
 
@@ -100,6 +100,22 @@ def test_permuting_rows_with_their_routes_permutes_the_noise(noise):
   place = np.argsort(order)
   permuted = jax.tree.map(lambda leaf: place[leaf[order]], routes)
   assert agreement(run(permuted, order), run(routes)[order]) < MODULE
+
+
+def test_masks_hold_on_the_grid_of_every_module(model, inputs, noise):
+  run, plain = noise
+  routed = routes_of({slot: {(1, block): 2 for block in range(4)} for slot in SLOTS})
+  own = routes_of({})
+  mixed = AttentionOverride(
+    **{s: Source(getattr(routed, s).inside, getattr(own, s).outside) for s in SLOTS}
+  )
+  for inside, expected in ((True, run(routed)), (False, plain)):
+    masks = {
+      (h, w): TokenMasks(*[np.full((FRAMES, h * w, 1), inside)] * 3)
+      for h, w in set(model.config.grids(4, 5))
+    }
+    found = predict(model.apply, model.params, *inputs, mixed, masks)
+    assert agreement(found, expected) < MODULE
 
 
 def test_rows_of_equal_inputs_read_each_other_without_effect(model, inputs):

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
 
 from tests.helpers import backbones, reference
 from tests.helpers.tolerances import MODULE_TORCH, UNET, agreement
@@ -21,7 +20,7 @@ from uniedit_jax.method.injection import (
   StructureControl,
   compose,
 )
-from uniedit_jax.method.overrides import ROW_AXIS
+from uniedit_jax.method.overrides import ROW_AXIS, AttentionOverride, Source
 from uniedit_jax.models.attention import TemporalAttention
 from uniedit_jax.models.temporal import TemporalConvs, TemporalTransformer
 from uniedit_jax.models.unet import UNet
@@ -33,6 +32,7 @@ STRUCTURE = {'structure': StructureControl(ONE, ALL, ('main',))}
 CONTENT = {'content': ContentPreservation(ONE, DECODER, ('k', 'v'))}
 MOTION = {'motion': MotionInjection(ONE, ALL)}
 CASES = {
+  'none': {},
   'structure': STRUCTURE,
   'structure_0_7': {'structure': StructureControl(ONE, (0, 8), ('main',))},
   'structure_both': {'structure': StructureControl(ONE, ALL, ('main', 'motion'))},
@@ -59,12 +59,6 @@ FOLLOWS = {
 }
 
 
-# What one call computes together: {key of the file: (timestep, injections)}.
-RUNS = {f'y{timestep}': (timestep, {}) for timestep in (981, 501, 1)}
-RUNS |= {f'case/{case}': (501, fields) for case, fields in CASES.items()}
-TEMPORAL_SLOTS = 'temporal_q', 'temporal_k', 'temporal_v'
-
-
 def predict(apply, params, x, timestep, text, routes):
   """The noise of rows f[R, F, H, W, C] in torch order; `timestep` is i32[R], leaves of `routes`
   [R, L]. It is not compiled as a whole, which would take longer than the one call.
@@ -73,47 +67,69 @@ def predict(apply, params, x, timestep, text, routes):
   return reference.to_torch(jax.vmap(row, axis_name=ROW_AXIS)(x, timestep, text, routes))
 
 
-def routes_of(fields, first=0):
-  """The routes of rows source, main, motion, with leaves [R, L]; `first` is the source's row."""
-  branches = [Branch('reconstruction'), Branch('main'), Branch('motion')]
-  routes = compose(branches, [Injections(**fields)], 1, masked=False)._replace(guided=None)
-  return jax.tree.map(lambda leaf: first + np.moveaxis(leaf[0], -1, 0), routes)
-
-
 def inputs(name):
-  """(golden arrays, latents of the three rows, their texts)."""
+  """(golden arrays, latents of source, main and motion, their texts)."""
   numbers = reference.golden(name)
   return numbers, reference.from_torch(numbers['x']), numbers['text']
 
 
+def shared_rows():
+  """The rows that compute all cases in one call.
+
+  The cases share the source, and all but one share what motion computes.
+
+  Returns:
+    (which of source, main and motion a row starts from [R], routes with leaves [R, L],
+    {case: its three rows}).
+  """
+  branches = [Branch('reconstruction')]
+  branches += [Branch(kind, i) for i in range(len(CASES)) for kind in ('main', 'motion')]
+  settings = [Injections(**fields) for fields in CASES.values()]
+  routes = compose(branches, settings, 1, masked=False)._replace(guided=None)
+  own = [0, list(CASES).index('structure_both')]
+  kept = [k for k, b in enumerate(branches) if b.kind != 'motion' or b.setting in own]
+  shared = branches.index(Branch('motion', 0))
+  place = np.array([kept.index(k if k in kept else shared) for k in range(len(branches))])
+  routes = jax.tree.map(lambda leaf: place[leaf[0, :, kept]], routes)
+  kinds = [('reconstruction', 'main', 'motion').index(branches[k].kind) for k in kept]
+  return kinds, routes, {case: place[[0, 2 * i + 1, 2 * i + 2]] for i, case in enumerate(CASES)}
+
+
 @functools.cache
-def noise(name, keys):
-  """{key of `RUNS`: noise of its three rows}."""
+def noise(name):
+  """{case, or timestep without injections: noise of its three rows}."""
   model = backbones.model(name)
   _, x, text = inputs(name)
-  timesteps, fields = zip(*(RUNS[key] for key in keys), strict=True)
-  routes = [routes_of(f, 3 * i) for i, f in enumerate(fields)]
-  routes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *routes)
-  repeat = lambda array: np.concatenate([array] * len(keys))
-  timesteps = np.repeat(np.int32(timesteps), 3)
-  out = predict(model.apply, model.params, repeat(x), timesteps, repeat(text), routes)
-  return dict(zip(keys, np.split(out, len(keys)), strict=True))
+  kinds, routes, rows = shared_rows()
+  count = len(kinds)
+  rows |= {t: np.arange(3) + count + 3 * i for i, t in enumerate((981, 1))}
+  more = np.arange(count, count + 6)
+  plain = np.broadcast_to(more[:, None], (6, model.config.blocks))
+  routes = jax.tree.map(lambda leaf: np.concatenate([leaf, plain]), routes)
+  start = kinds + [0, 1, 2] * 2
+  timesteps = np.int32([501] * count + [981] * 3 + [1] * 3)
+  out = predict(model.apply, model.params, x[start], timesteps, text[start], routes)
+  return {key: out[of_key] for key, of_key in rows.items()}
 
 
-def expected_rows(numbers, key):
-  """The rows of a run, of which the file has for a case those that it changes, from main on."""
-  if not key.startswith('case/'):
-    return numbers[key]
-  changed = numbers[key].reshape(-1, *numbers['x'].shape[1:])
+@pytest.mark.parametrize('key', [981, 1, *CASES])
+@pytest.mark.parametrize('name', backbones.GOLDENS)
+def test_agrees_with_the_original(name, key):
+  numbers = reference.golden(name)
+  expected = numbers[f'y{key}'] if key in (981, 1) else rows_of_case(numbers, key)
+  assert agreement(noise(name)[key], expected) < UNET
+
+
+def rows_of_case(numbers, case):
+  """The three rows of a case, of which the file has those that it changes, from main on."""
+  changed = numbers[f'case/{case}'].reshape(-1, *numbers['x'].shape[1:])
   before, after = numbers['y501'][:1], numbers['y501'][1 + len(changed) :]
   return np.concatenate([before, changed, after])
 
 
-@pytest.mark.parametrize('key', RUNS)
 @pytest.mark.parametrize('name', backbones.GOLDENS)
-def test_agrees_with_the_original(name, key):
-  expected = expected_rows(reference.golden(name), key)
-  assert agreement(noise(name, tuple(RUNS))[key], expected) < UNET
+def test_nothing_routed_is_the_plain_model(name):
+  assert agreement(noise(name)['none'], reference.golden(name)['y501']) < UNET
 
 
 @pytest.mark.parametrize('version', ORIGINALS)
@@ -141,31 +157,31 @@ def test_agrees_with_the_original_at_another_size(name):
 def test_the_frames_a_second_are_a_condition_of_videocrafter():
   model = backbones.model('videocrafter')
   numbers, x, text = inputs('videocrafter')
-  apply = UNet(dataclasses.replace(model.config, fps=8)).apply
-  out = predict(apply, model.params, x, np.int32([501] * 3), text, None)
-  assert agreement(out, numbers['y501_fps8']) < UNET
+  unet = UNet(dataclasses.replace(model.config, fps=8))
+  for row in range(3):
+    out = unet.apply({'params': model.params}, x[row], 501, text[row])[0]
+    assert agreement(reference.to_torch(out), numbers['y501_fps8'][row]) < UNET
 
 
 def apply_by_attention(model):
-  """`unet.apply` whose every SA-T reads a route of its own: temporal leaves are [L, M, 2] for M
-  temporal modules.
+  """`unet.apply` whose every SA-T reads a route of its own: leaves are [M, 2] for M temporal
+  modules.
   """
 
   def apply(*args):
     modules = itertools.count()
 
     def intercept(call, inputs, options, context):
-      if context.method_name != '__call__':
-        return call(*inputs, **options)
       index = None
-      if isinstance(context.module, TemporalTransformer):
-        module = next(modules)
-        index = lambda leaf: leaf[:, module]
-      elif isinstance(context.module, TemporalAttention):
+      if context.method_name == '__call__' and isinstance(context.module, TemporalTransformer):
+        # The module reads an entry of its block, which all blocks have here.
+        module, blocks = next(modules), model.config.blocks
+        index = lambda leaf: jnp.broadcast_to(leaf[module], (blocks, 2))
+      elif context.method_name == '__call__' and isinstance(context.module, TemporalAttention):
         index = lambda leaf: leaf[int(context.module.name == 'attn2')]
       if index:
         x, routes, *rest = inputs
-        inputs = x, with_temporal(routes, index, routes), *rest
+        inputs = x, jax.tree.map(index, routes), *rest
       return call(*inputs, **options)
 
     with nn.intercept_methods(intercept):
@@ -174,83 +190,71 @@ def apply_by_attention(model):
   return apply
 
 
-def with_temporal(routes, function, *others):
-  """Routes whose leaves of SA-T are `function` of those of `others`."""
-  slots = {
-    slot: jax.tree.map(function, *(getattr(other, slot) for other in others))
-    for slot in TEMPORAL_SLOTS
-  }
-  return routes._replace(**slots)
-
-
 @pytest.mark.parametrize('name', backbones.GOLDENS)
 def test_both_attentions_of_every_temporal_module_read_their_routes(name):
   model = backbones.model(name)
   numbers, x, text = inputs(name)
-  routes = []
+  # Rows: the source, main of every case, motion.
+  start = [0, *[1] * len(SOME), 2]
+  motion = len(start) - 1
+  table = np.tile(np.arange(len(start))[:, None, None], (1, len(FOLLOWS[name]), 2))
   for i, reads in enumerate(SOME.values()):
-    chosen = np.array([[reads(follows, second) for second in (0, 1)] for follows in FOLLOWS[name]])
-    pick = lambda off, on, chosen=chosen: np.where(
-      chosen, on[..., None, None], off[..., None, None]
-    )
-    own, routed = routes_of({}, 3 * i), routes_of(MOTION, 3 * i)
-    routes.append(with_temporal(own, pick, own, routed))
-  routes = jax.tree.map(lambda *leaves: np.concatenate(leaves), *routes)
-  repeat = lambda array: np.concatenate([array] * len(SOME))
-  timesteps = np.int32([501] * 3 * len(SOME))
+    chosen = [[reads(follows, second) for second in (False, True)] for follows in FOLLOWS[name]]
+    table[1 + i][np.array(chosen)] = motion
+  routes = AttentionOverride(temporal_q=Source(table, table), temporal_k=Source(table, table))
+  timesteps = np.int32([501] * len(start))
   apply = apply_by_attention(model)
-  out = predict(apply, model.params, repeat(x), timesteps, repeat(text), routes)
-  for case, rows in zip(SOME, np.split(out, len(SOME)), strict=True):
-    assert agreement(rows, expected_rows(numbers, f'case/{case}')) < UNET, case
+  out = predict(apply, model.params, x[start], timesteps, text[start], routes)
+  for i, case in enumerate(SOME):
+    rows = out[[0, 1 + i, motion]]
+    assert agreement(rows, rows_of_case(numbers, case)) < UNET, case
 
 
-def place_of(tap, config):
-  """The path of the module whose result is a golden activation."""
+def place_of(tap):
+  """(path, whether it is the result) of the module that takes or gives a golden activation."""
   if tap == 'first_skip':
-    return 'transformer_in'
-  level, kind, j = tap.partition('_')[0], tap.partition('_')[2].rstrip('012'), tap[-1]
-  resnets = 'temp_convs' if 'conv' in config.temporal else 'resnets'
-  kind = {'resnet': resnets, 'spatial': 'attentions', 'temporal': 'temp_attentions'}[kind]
-  if level == 'mid':
-    return f'mid_block/{kind}_0'
-  return f'{level[:-1]}_blocks_{level[-1]}/{kind}_{j}'
+    return 'transformer_in', True
+  level, _, kind = tap.partition('_')
+  j = kind[-1] if kind[-1].isdigit() else 0
+  level = 'mid_block' if level == 'mid' else f'{level[:-1]}_blocks_{level[-1]}'
+  # What a resnet and its temporal convolutions give, the block after them takes.
+  module = 'temp_attentions' if kind.startswith('temporal') else 'attentions'
+  return f'{level}/{module}_{j}', not kind.startswith('resnet')
 
 
 @pytest.fixture(scope='module', params=backbones.GOLDENS)
 def activations(request):
-  """(configuration, golden arrays, results of modules {path: array}, tapped): row 1, t = 501."""
+  """(golden arrays, {path: (input, result)} of modules, tapped) of row 1 at t = 501."""
   name = request.param
   model = backbones.model(name)
   numbers, x, text = inputs(name)
   taps = *(f'10/spatial_{kind}' for kind in 'qkv'), '10/temporal_q', '10/temporal2_q'
-  found = [key.removeprefix('tap/') for key in numbers if key.startswith('tap/')]
-  places = {place_of(tap, model.config) for tap in found if not tap.endswith(('_q', '_k', '_v'))}
-  wanted = lambda module, method: '/'.join(module.path) in places and method == '__call__'
-  run = functools.partial(
-    model.apply, taps=taps, capture_intermediates=wanted, mutable='intermediates'
-  )
-  (_, tapped), state = run({'params': model.params}, x[1], 501, text[1])
-  results = traverse_util.flatten_dict(state['intermediates'], sep='/')
-  results = {path.removesuffix('/__call__'): result for path, (result,) in results.items()}
-  return model.config, numbers, results, tapped
+  found = {}
+
+  def record(call, inputs, options, context):
+    result = call(*inputs, **options)
+    module = context.module
+    if isinstance(module, Transformer | TemporalTransformer) and context.method_name == '__call__':
+      found['/'.join(module.path)] = inputs[0], result[0]
+    return result
+
+  with nn.intercept_methods(record):
+    _, tapped = model.apply({'params': model.params}, x[1], 501, text[1], taps=taps)
+  return numbers, found, tapped
 
 
 def test_activations(activations):
-  config, numbers, results, _ = activations
-  checked = 0
-  for key in numbers:
-    if key.startswith('tap/') and not key.endswith(('_q', '_k', '_v')):
-      found = results[place_of(key.removeprefix('tap/'), config)]
-      found = reference.to_torch(found[0] if isinstance(found, tuple) else found)
-      # Of large arrays the file has some channels.
-      stride = len(found) // len(numbers[key])
-      assert agreement(found[::stride], numbers[key]) < UNET, key
-      checked += 1
-  assert checked == len(results) >= 2
+  numbers, modules, _ = activations
+  taps = [key.removeprefix('tap/') for key in numbers if key.startswith('tap/')]
+  for tap in [tap for tap in taps if not tap.endswith(('_q', '_k', '_v'))]:
+    path, is_result = place_of(tap)
+    found, expected = reference.to_torch(modules[path][is_result]), numbers[f'tap/{tap}']
+    # Of large arrays the file has some channels.
+    assert agreement(found[:: len(found) // len(expected)], expected) < UNET, tap
 
 
 def test_queries_keys_and_values(activations):
-  _, numbers, _, tapped = activations
+  numbers, _, tapped = activations
   names = {f'spatial_10_{kind}': f'10/spatial_{kind}' for kind in 'qkv'}
   names |= {'temporal_block10_0_q': '10/temporal_q', 'temporal_block10_1_q': '10/temporal2_q'}
   for key, tap in names.items():
