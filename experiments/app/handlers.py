@@ -82,8 +82,7 @@ class Handlers:
 
   def cancel(self):
     """Stops the run at its next step."""
-    running = self._session.cancel()
-    return show.status('ends with this step' if running else 'nothing runs', 'failed')
+    return gr.skip() if self._session.cancel() else show.status('nothing runs', 'failed')
 
   def edit_again(self, live, *values):
     """`edit`, where the page is to follow its sliders."""
@@ -114,7 +113,7 @@ class Handlers:
   def _run(self, edits):
     status, made, failed, shown = self.outputs['status'], [], '', 0.0
     for event in self._session.run(edits):
-      if isinstance(event, Progress) and time.monotonic() - shown > BEAT:
+      if isinstance(event, Progress) and (event.share is None or time.monotonic() - shown > BEAT):
         shown = time.monotonic()
         yield {status: show.progress(*event)}
       elif isinstance(event, Failed):

@@ -78,7 +78,7 @@ def _ask(start, values, inputs, slots):
   """The source, the prompts and the sampler."""
   inputs['file'] = gr.File(
     label='Drop a video or a still',
-    height=110,
+    height=150,
     elem_id='file',
   )
   with gr.Accordion('Frames, camera, or no source', open=False):

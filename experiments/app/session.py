@@ -118,14 +118,19 @@ class Session:
     """`folder`: epath.Path of everything that the session leaves behind."""
     self.folder, self.edits, self.clips = folder, [], {}
     self._model, self._loaded, self._stop = None, None, threading.Event()
-    self._busy, self._running = threading.Lock(), False
+    # `_report` is that of the run which goes on, or None.
+    self._busy, self._report = threading.Lock(), None
     self._sizes = {}  # {family of programs: numbers of rows}
     self.readers = Readers(source=_remembering(sources.check_source))
 
   def cancel(self):
     """Stops the run at its next step; returns whether there is one."""
+    report = self._report
     self._stop.set()
-    return self._running
+    if report:
+      # Told by the run itself, so that its end is told after it.
+      report(Progress('ends with this step'))
+    return report is not None
 
   def run(self, edits):
     """Makes edits, list of `CheckedEdit`, one after the other.
@@ -146,7 +151,7 @@ class Session:
       report(Progress('waiting for the edit that runs'))
       self._busy.acquire()
     self._stop.clear()
-    self._running = True
+    self._report = report
     try:
       for number, edit in enumerate(edits):
         several = f'edit {number + 1} of {len(edits)}: ' if len(edits) > 1 else ''
@@ -157,7 +162,7 @@ class Session:
       logging.error('%s', traceback.format_exc())
       report(Failed(line_of(error)))
     finally:
-      self._running = False
+      self._report = None
       self._busy.release()
       report(end)
 

@@ -84,7 +84,7 @@ def results(edits):
   size = first.config['clip']['height'], first.config['clip']['width']
   lines = ''.join(
     f'<li><b>edit {edit.number}</b> {escape(edit.config["target_prompt"])} '
-    f'<span class="uniedit-cost">{escape(edit.cost.text)}</span></li>'
+    f'<span class="uniedit-cost">{escape(edit.cost.text) if several else ""}</span></li>'
     for edit in edits
   )
   return f'{player(clips, size, first.fps)}<ul class="uniedit-lines">{lines}</ul>'
@@ -150,8 +150,10 @@ def _card(edit, before):
     if edit.path(name)
   )
   links += f' <a href="{escape(address(edit.path("report.html")))}" target="_blank">report</a>'
-  warnings = ''.join(f'<li>{escape(text)}</li>' for text in edit.warnings)
-  warnings = f'<ul class="uniedit-warnings">{warnings}</ul>' if warnings else ''
+  warnings, count = ''.join(f'<p>{escape(text)}</p>' for text in edit.warnings), len(edit.warnings)
+  if warnings:
+    title = f'{count} warning{"" if count == 1 else "s"}'
+    warnings = f'<details class="uniedit-warnings"><summary>{title}</summary>{warnings}</details>'
   line, clip = command(edit), address(edit.path('edit.mp4'))
   return (
     f'<article class="uniedit-card{sharp}" data-number="{edit.number}">'

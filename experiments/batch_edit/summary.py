@@ -56,7 +56,9 @@ def write(workdir, ids):
   marked = [page.mark_words(c['source_prompt'], c.get('target_prompt', '')) for c in shown]
   address = lambda row: f'items/{row["id"]}/report.html'
   done = [address(row) for row, found in read if found]
-  heads = list(dict.fromkeys(name for row in rows for name in row))
+  # Why an edit failed stands in front of the measures.
+  names = dict.fromkeys(name for row in rows for name in row)
+  heads = sorted(names, key=lambda name: name not in ('id', 'state', 'error'))
   page.write_page(
     workdir / 'index.html',
     'batch.html',

@@ -293,6 +293,7 @@ def test_a_cancelled_run_keeps_what_is_finished(start, values, place):
       assert made.cancel()
   finished = [event for event in events if isinstance(event, session.Made)]
   assert 1 <= len(finished) < 4 and made.edits == finished
+  assert session.Progress('ends with this step') in events
   assert isinstance(events[-1], session.Failed)
   assert events[-1].text == f'cancelled: {len(finished)} of 4 finished'
   assert all(edit.path('DONE') and edit.path('edit.mp4') for edit in finished)

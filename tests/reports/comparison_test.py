@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -126,3 +127,26 @@ def test_every_model_that_was_asked_has_a_column(compared):
   motion = table(write(compared, rows), 'Motion')
   assert motion['Okapi of 2023']['frame consistency (vitb32)'].startswith('0.8')
   assert motion['Okapi of 2023']['frame consistency (vitl14)'].startswith('0.9')
+
+
+def test_the_best_value_of_a_column_is_marked(compared):
+  known = {
+    'success': lambda i, j: j == 2,
+    'wrong': lambda i, j: '',
+    'background_psnr': lambda i, j: float('inf') if j == 0 else 20.0 + j,
+    'position_error': lambda i, j: 1.0 * j,
+    'texture_correlation': lambda i, j: 0.5,
+  }
+  write(compared, rows_of(known))
+  page = (compared / 'index.html').read_text().split('<tbody>')[1].split('</tbody>')[0]
+  best = {}
+  for line in page.split('<tr>')[1:]:
+    title = line.split('</th>')[0].split('>')[-1]
+    best[title] = re.findall(r'<td class="best">([^<]*)', line)
+  # More is better but for errors and seconds; the source does not compete, and equals are no best.
+  assert best == {
+    'Source, unedited': [],
+    'Zebra Net': ['1.00', '5.5'],
+    'Okapi of 2023': ['100%'],
+    'The Walrus': ['23.0'],
+  }

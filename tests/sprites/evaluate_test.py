@@ -133,7 +133,7 @@ def test_a_run_leaves_everything(folder, finished):
   # references equal one.
   assert max(phase['rows'] for phase in told['phases']['motion']) == 1 + 2 * 5
   info = video.probe(finished / 'edits' / '000.mp4')
-  assert (info.frames, info.width) == (4, 9 * 96 + 8 * 4)
+  assert (info.frames, info.width) == (4, 9 * 160 + 8 * 4)
   assert (finished / 'index.html').read_text().count('<video') == 5
 
 
@@ -301,7 +301,7 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   assert_faults(config, (
     'motion: structure.steps is (0, 3)', "motion: inversion.method is 'magic'",
     'motion: guided.steps needs masks', "appearance: preset is 'papr'",
-    "appearance: inversion.method is 'magic'", 'appearance: steps is 0', 'appearance: betas',
+    "appearance: inversion.method is 'magic'", 'appearance: steps is 0', 'appearance: schedule: betas',
   ))  # fmt: skip
   assert_faults(config_of(folder, appearance__task='motion'), ["appearance: task is 'motion'"])
 

@@ -20,6 +20,8 @@ const uniedit = (() => {
     const move = time => videos().forEach(v => { v.currentTime = Math.min(time, length(v)); });
     const step = n => {
       playing = false;
+      // One that still plays would go on from where it is put.
+      videos().forEach(v => v.pause());
       move((Math.max(0, Math.min(frames() - 1, n)) + .5) / fps());
     };
     const tick = () => {
@@ -49,9 +51,9 @@ const uniedit = (() => {
 
   // What the server sends appears without a word: players are found as they come.
   const seen = new WeakSet(), near = new WeakSet();
-  const gallery = new IntersectionObserver(entries => entries.forEach(({target, isIntersecting}) => {
-    near[isIntersecting ? 'add' : 'delete'](target);
-    isIntersecting ? target.play().catch(() => {}) : target.pause();
+  const gallery = new IntersectionObserver(entries => entries.forEach(entry => {
+    near[entry.isIntersecting ? 'add' : 'delete'](entry.target);
+    entry.isIntersecting ? entry.target.play().catch(() => {}) : entry.target.pause();
   }));
   document.addEventListener('loadeddata', ({target}) => {
     if (near.has(target)) target.play().catch(() => {});
@@ -75,7 +77,8 @@ const uniedit = (() => {
     if (!button) return;
     const say = text => { button.textContent = text; };
     const copied = () => { say('Copied'); setTimeout(say, 1500, 'Copy'); };
-    if (navigator.clipboard) navigator.clipboard.writeText(button.dataset.text).then(copied, () => {});
+    const board = navigator.clipboard;  // only on this machine, or over https
+    if (board) board.writeText(button.dataset.text).then(copied, () => {});
   });
 
   // A range with two handles. Python gets [low, high] when a handle is let go.
@@ -102,7 +105,7 @@ const uniedit = (() => {
   }
 
   // Masks: frames of the clip under a tint, a brush that adds or takes away.
-  const brush = {size: [0, 0, 0], masks: {}, touched: false};
+  const TINT = [255, 64, 64], brush = {size: [0, 0, 0], masks: {}, touched: false};
   const unpack = (text, count) => {
     const bytes = atob(text), bits = new Uint8Array(count);
     for (let i = 0; i < count; i++) bits[i] = bytes.charCodeAt(i >> 3) >> (7 - (i & 7)) & 1;
@@ -133,7 +136,7 @@ const uniedit = (() => {
       const shown = context.getImageData(0, 0, width, height), from = frame * height * width;
       for (let i = 0; i < height * width; i++) {
         if (!brush.masks[side][from + i]) continue;
-        [255, 64, 64].forEach((c, k) => { shown.data[4 * i + k] = (shown.data[4 * i + k] + c) / 2; });
+        TINT.forEach((c, k) => { shown.data[4 * i + k] = (shown.data[4 * i + k] + c) / 2; });
         shown.data[4 * i + 3] = 255;
       }
       context.putImageData(shown, 0, 0);
@@ -163,9 +166,11 @@ const uniedit = (() => {
       const y = (event.clientY - box.top) / box.height * height;
       const radius = +part('radius').value / 100 * Math.min(height, width);
       const erases = part('tool').value === 'remove', every = part('every').checked;
+      const from = at => Math.max(0, Math.floor(at - radius));
+      const to = (at, size) => Math.min(size - 1, at + radius);
       for (const f of every ? [...Array(frames).keys()] : [frame]) {
-        for (let j = Math.max(0, Math.floor(y - radius)); j <= Math.min(height - 1, y + radius); j++) {
-          for (let i = Math.max(0, Math.floor(x - radius)); i <= Math.min(width - 1, x + radius); i++) {
+        for (let j = from(y); j <= to(y, height); j++) {
+          for (let i = from(x); i <= to(x, width); i++) {
             if ((i + .5 - x) ** 2 + (j + .5 - y) ** 2 > Math.max(.5, radius ** 2)) continue;
             brush.masks[side][(f * height + j) * width + i] = erases ? 0 : 1;
           }
@@ -178,7 +183,8 @@ const uniedit = (() => {
       down = true; canvas.setPointerCapture(e.pointerId); paint(e);
     });
     canvas.addEventListener('pointermove', e => { if (down) paint(e); });
-    ['pointerup', 'pointercancel'].forEach(n => canvas.addEventListener(n, () => { down = false; }));
+    const lift = () => { down = false; };
+    ['pointerup', 'pointercancel'].forEach(name => canvas.addEventListener(name, lift));
     part('frame').addEventListener('input', e => { frame = +e.target.value; draw(); });
     part('side').addEventListener('change', e => { side = e.target.value; draw(); });
     part('clear').addEventListener('click', () => {
@@ -186,7 +192,8 @@ const uniedit = (() => {
       brush.touched = true; trigger('input');
     });
     // What happens inside is the painter's own business, but for `trigger`.
-    ['input', 'change', 'click'].forEach(n => element.addEventListener(n, e => e.stopPropagation()));
+    const keep = event => event.stopPropagation();
+    ['input', 'change', 'click'].forEach(name => element.addEventListener(name, keep));
     watch('value', take); take();
   }
 
