@@ -301,7 +301,8 @@ def test_faults_are_listed_together_before_anything_is_loaded(folder):
   assert_faults(config, (
     'motion: structure.steps is (0, 3)', "motion: inversion.method is 'magic'",
     'motion: guided.steps needs masks', "appearance: preset is 'papr'",
-    "appearance: inversion.method is 'magic'", 'appearance: steps is 0', 'appearance: schedule: betas',
+    "appearance: inversion.method is 'magic'", 'appearance: steps is 0',
+    'appearance: schedule: betas',
   ))  # fmt: skip
   assert_faults(config_of(folder, appearance__task='motion'), ["appearance: task is 'motion'"])
 
