@@ -1,9 +1,37 @@
-"""AnimateDiff's names of the tensors of motion modules, in diffusers' form and in the original."""
+"""Converts Stable Diffusion 1.5, or a finetune of it, with AnimateDiff's motion modules.
 
+    python -m convert.animatediff --sd=stable-diffusion-v1-5/stable-diffusion-v1-5 \
+      --motion=guoyww/animatediff/v3_sd15_mm.ckpt --version=3 --out=checkpoints/animatediff
+
+`--sd` is the diffusers layout, a hub id or a local folder, of which unet/, vae/, text_encoder/ and
+tokenizer/ are read. `--motion` is the original's file, or diffusers' form as a file or a folder,
+here or on the hub. `--version` cannot be told from every file. The group norms of the motion
+modules span one frame in AnimateDiff's code and all frames in diffusers: `--norms` chooses. Needs
+PyTorch (`pip install -e '.[convert]'`) unless every file is a .safetensors.
+"""
+
+import dataclasses
+import functools
 import re
 
 import numpy as np
+from absl import app, flags, logging
 
+from convert import assemble, diffusers_folder, kinds, published, rules, weight_files
+from uniedit_jax.models import presets
+from uniedit_jax.models.config import of_fields
+from uniedit_jax.models.unet import UNetConfig
+from uniedit_jax.runtime import checkpoint, hub
+from uniedit_jax.runtime.faults import Faults
+
+VERSIONS = {
+  '1': presets.ANIMATEDIFF_V1_UNET,
+  '2': presets.ANIMATEDIFF_V2_UNET,
+  '3': presets.ANIMATEDIFF_UNET,
+}
+NORMS = 'original', 'diffusers'
+PARTS = {'vae': diffusers_folder.VAE, 'text': diffusers_folder.TEXT}
+MOTION_WEIGHTS = ('diffusion_pytorch_model',)
 # (pattern, replacement), all applied in this order; diffusers' form needs the first alone.
 NAMES = (
   (r'\.motion_modules\.', '.temp_attentions.'),
@@ -17,13 +45,12 @@ NAMES = (
 # A table of positions f[1, F, C] of a module, or of each of its SA-T.
 TABLE = r'\.pos_(embed|encoder)\.pe$'
 ATTENTION = r'(.*\.temp_attentions\.\d+\.transformer_blocks\.0\.attn[12])\.to_q\.weight'
+MIDDLE = 'mid_block.motion_modules.'
 
 
 def rename(name):
   """The canonical name of a tensor of AnimateDiff's UNet or of a motion module."""
-  for pattern, replacement in NAMES:
-    name = re.sub(pattern, replacement, name)
-  return name
+  return rules.rename(name, NAMES)
 
 
 def sinusoids(frames, width):
@@ -58,3 +85,115 @@ def canonical(state, frames):
     width = renamed[match[0]].shape[1]
     renamed[f'{match[1]}.frame_positions'] = sinusoids(frames, width)
   return renamed
+
+
+def read_unet_config(version, norms, folder):
+  """`UNetConfig` of a local folder of Stable Diffusion 1.x with motion modules of a version."""
+  sizes = diffusers_folder.read_unet_sizes(folder, 'heads', 'UNet2DConditionModel')
+  if not isinstance(sizes.get('heads', 8), int):
+    accepted = 'one number, as in Stable Diffusion 1.x'
+    raise ValueError(f'attention_head_dim is {sizes["heads"]}; accepted: {accepted}')
+  if norms == 'diffusers':
+    sizes['clip_norms'] = ('module',)
+  names = {**diffusers_folder.UNET_SIZES, 'heads': 'attention_head_dim'}
+  return of_fields(UNetConfig, dataclasses.asdict(VERSIONS[version]) | sizes, names)
+
+
+def find_motion(where):
+  """(place of the folder, names of the files) of motion modules; raises as `find_weights`."""
+  is_file = str(where).partition('@')[0].endswith(weight_files.ENDINGS)
+  if not is_file:
+    return where, weight_files.find_weights(where, MOTION_WEIGHTS)
+  weight_files.find_file(where)
+  if not isinstance(where, hub.HubId):
+    return where.parent, (where.name,)
+  folder, _, name = where.path.rpartition('/')
+  return where._replace(path=folder), (name,)
+
+
+def motion_modules(state, config, version):
+  """The tensors of motion modules of a state dict, checked.
+
+  Args:
+    state: {name: array}; other tensors are left out with a warning, as in AnimateDiff's code.
+    config: `UNetConfig` of the whole.
+    version: of `VERSIONS`.
+
+  Raises:
+    ValueError: there are none, or those of another version or of another Stable Diffusion.
+  """
+  kinds.refuse_other(state, 'convert.animatediff')
+  modules = {name: x for name, x in state.items() if '.motion_modules.' in name}
+  if len(modules) < len(state):
+    others = sorted(set(state) - set(modules))
+    logging.warning('--motion: tensors of no motion module are left out: %s', hub.some(others))
+  found = {
+    int(match[1]): x.shape[0]
+    for name, x in modules.items()
+    if (
+      match := re.fullmatch(r'down_blocks\.(\d+)\.temp_attentions\.0\.norm\.weight', rename(name))
+    )
+  }
+  widths = tuple(found[level] for level in sorted(found))
+  if widths != config.channels:
+    of = ', as for Stable Diffusion XL' if len(widths) == 3 else ''
+    raise ValueError(
+      f'its motion modules are for a UNet of {widths} channels{of}; accepted: those for --sd, of '
+      f'{config.channels}'
+    )
+  middle = any(name.startswith(MIDDLE) for name in modules)
+  if middle != (version == '2'):
+    has = 'a' if middle else 'no'
+    raise ValueError(
+      f'it has {has} module in the middle, and --version is {version}; version 2 alone has one'
+    )
+  return modules
+
+
+def convert(sd, motion, out, version, norms=NORMS[0]):
+  """Converts everything; arguments as the flags.
+
+  Returns:
+    [(part, entry of the manifest, seconds)].
+
+  Raises:
+    ValueError: something is wrong with the inputs; nothing is left at `out`.
+  """
+  sd, motion, out = published.places_of(sd=sd, motion=motion, out=out)
+  faults = Faults()
+  read = functools.partial(read_unet_config, version, norms)
+  unet = diffusers_folder.Part(('unet/config.json',), read, diffusers_folder.UNET_WEIGHTS)
+  found = diffusers_folder.look(sd, '--sd', {'unet': unet, **PARTS}, faults)
+  place, names = faults.attempt(find_motion, motion, field='--motion') or (motion, ())
+  faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')
+  faults += weight_files.lacking_torch([*found.pickles, *names])
+  faults.stop()
+  config = faults.attempt(dataclasses.replace, presets.ANIMATEDIFF, **found.configs, field='--sd')
+  local = faults.attempt(hub.fetch, place, names, field='--motion')
+  faults.stop()
+  modules = weight_files.read_tensors(local / names[0])
+  modules = faults.attempt(
+    motion_modules, modules, config.unet, version, field=f'--motion: {names[0]}'
+  )
+  faults.stop()
+  fetched = faults.attempt(found.fetch, field='--sd')
+  faults.stop()
+  folder, paths = fetched
+
+  def unet_state():
+    image = weight_files.read_tensors(paths['unet'])
+    return canonical(image | modules, config.unet.frame_positions)
+
+  tokenizer = diffusers_folder.tokenizer(folder)
+  return assemble.write(out, config, tokenizer, paths, {'unet': unet_state})
+
+
+if __name__ == '__main__':
+  assemble.define(
+    sd='Stable Diffusion 1.5 or a finetune in the diffusers layout: a folder or a hub id.',
+    motion="Motion modules, AnimateDiff's or diffusers': a file, a folder, or a place on the hub.",
+  )
+  flags.DEFINE_enum('version', None, list(VERSIONS), 'Of the motion modules.', required=True)
+  flags.DEFINE_enum('norms', NORMS[0], NORMS, 'Whose code the group norms are as in.')
+  settings = 'sd', 'motion', 'version', 'norms'
+  app.run(lambda argv: assemble.run(argv, 'convert.animatediff', convert, *settings))

@@ -9,6 +9,8 @@ from uniedit_jax.models.config import of_fields
 from uniedit_jax.runtime import files, hub
 from uniedit_jax.runtime.faults import Faults
 
+# What says which token pads, in a tokenizer's folder.
+PADDING = 'tokenizer_config.json', 'special_tokens_map.json'
 # Fields of `TextConfig` and their names in the configs of transformers.
 TOWER_SIZES = {
   'width': 'hidden_size',
@@ -96,9 +98,8 @@ def pad_id(tokenizer, vocabulary):
   Raises:
     ValueError: the token is not in the vocabulary.
   """
-  names = ('tokenizer_config.json', 'special_tokens_map.json')
   settings, tokens = (
-    files.read_json(tokenizer / name) if (tokenizer / name).exists() else {} for name in names
+    files.read_json(tokenizer / name) if (tokenizer / name).exists() else {} for name in PADDING
   )
   # Stable Diffusion 2's two files differ. Newer ones say everything in the first.
   token = (settings if 'added_tokens_decoder' in settings else settings | tokens).get('pad_token')

@@ -20,8 +20,9 @@ from uniedit_jax.runtime import files, hub, weights
 ENDINGS = ('.safetensors', '.bin', '.pt', '.pth', '.ckpt')
 INTEGERS = ('I64', 'I32', 'I16', 'I8', 'U8', 'BOOL')  # of constants, such as ids of positions
 # What wraps a state dict, and what wrappers of modules put in front of all of its names.
-WRAPPERS = ('ema', 'state_dict', 'model')
-PREFIXES = ('module.', '_orig_mod.', 'unet.', 'model.')
+WRAPPERS = ('ema', 'state_dict', 'model', 'module')
+PREFIXES = ('module.', '_forward_module.', '_orig_mod.', 'unet.', 'model.')
+SETTINGS = ('animatediff_config',)  # that lie among the tensors of a state dict
 INDEX = '.index.json'
 _DEEPEST = 4  # wrappers around a state dict
 
@@ -200,7 +201,7 @@ def _state_of(content, depth):
   if not isinstance(content, dict) or not content:
     return None
   if not _not_tensors(content):
-    return content
+    return {name: x for name, x in content.items() if name not in SETTINGS}
   inner = (_state_of(content.get(key), depth - 1) for key in WRAPPERS if depth)
   return next((state for state in inner if state is not None), None)
 
@@ -254,7 +255,7 @@ def _not_tensors(content):
   if not isinstance(content, dict):
     return [type(content).__name__]
   is_tensor = lambda key, x: isinstance(key, str) and isinstance(x, torch.Tensor)
-  others = {key: x for key, x in content.items() if not is_tensor(key, x)}
+  others = {key: x for key, x in content.items() if not is_tensor(key, x) and key not in SETTINGS}
   return [f'{key}: {type(x).__name__}' for key, x in others.items()]
 
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 from etils import epath
 
-from convert import lavie, rules, weight_files
+from convert import diffusers_folder, rules, weight_files
 from tests.helpers.tiny_run import TINY
 from uniedit_jax.models.config import PARTS, ModelConfig, abstract_params
 from uniedit_jax.models.vae import VAEConfig
@@ -259,12 +259,12 @@ def test_a_config_of_diffusers_is_read_with_a_byte_order_mark(tmp_path, mark):
   path = tmp_path / 'vae/config.json'
   path.write_text(mark + json.dumps({**sizes, 'latent_channels': 4}), encoding='utf-8')
   expected = VAEConfig(channels=(8, 8), layers=1, groups=4)
-  assert lavie.read_vae_config(epath.Path(tmp_path)) == expected
+  assert diffusers_folder.read_vae_config(epath.Path(tmp_path)) == expected
   path.write_text(json.dumps({**sizes, 'latent_channels': 4, 'scaling_factor': None}))
-  assert lavie.read_vae_config(epath.Path(tmp_path)) == expected
+  assert diffusers_folder.read_vae_config(epath.Path(tmp_path)) == expected
   path.write_text(json.dumps({**sizes, 'latent_channels': None}))
   with pytest.raises(ValueError, match='latent_channels is None; accepted'):
-    lavie.read_vae_config(epath.Path(tmp_path))
+    diffusers_folder.read_vae_config(epath.Path(tmp_path))
 
 
 def test_conversions_into_one_folder_do_not_hurt_each_other(tmp_path):

@@ -88,6 +88,31 @@ ANIMATEDIFF_V1_UNET = dataclasses.replace(
   ANIMATEDIFF_UNET, frame_positions=24, clip_norms=('resnet',)
 )
 
+MODELSCOPE = ModelConfig(
+  name='modelscope',
+  unet=MODELSCOPE_UNET,
+  text=OPEN_CLIP_H,
+  schedule=MODELSCOPE_SCHEDULE,
+  height=256,
+  width=256,
+)
+ZEROSCOPE = dataclasses.replace(MODELSCOPE, name='zeroscope', frames=24, height=320, width=576)
+VIDEOCRAFTER2 = dataclasses.replace(
+  MODELSCOPE,
+  name='videocrafter2',
+  unet=VIDEOCRAFTER2_UNET,
+  schedule=VIDEOCRAFTER2_SCHEDULE,
+  height=320,
+  width=512,
+)
+ANIMATEDIFF = ModelConfig(
+  name='animatediff',
+  unet=ANIMATEDIFF_UNET,
+  schedule=ANIMATEDIFF_SCHEDULE,
+  height=512,
+  width=512,
+)
+
 # A model of LaVie's family that runs in seconds on a CPU.
 SMALL = ModelConfig(
   name='small',
@@ -98,3 +123,26 @@ SMALL = ModelConfig(
   height=64,
   width=96,
 )
+
+
+def small_of(config):
+  """A small model of the kind of a `ModelConfig`, which runs in seconds on a CPU."""
+  # OpenCLIP's text towers have 64 channels a head.
+  heads, text_heads = ({'head_dim': 32}, 1) if config.unet.head_dim else ({'heads': 2}, 2)
+  text = {'heads': text_heads, 'activation': config.text.activation, 'pad': config.text.pad}
+  return dataclasses.replace(
+    SMALL,
+    name=f'{config.name}-small',
+    unet=dataclasses.replace(
+      config.unet, channels=SMALL.unet.channels, groups=SMALL.unet.groups, text_width=64, **heads
+    ),
+    text=dataclasses.replace(SMALL.text, **text),
+    schedule=config.schedule,
+  )
+
+
+# All models that are known, in full size and small, by name.
+MODELS = {x.name: x for x in (LAVIE, MODELSCOPE, ZEROSCOPE, VIDEOCRAFTER2, ANIMATEDIFF)}
+MODELS |= {'small': SMALL} | {
+  x.name: x for x in map(small_of, (MODELSCOPE, VIDEOCRAFTER2, ANIMATEDIFF))
+}
