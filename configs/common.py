@@ -58,7 +58,8 @@ def model():
   # model that makes larger clips; applied after all other fields are set
   config.quick = False
   config.steps = 50  # denoising steps, of inversion too
-  config.guidance = 7.5  # scale of classifier-free guidance; 1 = none
+  # scale of classifier-free guidance, 1 = none; the checkpoint's
+  config.guidance = placeholder(float)
   config.schedule = ml_collections.ConfigDict()  # noise schedule; the checkpoint's
   config.schedule.beta_schedule = placeholder(str)
   config.schedule.beta_start = placeholder(float)

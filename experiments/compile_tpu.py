@@ -4,12 +4,12 @@ r"""Compiles the step of a batch of edits for TPUs, on a machine that has none.
   python -m experiments.compile_tpu --topology=v5e:1x1,v5p:2x2x1 \
     --config=configs/batch.py --config.rows_per_pass=3
 
-Needs `pip install -e '.[tpu]'`. The model is the checkpoint's, or LaVie's if the config names no
-checkpoint; no weights are read. The command compiles the largest step of the config's edit, for all
-chips of the topology with `per_device` edits on each. The table has the memory that each chip uses,
-the collectives of the program, the operations of the step, the least seconds that it can take
-(`cost.roofline`), and the edits an hour of all chips at that speed. The exit status is 1 if the
-step does not fit a chip.
+Needs `pip install -e '.[tpu]'`. The model is the checkpoint's, or `--model` (LaVie) if the config
+names no checkpoint; no weights are read. The command compiles the largest step of the config's
+edit, for all chips of the topology with `per_device` edits on each. The table has the memory that
+each chip uses, the collectives of the program, the operations of the step, the least seconds that
+it can take (`cost.roofline`), and the edits an hour of all chips at that speed. The exit status is
+1 if the step does not fit a chip.
 """
 
 import os
@@ -31,6 +31,7 @@ from experiments.requests.batch import OWN
 from experiments.requests.edit import request_of
 from uniedit_jax.method.plan import BranchInputs, EditPlan, plan_edit
 from uniedit_jax.models.config import ModelConfig
+from uniedit_jax.models.presets import MODELS
 from uniedit_jax.pipeline import ahead_of_time
 from uniedit_jax.pipeline.check import read_model_config
 from uniedit_jax.pipeline.checked_edit import resolve_injections, resolve_inversion
@@ -43,6 +44,7 @@ _CONFIG = config_flags.DEFINE_config_file('config', 'configs/batch.py', lock_con
 _TOPOLOGY = flags.DEFINE_list(
   'topology', None, 'Kind and chips, as v5e:4x4; several with commas.', required=True
 )
+_MODEL = flags.DEFINE_enum('model', 'lavie', list(MODELS), 'Sizes, if there is no checkpoint.')
 
 
 class TpuRequest(NamedTuple):
@@ -59,12 +61,13 @@ class TpuRequest(NamedTuple):
   rows: int
 
 
-def read_request(config):
-  """Checks a config: `TpuRequest`; raises ValueError that lists all faults."""
+def read_request(config, known):
+  """Checks a config: `TpuRequest`; raises ValueError that lists all faults.
+
+  `known` is the `ModelConfig` of a config without a checkpoint.
+  """
   faults, request = Faults(), request_of(config, own=OWN)
-  model_config = (
-    read_model_config(request.checkpoint, faults) if request.checkpoint else ModelConfig()
-  )
+  model_config = read_model_config(request.checkpoint, faults) if request.checkpoint else known
   faults.stop()
   names = ('frames', 'height', 'width')
   clip = tuple(getattr(request.clip, name) or getattr(model_config, name) for name in names)
@@ -136,7 +139,7 @@ def _too_large(topology, why):
 def main(_):
   """Compiles for every topology and prints a table in Markdown, line by line."""
   with in_one_line():
-    request = read_request(_CONFIG.value)
+    request = read_request(_CONFIG.value, MODELS[_MODEL.value])
     # Unknown topologies are refused before the first, long, compilation.
     for topology in _TOPOLOGY.value:
       tpu.devices_of(topology)

@@ -75,7 +75,9 @@ def read_start(config):
   clip = clip_of(request, model_config)
   # Nobody looks at single frames here, which take a file each.
   outputs = dataclasses.replace(request.outputs, frames=False)
-  request = dataclasses.replace(request.shortened, quick=False, clip=clip, outputs=outputs)
+  guidance = model_config.guidance if request.guidance is None else request.guidance
+  changes = {'clip': clip, 'outputs': outputs, 'guidance': guidance}
+  request = dataclasses.replace(request.shortened, quick=False, **changes)
   return Start(request, model_config)
 
 

@@ -53,6 +53,11 @@ def read_benchmark(config):
 
   # The clip; where the checkpoint cannot be read it is checked as LaVie's.
   defaults = model_config or LAVIE
+  faults.unless(
+    defaults.unet.temporal == ('block',),
+    f'checkpoint is {config.checkpoint!r}, whose UNet has temporal attention in '
+    f"{defaults.unet.temporal}; accepted: a model of LaVie's kind, as its PyTorch side",
+  )
   clip = {name: value or getattr(defaults, name) for name, value in config.clip.items()}
   factor, longest = defaults.vae.factor, defaults.unet.frame_positions
   for name, unit in (('frames', 1), ('height', factor), ('width', factor)):

@@ -103,7 +103,7 @@ def test_a_tensor_more_or_less_is_refused(copied, tmp_path, name):
   middle = '.temporal_transformer.' if name == 'animatediff' else ''
   dropped = next(n for n in safetensors.numpy.load_file(path) if middle in n and 'norm' in n)
   rewrite(path, lambda state: {n: x for n, x in state.items() if n != dropped})
-  with pytest.raises(ValueError, match='the file does not fill|is for a UNet|are for a UNet'):
+  with pytest.raises(ValueError, match=r'the file does not fill|is for a UNet|are for a UNet'):
     convert(name, folder, tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
 
@@ -144,9 +144,9 @@ def test_another_kind_names_its_converter(names, words):
 def test_another_class_of_unet_names_its_converter(copied, tmp_path):
   folder = copied('animatediff')
   (folder / 'sd').rename(folder / 'source')
-  with pytest.raises(ValueError, match='UNet2DConditionModel.*python -m convert.animatediff'):
+  with pytest.raises(ValueError, match=r'UNet2DConditionModel.*python -m convert.animatediff'):
     convert('modelscope', folder, tmp_path / 'out')
-  with pytest.raises(ValueError, match='UNet3DConditionModel.*python -m convert.modelscope'):
+  with pytest.raises(ValueError, match=r'UNet3DConditionModel.*python -m convert.modelscope'):
     convert('animatediff', folder, tmp_path / 'out', sd=copied('modelscope') / 'source')
   kinds.refuse_other_class('UNet2DConditionModel', 'UNet2DConditionModel')
 
@@ -175,7 +175,7 @@ def test_a_config_that_does_not_fit_is_told_by_its_name(copied, tmp_path, file, 
 def test_another_generation_of_stable_diffusion_is_refused(copied, tmp_path):
   folder = copied('animatediff')
   edit_json(folder / 'sd/unet/config.json', attention_head_dim=[5, 10, 20, 20])
-  with pytest.raises(ValueError, match='accepted: one number, as in Stable Diffusion 1.x'):
+  with pytest.raises(ValueError, match=r'accepted: one number, as in Stable Diffusion 1\.x'):
     convert('animatediff', folder, tmp_path / 'out')
 
 

@@ -6,6 +6,7 @@ Temporal attention and the queries of both other attentions are tuned to predict
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,10 @@ from uniedit_jax.pipeline.model import unet_apply
 
 # Modules whose parameters are tuned. A table of positions in them stays fixed, like the rotary
 # frequencies.
-TUNED, FIXED = ('attn1/to_q', 'attn2/to_q', 'attn_temp'), 'frame_positions'
+TUNED = re.compile(
+  r'/attn[12]/to_q/|/attn_temp/|/(temp_attentions_\d+|transformer_in)/.*/attn[12]/to_\w+/'
+)
+FIXED = 'frame_positions'
 WEIGHT_DECAY, LARGEST_GRADIENT = 1e-2, 1.0
 
 
@@ -106,7 +110,7 @@ def split(params):
 
 
 def _is_tuned(path):
-  return FIXED not in path and any(f'/{part}/' in f'/{"/".join(path)}/' for part in TUNED)
+  return FIXED not in path and bool(TUNED.search(f'/{"/".join(path)}'))
 
 
 @functools.cache

@@ -25,6 +25,7 @@ LATER = {
   'unet.temporal': ('block',),
   'unet.clip_norms': ('resnet',),
   'unet.fps': 0,
+  'guidance': 7.5,
 }
 # Least and most of the numbers of a field, of each in a tuple; beyond them no model of the kind is.
 # A name with its class goes before.
@@ -60,6 +61,7 @@ ACCEPTED = {
   'frames': (1, 4096),
   'height': (1, 16384),
   'fps': (1, 240),
+  'guidance': (-100, 100),
   'size': (1, 4096),
   'patch': (1, 4096),
 }
@@ -75,6 +77,7 @@ class ModelConfig:
     unet, vae, text: sizes of the networks.
     schedule: noise schedule of the UNet's training.
     frames, height, width, fps: clips of the training (height and width in pixels).
+    guidance: the usual scale of classifier-free guidance.
   """
 
   name: str = 'lavie'
@@ -86,6 +89,7 @@ class ModelConfig:
   height: int = 320
   width: int = 512
   fps: int = 8
+  guidance: float = 7.5
 
   def __post_init__(self):
     faults, unet, factor = [], self.unet, self.vae.factor

@@ -95,6 +95,7 @@ MODELSCOPE = ModelConfig(
   schedule=MODELSCOPE_SCHEDULE,
   height=256,
   width=256,
+  guidance=9.0,
 )
 ZEROSCOPE = dataclasses.replace(MODELSCOPE, name='zeroscope', frames=24, height=320, width=576)
 VIDEOCRAFTER2 = dataclasses.replace(
@@ -104,6 +105,8 @@ VIDEOCRAFTER2 = dataclasses.replace(
   schedule=VIDEOCRAFTER2_SCHEDULE,
   height=320,
   width=512,
+  fps=10,
+  guidance=12.0,
 )
 ANIMATEDIFF = ModelConfig(
   name='animatediff',
@@ -138,6 +141,7 @@ def small_of(config):
     ),
     text=dataclasses.replace(SMALL.text, **text),
     schedule=config.schedule,
+    guidance=config.guidance,
   )
 
 

@@ -69,9 +69,10 @@ def check_edit(request, method=None, readers=READERS):
     FaultsError: lists all faults, each with the field, the value and what is accepted.
   """
   faults, warnings = Faults(), []
-  original = request = check_values(request, faults)
-  request = request.shortened
+  request = check_values(request, faults)
   model_config, model_faults = readers.model_config(request.checkpoint)
+  original = _of_model(request, model_config)
+  request = original.shortened
   clip = clip_of(request, model_config or ModelConfig())
   size = _check_source(request, clip, readers, faults, warnings)
   clip = sources.choose_fit(request, clip, size, warnings)
@@ -120,10 +121,11 @@ def check_generation(request):
     FaultsError: lists all faults.
   """
   faults = Faults()
-  original = request = check_values(request, faults)
-  request = request.shortened
-  faults.unless(request.source_prompt.strip(), "prompt is ''; accepted: what the clip shows")
+  request = check_values(request, faults)
   model_config = read_model_config(request.checkpoint, faults)
+  original = _of_model(request, model_config)
+  request = original.shortened
+  faults.unless(request.source_prompt.strip(), "prompt is ''; accepted: what the clip shows")
   clip = clip_of(request, model_config or ModelConfig())
   clip = sources.choose_fit(request, clip, None, [])
   prompts = ['', request.source_prompt]
@@ -160,6 +162,13 @@ def read_model_config(folder, faults):
 def _model_config(folder):
   faults = Faults()
   return read_model_config(folder, faults), faults
+
+
+def _of_model(request, model_config):
+  """The request with the guidance of the model where none is set."""
+  if request.guidance is not None:
+    return request
+  return dataclasses.replace(request, guidance=(model_config or ModelConfig()).guidance)
 
 
 def clip_of(request, model_config):
@@ -218,6 +227,12 @@ def _window(request, model_config, frames):
   length = min(model_config.frames, frames) if length is None else length
   overlap = length // 2 if overlap is None else overlap
   starts = windows.window_starts(frames, length, overlap)
+  positions = model_config.unet.frame_positions
+  if 0 < positions < min(length, frames):
+    raise ValueError(
+      f'window.frames is {length}; accepted: at most {positions}, the frames whose positions the '
+      'checkpoint has'
+    )
   return (length, overlap) if len(starts) > 1 else None
 
 

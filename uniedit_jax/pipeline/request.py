@@ -172,7 +172,8 @@ class EditRequest:
     seed: of every random number.
     cache: folder of compiled programs and inversions.
     quick: few steps, and few small frames of a large model, to try a run.
-    steps, guidance: denoising steps S, of inversion too; scale of classifier-free guidance.
+    steps: denoising steps S, of inversion too.
+    guidance: scale of classifier-free guidance; None: the checkpoint's.
     method: 'injections', or a comparison method with its options in `baseline`.
     task: 'motion' or 'appearance'.
     preset: 'paper' or 'release', the ranges that are not set.
@@ -194,7 +195,7 @@ class EditRequest:
   window: WindowOptions = WindowOptions()
   quick: bool = False
   steps: int = 50
-  guidance: float = 7.5
+  guidance: float | None = None
   schedule: ScheduleOptions = ScheduleOptions()
   method: str = 'injections'
   task: str = 'motion'
