@@ -128,13 +128,17 @@ def test_every_comparison_method_edits(of_kind, name):
   assert clips['edit'].shape == (4, 64, 64, 3) and told['rows'] > 0
 
 
-def test_a_sweep_compiles_nothing_for_other_values(of_kind):
+def test_other_values_compile_nothing(of_kind):
   config = of_kind(motion, outputs__motion_reference=False)
-  settings = [{'motion.steps': (0, end), 'content.steps': (end, 2)} for end in (1, 2)]
-  passes = read_sweep(config, settings)
-  workdir = of_kind.folder / 'sweep'
-  begin(workdir, resolve_sweep(passes))
-  assert len(passes) == 1 and len(sweep_entry.run(passes, workdir)) == 2
+  compiled = []
+  for end in (1, 2):
+    settings = [{'motion.blocks': (0, end)}, {'content.blocks': (end, end + 2)}]
+    passes, workdir = read_sweep(config, settings), of_kind.folder / f'sweep-{end}'
+    begin(workdir, resolve_sweep(passes))
+    assert len(passes) == 1 and len(sweep_entry.run(passes, workdir)) == 2
+    told = json.loads((workdir / 'run.json').read_text())
+    compiled.append(told['compilations'].get('edit', 0))
+  assert compiled[0] > 0 and compiled[1] == 0
 
 
 def test_edits_of_a_batch_are_what_they_are_alone(of_kind, folder):
