@@ -34,6 +34,8 @@ EXTRAS_REQUIRE = {
   's3': ['s3fs>=2024.1'],
   # The live page.
   'app': ['gradio>=6.31'],
+  # The pages of the API.
+  'docs': ['pdoc>=15'],
   'test': ['hypothesis>=6', 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.14'],
   # What runs the notebooks outside of a notebook server.
   'notebooks': ['ipykernel>=6', 'nbclient>=0.10'],

@@ -4,15 +4,20 @@
     --config.checkpoint=checkpoints/lavie \
     --config.prompt="a teddy bear is walking" --config.seed=42 --workdir=out/generate
 
-The same prompt and seed are the source of an edit with `--config.generated=True`.
+The same prompt and seed are the source of an edit with `--config.generated=True`. `:sprites` needs
+no checkpoint.
 """
 
 from configs import common
 
 
-def get_config(size='full'):
-  """One clip."""
+def get_config(form='full'):
+  """One clip; forms as of `common.edit_of_form`."""
   config = common.model()
   config.prompt = ''  # what the clip shows
-  config.quick = common.is_quick(size)
+  model, _, size = form.partition(',')
+  if model == 'sprites':
+    config.checkpoint, config.steps, config.guidance = 'sprites', 25, 3.0
+    config.prompt = 'a small blue triangle jumping in the middle on sand, night'
+  config.quick = common.is_quick(size or 'full' if model == 'sprites' else form)
   return config.lock()

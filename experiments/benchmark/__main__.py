@@ -34,7 +34,7 @@ def run(request, workdir):
     sharding.set_up_programs(cache, request.dtypes[0])
     with log.phase('load'):
       params = read_params(request)
-    results = {'facts': facts(request)}
+    load, results = measure.Load(), {'facts': facts(request)}
 
     # Nothing is timed unless both sides agree.
     with log.phase('compare'):
@@ -53,6 +53,7 @@ def run(request, workdir):
       with log.phase(name):
         bar = log.steps(name)
         results['cases'][name] = _measure_case(sides, variants, request.repeats, bar)
+        results['load'] = load.as_dict()
         _write(workdir, results)
     results['attention'] = attention_kernels.chosen()
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import pathlib
 import statistics
 import time
@@ -16,6 +17,7 @@ from uniedit_jax.runtime.run_log import RunLog
 
 SIDES = 1024, 2048, 4096  # lengths of the square matrices that measure a machine's rate
 STATUS = pathlib.Path('/proc/self/status')
+DISTURBED = 1.3  # the slowest repeat of a run that nothing disturbed, at most, in its fastest
 SETTLING = 0.5  # seconds: JAX frees a run's buffers shortly after the run
 # Parameters of glibc's mallopt: the size from which an array is a mapping, returned to the system
 # as soon as it is freed, and the free memory that a thread keeps. glibc raises both with use, to
@@ -121,6 +123,41 @@ def product_rate(sides):
     for side in sides:
       best = max(best, 2 * length**3 / fastest(side.multiply(x), side.wait))
   return best
+
+
+def is_disturbed(variants):
+  """Whether repeats of some variant of a case, a result of `measure`, differ by `DISTURBED`."""
+  seconds = [found['seconds'] for found in variants.values()]
+  return any(max(repeats) > DISTURBED * min(repeats) for repeats in seconds)
+
+
+class Load:
+  """What else the machine computes, from now on."""
+
+  def __init__(self):
+    self.before = os.getloadavg()[0]
+    self._busy, self._own, self._wall = *_cpu_seconds(), time.monotonic()
+
+  def as_dict(self):
+    """'before': the load average of the last minute; 'others': the share of the time of all cores
+    that other processes have used since, None where the system does not report it.
+    """
+    busy, own = _cpu_seconds()
+    others = None
+    if busy is not None:
+      all_cores = (time.monotonic() - self._wall) * os.cpu_count()
+      others = max(0.0, busy - self._busy - (own - self._own)) / max(all_cores, 1e-9)
+    return {'before': self.before, 'others': others, 'cores': os.cpu_count()}
+
+
+def _cpu_seconds():
+  """CPU seconds of (the machine or None, this process with the children that ended)."""
+  own = sum(os.times()[:4])
+  stat = pathlib.Path('/proc/stat')
+  if not stat.exists():
+    return None, own
+  user, nice, system, _, _, *others = map(int, stat.read_text().split('\n', 1)[0].split()[1:9])
+  return (user + nice + system + sum(others)) / os.sysconf('SC_CLK_TCK'), own
 
 
 def ratio(reference, other):

@@ -10,6 +10,7 @@ from configs import (
   ablate_injection,
   chain,
   common,
+  generate,
   motion,
   sprites_benchmark,
   sprites_inversions,
@@ -18,7 +19,7 @@ from configs import (
   sprites_motion,
 )
 from experiments.requests.chain import check_second, read_chain
-from experiments.requests.edit import read_edit, request_of
+from experiments.requests.edit import read_edit, read_generation, request_of
 from experiments.requests.inversions import read_inversions
 from experiments.requests.masks import read_masks
 from experiments.requests.sprites import read_scoring
@@ -119,8 +120,6 @@ def test_the_second_edit_of_a_chain_takes_what_is_not_set_from_the_first():
 
 def test_a_quick_chain_of_sprites_keeps_its_clips(tmp_path):
   config = chain.get_config('sprites,quick')
-  config.motion.target_prompt = 'a big red square jumping in the middle on grass, photo'
-  config.appearance.target_prompt = 'a big red square jumping in the middle on grass, night'
   edits = read_chain(config)
   # The source of the second edit shows what the first was asked for.
   assert edits.second.source_prompt == config.motion.target_prompt
@@ -129,3 +128,10 @@ def test_a_quick_chain_of_sprites_keeps_its_clips(tmp_path):
   for edit in (edits.first, second):
     assert edit.clip.size == (16, 32, 32) and edit.sampler.steps == 5
     assert edit.as_tree()['clip']['height'] == 32
+
+
+def test_generation_has_a_form_that_needs_no_checkpoint():
+  clip = read_generation(generate.get_config('sprites,quick'))
+  assert clip.clip.size == (16, 32, 32) and clip.sampler.steps == 5 and clip.sampler.guidance == 3
+  with pytest.raises(ValueError, match="for 'sprits'"):
+    generate.get_config('sprits')

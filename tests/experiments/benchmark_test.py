@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import time
 import types
 
 import jax
@@ -119,7 +121,7 @@ def test_lavie_is_the_default_of_a_benchmark_without_a_checkpoint(speed):
 
 def test_the_summary_of_the_cases(speed):
   seconds = {
-    'a': {'ours': (1, 1, 1), 'PyTorch': (4, 4, 4), 'PyTorch, compiled': (2, 3, 2)},
+    'a': {'ours': (1, 1, 1), 'PyTorch': (4, 4, 4), 'PyTorch, compiled': (2, 2.5, 2)},
     'b': {'ours': (4, 4, 4), 'ours, planned': (1, 1, 1), 'PyTorch': (2, 2, 2)},
   }
   others = {'flops': 1.0, 'peak': None, 'compile_cold': 1, 'compile_warm': None}
@@ -127,7 +129,38 @@ def test_the_summary_of_the_cases(speed):
   found = speed.report.summary({'cases': {name: measured(case) for name, case in seconds.items()}})
   assert found['equal_rows'] == {'a': 2, 'b': 0.5} and found['losing'] == {'b': 0.5}
   assert found['geometric_mean'] == pytest.approx(1) and found['planned'] == {'b': 2}
-  assert speed.measure.ratio((1, 2, 4), (2, 2, 2)) == (1, 0.5, 2)
+  assert speed.measure.ratio((1, 2, 4), (2, 2, 2)) == (1, 0.5, 2) and not found['disturbed']
+
+
+def test_a_disturbed_case_is_marked_and_left_out_of_the_mean(speed):
+  others = {'flops': 1.0, 'peak': None, 'compile_cold': 1, 'compile_warm': None}
+  quiet, loud = (1.0, 1.2), (1.0, 1.4)
+  of = lambda peer: {
+    name: {'seconds': x, **others} for name, x in (('ours', quiet), ('PyTorch', peer))
+  }
+  many = {'cases': {f'{i}': of(quiet) for i in range(4)} | {'last': of(loud)}}
+  found = speed.report.summary(many)
+  assert found['disturbed'] == ['last'] and 'last' not in found['equal_rows']
+  assert found['geometric_mean'] == pytest.approx(1)
+  few = {'cases': {'first': of(quiet), 'last': of(loud)}}
+  assert speed.report.summary(few)['geometric_mean'] is None
+  facts = dict.fromkeys(('model', 'clip', 'steps', 'dtypes', 'device', 'versions', 'date'), 'x')
+  load = {'before': 1.5, 'others': 0.25, 'cores': 2}
+  rest = {'facts': facts, 'rate': 1e9, 'disagreement': 1e-6, 'load': load}
+  text = '\n'.join(speed.report.lines(few | rest))
+  for words in ('| last (disturbed) |', 'left out: last.', 'No mean', '1.5 on 2 cores', '25% of'):
+    assert words in text
+  assert 'times as fast' not in text and '(geometric' not in text
+
+
+def test_the_load_of_others_is_measured(speed):
+  load, own = speed.measure.Load(), time.process_time()
+  began = time.monotonic()
+  while time.monotonic() < began + 0.5:
+    pass
+  # This process's own work is none of it; the system counts in hundredths of a second.
+  share = (time.process_time() - own) / (time.monotonic() - began) / os.cpu_count()
+  assert 0 <= load.as_dict()['others'] < 1 - share + 0.1
 
 
 def test_peak_memory_is_that_of_the_run(speed):
