@@ -10,8 +10,9 @@ from uniedit_jax.baselines.comparison import read_method
 from uniedit_jax.media.frames import is_still
 from uniedit_jax.method.injection import INJECTION_NAMES
 from uniedit_jax.models.config import ModelConfig
-from uniedit_jax.pipeline.check import INJECTIONS, check_edit, clip_of, read_model_config
+from uniedit_jax.pipeline.check import INJECTIONS, check_edit, read_model_config
 from uniedit_jax.pipeline.checked_edit import resolve_injections
+from uniedit_jax.pipeline.model_defaults import clip_of, of_model
 from uniedit_jax.pipeline.request import EditRequest, is_auto
 from uniedit_jax.runtime.faults import Faults, FaultsError, shown
 
@@ -75,9 +76,8 @@ def read_start(config):
   clip = clip_of(request, model_config)
   # Nobody looks at single frames here, which take a file each.
   outputs = dataclasses.replace(request.outputs, frames=False)
-  guidance = model_config.guidance if request.guidance is None else request.guidance
-  changes = {'clip': clip, 'outputs': outputs, 'guidance': guidance}
-  request = dataclasses.replace(request.shortened, quick=False, **changes)
+  request = of_model(request.shortened, model_config)
+  request = dataclasses.replace(request, quick=False, clip=clip, outputs=outputs)
   return Start(request, model_config)
 
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from experiments.requests.edit import request_of
 from experiments.requests.manifest import read_manifest
 from uniedit_jax.models.config import ModelConfig
-from uniedit_jax.pipeline.check import READERS, Readers, check_edit, clip_of
+from uniedit_jax.pipeline.check import READERS, Readers, check_edit
 from uniedit_jax.pipeline.checked_edit import CheckedEdit
+from uniedit_jax.pipeline.model_defaults import clip_of
 from uniedit_jax.pipeline.passes import refuse_comparison
 from uniedit_jax.pipeline.sources import check_source
 from uniedit_jax.pipeline.values import check_values

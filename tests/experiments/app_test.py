@@ -88,7 +88,7 @@ def test_an_empty_range_is_off(start, values, place):
     ('seeds', str(2**32), 'seeds'),
     ('seeds', '0-99', 'seeds'),
     ('steps', 0, 'steps'),
-    ('guidance', None, 'guidance'),
+    ('guidance', 1e30, 'guidance'),
     ('guidance', float('nan'), 'guidance'),
     ('task', 'both', 'task'),
     ('preset', 'best', 'task'),

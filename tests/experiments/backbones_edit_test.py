@@ -30,6 +30,8 @@ KINDS = {
   'v2': presets.ANIMATEDIFF,
 }
 AUTO = {'mask__source': 'auto', 'mask__target': 'auto', 'mask__source_prompt': 'a cat'}
+# Kinds of the tests that take longest: the second kind runs with -m slow.
+LONG = ['videocrafter', pytest.param('v2', marks=pytest.mark.slow)]
 BASELINES = {
   'masactrl': {},
   'plain': {},
@@ -100,6 +102,7 @@ def test_the_naive_plan_makes_the_same_appearance_edit_in_windows(of_kind):
     assert np.abs(exact - naive).max() <= 1
 
 
+@pytest.mark.parametrize('of_kind', LONG, indirect=True)
 @pytest.mark.parametrize('method', ['ddim', 'direct', 'fixed_point', 'obelm', 'null_text'])
 def test_every_inversion_reconstructs_what_it_did_where_only_the_edit_differs(of_kind, method):
   """The reconstruction branch depends on no injection."""
@@ -120,6 +123,7 @@ def test_every_inversion_reconstructs_what_it_did_where_only_the_edit_differs(of
   assert not np.array_equal(first['edit'], second['edit'])
 
 
+@pytest.mark.parametrize('of_kind', LONG, indirect=True)
 @pytest.mark.parametrize('name', BASELINES)
 def test_every_comparison_method_edits(of_kind, name):
   module = importlib.import_module(f'configs.baselines.{name}')
@@ -128,6 +132,7 @@ def test_every_comparison_method_edits(of_kind, name):
   assert clips['edit'].shape == (4, 64, 64, 3) and told['rows'] > 0
 
 
+@pytest.mark.parametrize('of_kind', LONG, indirect=True)
 def test_other_values_compile_nothing(of_kind):
   config = of_kind(motion, outputs__motion_reference=False)
   compiled = []

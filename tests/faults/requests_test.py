@@ -67,7 +67,7 @@ def deep(depth):
     ('video', 'a\0.mp4'),
     ('steps', True),
     ('steps', '5'),
-    ('guidance', None),
+    ('guidance', '7.5'),
     ('more_target_prompts', deep(500)),
     # Numbers.
     ('guidance', NAN),

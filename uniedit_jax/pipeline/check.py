@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from uniedit_jax.method import windows
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.method.plan import BranchInputs, plan_edit
 from uniedit_jax.method.sampling import Sampler
@@ -19,13 +18,13 @@ from uniedit_jax.pipeline.checked_edit import (
   shown_prompt,
 )
 from uniedit_jax.pipeline.model import resolve_dtype
+from uniedit_jax.pipeline.model_defaults import clip_of, of_model, window_of
 from uniedit_jax.pipeline.request import is_auto, is_given
 from uniedit_jax.pipeline.values import check_values
 from uniedit_jax.runtime import checkpoint, memory
 from uniedit_jax.runtime.faults import Faults
 
 INJECTIONS = 'injections'
-QUICK_CLIP = 8, 128, 128  # frames, height, width of a quick run of a model with larger clips
 ACCEPTED_CHECKPOINT = (
   'a folder made by `python -m convert.lavie`, the hub id of one, or a shipped model: '
   + ', '.join(checkpoint.SHIPPED)
@@ -71,7 +70,7 @@ def check_edit(request, method=None, readers=READERS):
   faults, warnings = Faults(), []
   request = check_values(request, faults)
   model_config, model_faults = readers.model_config(request.checkpoint)
-  original = _of_model(request, model_config)
+  original = of_model(request, model_config)
   request = original.shortened
   clip = clip_of(request, model_config or ModelConfig())
   size = _check_source(request, clip, readers, faults, warnings)
@@ -123,7 +122,7 @@ def check_generation(request):
   faults = Faults()
   request = check_values(request, faults)
   model_config = read_model_config(request.checkpoint, faults)
-  original = _of_model(request, model_config)
+  original = of_model(request, model_config)
   request = original.shortened
   faults.unless(request.source_prompt.strip(), "prompt is ''; accepted: what the clip shows")
   clip = clip_of(request, model_config or ModelConfig())
@@ -164,23 +163,6 @@ def _model_config(folder):
   return read_model_config(folder, faults), faults
 
 
-def _of_model(request, model_config):
-  """The request with the guidance of the model where none is set."""
-  if request.guidance is not None:
-    return request
-  return dataclasses.replace(request, guidance=(model_config or ModelConfig()).guidance)
-
-
-def clip_of(request, model_config):
-  """The `ClipOptions` with the sizes of the model where they are not set."""
-  size = model_config.frames, model_config.height, model_config.width
-  if request.quick and max(size[1:]) > max(QUICK_CLIP[1:]):
-    size = tuple(map(min, size, QUICK_CLIP))
-  chosen = [a if b is None else b for a, b in zip(size, request.clip.size, strict=True)]
-  frames, height, width = chosen
-  return dataclasses.replace(request.clip, frames=frames, height=height, width=width)
-
-
 def _check_run(request, model_config, clip, prompts, kind, readers, faults):
   """The `CheckedEdit` of what generation and editing share, None where there are faults."""
   factor = model_config.vae.factor if model_config else 8
@@ -201,7 +183,7 @@ def _check_run(request, model_config, clip, prompts, kind, readers, faults):
       faults.attempt(tokenizer.encode, [prompt])
   faults.attempt((schedule or NoiseSchedule()).timesteps, request.steps)
   dtype = faults.attempt(resolve_dtype, request.dtype)
-  window = faults.attempt(_window, request, model_config or ModelConfig(), max(clip.frames, 1))
+  window = faults.attempt(window_of, request, model_config or ModelConfig(), max(clip.frames, 1))
   return CheckedEdit(
     request=request,
     model_config=model_config,
@@ -219,21 +201,6 @@ def _schedule(request, model_config):
   options = dataclasses.asdict(request.schedule).items()
   changes = {name: value for name, value in options if value is not None}
   return dataclasses.replace(model_config.schedule, **changes)
-
-
-def _window(request, model_config, frames):
-  """(length, overlap) of the windows of a clip, or None where one window is all of it."""
-  length, overlap = request.window.frames, request.window.overlap
-  length = min(model_config.frames, frames) if length is None else length
-  overlap = length // 2 if overlap is None else overlap
-  starts = windows.window_starts(frames, length, overlap)
-  positions = model_config.unet.frame_positions
-  if 0 < positions < min(length, frames):
-    raise ValueError(
-      f'window.frames is {length}; accepted: at most {positions}, the frames whose positions the '
-      'checkpoint has'
-    )
-  return (length, overlap) if len(starts) > 1 else None
 
 
 def _check_source(request, clip, readers, faults, warnings):
