@@ -5,13 +5,12 @@
 
 `--sd` is the diffusers layout, a hub id or a local folder, of which unet/, vae/, text_encoder/ and
 tokenizer/ are read. `--motion` is the original's file, or diffusers' form as a file or a folder,
-here or on the hub. `--version` cannot be told from every file. The group norms of the motion
-modules span one frame in AnimateDiff's code and all frames in diffusers: `--norms` chooses. Needs
-PyTorch (`pip install -e '.[convert]'`) unless every file is a .safetensors.
+here or on the hub. Not every file shows its version, so `--version` says it. The group norms of the
+motion modules span one frame in AnimateDiff's code and all frames in diffusers: `--norms` chooses.
+Needs PyTorch (`pip install -e '.[convert]'`) unless every file is a .safetensors.
 """
 
 import dataclasses
-import functools
 import re
 
 import numpy as np
@@ -19,8 +18,6 @@ from absl import app, flags, logging
 
 from convert import assemble, diffusers_folder, kinds, published, rules, weight_files
 from uniedit_jax.models import presets
-from uniedit_jax.models.config import of_fields
-from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.runtime import checkpoint, hub
 from uniedit_jax.runtime.faults import Faults
 
@@ -87,28 +84,14 @@ def canonical(state, frames):
   return renamed
 
 
-def read_unet_config(version, norms, folder):
-  """`UNetConfig` of a local folder of Stable Diffusion 1.x with motion modules of a version."""
-  sizes = diffusers_folder.read_unet_sizes(folder, 'heads', 'UNet2DConditionModel')
-  if not isinstance(sizes.get('heads', 8), int):
-    accepted = 'one number, as in Stable Diffusion 1.x'
-    raise ValueError(f'attention_head_dim is {sizes["heads"]}; accepted: {accepted}')
-  if norms == 'diffusers':
-    sizes['clip_norms'] = ('module',)
-  names = {**diffusers_folder.UNET_SIZES, 'heads': 'attention_head_dim'}
-  return of_fields(UNetConfig, dataclasses.asdict(VERSIONS[version]) | sizes, names)
-
-
 def find_motion(where):
   """(place of the folder, names of the files) of motion modules; raises as `find_weights`."""
   is_file = str(where).partition('@')[0].endswith(weight_files.ENDINGS)
   if not is_file:
     return where, weight_files.find_weights(where, MOTION_WEIGHTS)
   weight_files.find_file(where)
-  if not isinstance(where, hub.HubId):
-    return where.parent, (where.name,)
-  folder, _, name = where.path.rpartition('/')
-  return where._replace(path=folder), (name,)
+  folder, name = hub.split(where)
+  return folder, (name,)
 
 
 def motion_modules(state, config, version):
@@ -161,8 +144,10 @@ def convert(sd, motion, out, version, norms=NORMS[0]):
   """
   sd, motion, out = published.places_of(sd=sd, motion=motion, out=out)
   faults = Faults()
-  read = functools.partial(read_unet_config, version, norms)
-  unet = diffusers_folder.Part(('unet/config.json',), read, diffusers_folder.UNET_WEIGHTS)
+  known = VERSIONS[version]
+  if norms == 'diffusers':
+    known = dataclasses.replace(known, clip_norms=('module',))
+  unet = diffusers_folder.unet_part(known, 'UNet2DConditionModel')
   found = diffusers_folder.look(sd, '--sd', {'unet': unet, **PARTS}, faults)
   place, names = faults.attempt(find_motion, motion, field='--motion') or (motion, ())
   faults.attempt(checkpoint.refuse_to_overwrite, out, field='--out')

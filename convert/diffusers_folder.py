@@ -1,5 +1,6 @@
 """Reads a model in the diffusers layout: its configs first, its weights once all is right."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from convert import kinds, published, weight_files
 from uniedit_jax.method.diffusion import NoiseSchedule
 from uniedit_jax.models import vae
 from uniedit_jax.models.tokenizers import TOKENIZER_FILES
+from uniedit_jax.models.unet import UNetConfig
 from uniedit_jax.runtime import files, hub
 
 TOKENIZER = tuple(f'tokenizer/{name}' for name in TOKENIZER_FILES)
@@ -34,7 +36,6 @@ SCHEDULE = {
   'offset': 'steps_offset',
   'set_alpha_to_one': 'set_alpha_to_one',
 }
-UNET_WEIGHTS = ('unet/diffusion_pytorch_model',)
 
 
 class Part(NamedTuple):
@@ -127,12 +128,13 @@ def read_text_config(folder):
   return published.text_config(data, vocabulary, published.pad_id(folder / 'tokenizer', vocabulary))
 
 
-def read_unet_sizes(folder, heads, kind):
-  """The sizes of `UNetConfig` that the config of a local folder's UNet has: {field: value}.
+def read_unet_config(folder, known, kind):
+  """`UNetConfig` of a local folder.
 
   Args:
-    heads: 'heads' or 'head_dim', what `attention_head_dim` means in this kind of UNet.
-    kind: its class in diffusers.
+    folder: `epath.Path`.
+    known: `UNetConfig`, what the config of the folder does not say.
+    kind: class of the UNet in diffusers.
 
   Raises:
     ValueError: it is of another kind; names the converter of that.
@@ -141,10 +143,13 @@ def read_unet_sizes(folder, heads, kind):
   kinds.refuse_other_class(data.get('_class_name', kind), kind)
   published.accept(data, 'act_fn', 'silu')
   published.accept(data, 'out_channels', data.get('in_channels'))
-  found = {ours: data.get(theirs) for ours, theirs in UNET_SIZES.items()}
-  found[heads] = data.get('attention_head_dim')
-  lists = {name: tuple(x) if isinstance(x, list) else x for name, x in found.items()}
-  return {name: x for name, x in lists.items() if x is not None}
+  heads = data.get('attention_head_dim')
+  if isinstance(heads, list):
+    accepted = 'one number, as in Stable Diffusion 1.x and ModelScope'
+    raise ValueError(f'attention_head_dim is {tuple(heads)}; accepted: {accepted}')
+  # diffusers has one name for the number of heads and for the channels of a head.
+  names = {**UNET_SIZES, 'head_dim' if known.head_dim else 'heads': 'attention_head_dim'}
+  return published.read_sizes(UNetConfig, data, names, dataclasses.asdict(known))
 
 
 def read_schedule(folder):
@@ -156,6 +161,12 @@ def read_schedule(folder):
   # What a scheduler of another kind does not say is as in DDIM's of these models.
   defaults = {'offset': 1, 'set_alpha_to_one': False, 'signal_end': 1.0, 'signal_steps': 400}
   return published.read_sizes(NoiseSchedule, data, SCHEDULE, defaults)
+
+
+def unet_part(known, kind):
+  """The `Part` of a UNet; arguments as of `read_unet_config`."""
+  read = lambda folder: read_unet_config(folder, known, kind)
+  return Part(('unet/config.json',), read, ('unet/diffusion_pytorch_model',))
 
 
 VAE = Part(('vae/config.json',), read_vae_config, ('vae/diffusion_pytorch_model',))

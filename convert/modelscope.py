@@ -17,26 +17,15 @@ import dataclasses
 from absl import app, flags
 
 from convert import assemble, diffusers_folder, published, weight_files
-from uniedit_jax.models.config import of_fields
-from uniedit_jax.models.presets import MODELSCOPE, MODELSCOPE_UNET, ZEROSCOPE
-from uniedit_jax.models.unet import UNetConfig
+from uniedit_jax.models.presets import MODELSCOPE, ZEROSCOPE
 from uniedit_jax.runtime import checkpoint
 from uniedit_jax.runtime.faults import Faults
 
 MODELS = {'modelscope': MODELSCOPE, 'zeroscope': ZEROSCOPE}
 
 
-def read_unet_config(folder):
-  """`UNetConfig` of a local folder in the diffusers layout."""
-  sizes = diffusers_folder.read_unet_sizes(folder, 'head_dim', 'UNet3DConditionModel')
-  names = {**diffusers_folder.UNET_SIZES, 'head_dim': 'attention_head_dim'}
-  return of_fields(UNetConfig, dataclasses.asdict(MODELSCOPE_UNET) | sizes, names)
-
-
 PARTS = {
-  'unet': diffusers_folder.Part(
-    ('unet/config.json',), read_unet_config, diffusers_folder.UNET_WEIGHTS
-  ),
+  'unet': diffusers_folder.unet_part(MODELSCOPE.unet, 'UNet3DConditionModel'),
   'vae': diffusers_folder.VAE,
   'text': diffusers_folder.TEXT,
   'schedule': diffusers_folder.Part(

@@ -274,7 +274,7 @@ if __name__ == '__main__':
     ckpt='model.ckpt: a file, or owner/repo/path/in/repo of the hub.',
     tokenizer="Folder or hub id with CLIP's vocab.json and merges.txt.",
   )
-  fps = 'Frames a second that the UNet is told.'
+  fps = 'Frame rate that the UNet is conditioned on, in frames a second.'
   flags.DEFINE_integer('fps', presets.VIDEOCRAFTER2.unet.fps, fps, lower_bound=1)
   groups = 'Groups of all group norms; the shapes do not show them.'
   flags.DEFINE_integer('groups', 32, groups)

@@ -96,8 +96,8 @@ def find_file(where):
     f'accepted: a file that ends in {", ".join(ENDINGS)}, here or as owner/repo/path/in/repo'
   )
   if isinstance(where, hub.HubId):
-    folder, _, name = where.path.rpartition('/')
-    found = hub.names(where._replace(path=folder)) if name.endswith(ENDINGS) else ()
+    folder, name = hub.split(where)
+    found = hub.names(folder) if name.endswith(ENDINGS) else ()
     if name not in found:
       there = f'; the hub has {hub.some(found)}' if found else ''
       raise ValueError(f'there is no file {where} here or on the hub{there}; {accepted}')

@@ -113,12 +113,20 @@ def fetch(where, wanted):
   return _fetch(where, tuple(sorted(wanted))) if isinstance(where, HubId) else where
 
 
+def split(where):
+  """(the `place` of its folder, its name) of a `place` that is a file."""
+  if not isinstance(where, HubId):
+    return where.parent, where.name
+  folder, _, name = where.path.rpartition('/')
+  return where._replace(path=folder), name
+
+
 def fetch_file(where):
   """The local `epath.Path` of a `place` that is a file; raises as `fetch`."""
   if not isinstance(where, HubId):
     return where
-  folder, _, name = where.path.rpartition('/')
-  return fetch(where._replace(path=folder), [name]) / name
+  folder, name = split(where)
+  return fetch(folder, [name]) / name
 
 
 def origin(path):
